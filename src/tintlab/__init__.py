@@ -1,0 +1,1 @@
+"""tintlab: from a folder of colour photographs to a judged, tracked photo-colorization model."""

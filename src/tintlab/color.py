@@ -5,6 +5,8 @@ uses, so that both agree.
 """
 
 import functools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +25,19 @@ _TO_WHITE = (_XYZ_FROM_RGB / _WHITE[:, None]).T.astype(np.float32)
 _FROM_WHITE = np.linalg.inv(_XYZ_FROM_RGB / _WHITE[:, None]).T.astype(np.float32)
 _EPSILON = np.float32(0.008856)
 _KAPPA = np.float32(7.787)
+_SLOPE_AT_BLACK = np.float32(903.292)
+_IN_GAMUT = np.float32(2e-6)  # how far linear light may leave [0, 1] by rounding
+_CHROMA_STEPS = 12  # bisections: chroma is exact to 1/4096 of what was asked for
 
 
 def rgb_to_lab(rgb: NDArray[np.generic]) -> Float:
     """Convert sRGB `(..., 3)` to L*a*b* `(..., 3)` float32: L* in [0, 100], a* and b* in about ±108.
 
-    uint8 and uint16 are taken over their full range, floats as [0, 1].
+    uint8 and uint16 are taken over their full range, floats as [0, 1]; other dtypes are a TypeError.
     """
     xyz = _linear(rgb) @ _TO_WHITE
     f = np.where(xyz > _EPSILON, np.cbrt(xyz), _KAPPA * xyz + np.float32(16 / 116))
-    lab = np.empty_like(f)
+    lab = np.empty(f.shape, np.float32)
     lab[..., 0] = 116 * f[..., 1] - 16
     lab[..., 1] = 500 * (f[..., 0] - f[..., 1])
     lab[..., 2] = 200 * (f[..., 1] - f[..., 2])
@@ -43,28 +48,89 @@ def lab_to_rgb(lab: Float) -> Float:
     """Convert L*a*b* `(..., 3)` to sRGB `(..., 3)` float32, **unclipped**: outside [0, 1] is out of gamut."""
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1, dtype=np.float32)
+    return _companded(_from_f(f) @ _FROM_WHITE)
+
+
+def lab_to_rgb_in_gamut(lab: Float) -> Float:
+    """Convert L*a*b* `(..., 3)`, L* in [0, 100], to sRGB `(..., 3)` float32 within [0, 1].
+
+    Colours that sRGB can't show lose chroma until it can; their L* and their hue angle stay, which clipping
+    the channels would change. Colours that it can show are those of `lab_to_rgb`.
+    """
+    fy = (lab[..., 0] + np.float32(16)) / np.float32(116)
+    along_a, along_b = lab[..., 1] / np.float32(500), lab[..., 2] / np.float32(200)
+    y = _from_f(fy)
+    linear = _linear_rgb(fy, y, along_a, along_b)
+    outside = (linear.min(axis=0) < -_IN_GAMUT) | (linear.max(axis=0) > 1 + _IN_GAMUT)
+    if outside.any():
+        colours = (fy[outside], y[outside], along_a[outside], along_b[outside])
+        linear[:, outside] = _with_shown_chroma(*colours)
+    return np.moveaxis(_companded(np.clip(linear, 0, 1, out=linear)), 0, -1)
+
+
+def _with_shown_chroma(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
+    """Linear sRGB `(3, n)` of colours whose chroma is scaled by the largest factor that fits the gamut."""
+    shown = np.zeros_like(fy)
+    step = np.float32(0.5)
+    for _ in range(_CHROMA_STEPS):
+        tried = shown + step
+        linear = _linear_rgb(fy, y, along_a * tried, along_b * tried)
+        inside = (linear.min(axis=0) >= -_IN_GAMUT) & (linear.max(axis=0) <= 1 + _IN_GAMUT)
+        shown = np.where(inside, tried, shown)
+        step = step / 2
+    return _linear_rgb(fy, y, along_a * shown, along_b * shown)
+
+
+def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
+    """Linear sRGB, planes first, from the f values of CIE L*a*b*: f(Y), Y itself, a*/500 and b*/200."""
+    x, z = _from_f(fy + along_a), _from_f(fy - along_b)
+    return np.stack([x * m[0] + y * m[1] + z * m[2] for m in _FROM_WHITE.T])
+
+
+def _from_f(f: Float) -> Float:
     cube = f * f * f
-    xyz = np.where(cube > _EPSILON, cube, (f - np.float32(16 / 116)) / _KAPPA)
-    return _companded(xyz @ _FROM_WHITE)
+    return np.where(cube > _EPSILON, cube, (f - np.float32(16 / 116)) / _KAPPA)
 
 
 def grey_to_lightness(grey: NDArray[np.generic]) -> Float:
-    """Convert grey sRGB values of any shape to L* float32 in [0, 100] (uint8, uint16, or floats in [0, 1])."""
-    y = _linear(grey)
-    return np.where(y > _EPSILON, 116 * np.cbrt(y) - 16, np.float32(903.292) * y).astype(np.float32)
+    """Convert grey sRGB values of any shape to L* float32 in [0, 100]: uint8, uint16, or floats in [0, 1]."""
+    if grey.dtype in (np.uint8, np.uint16):
+        return _lightness_table(grey.dtype)[grey]
+    return _lightness_of_y(_linear(grey))
+
+
+def lightness(pixels: NDArray[np.generic]) -> Float:
+    """L* `(h, w)` float32 in [0, 100] of grey pixels `(h, w)` or sRGB ones `(h, w, 3)`, uint8 or uint16.
+
+    Works strip by strip, so that large photographs need little more memory than their result.
+    """
+    if pixels.ndim == 2:
+        return grey_to_lightness(pixels)
+    result = np.empty(pixels.shape[:2], np.float32)
+    for rows in strips(result.shape):
+        result[rows] = _lightness_of_y(_linear(pixels[rows]) @ _TO_WHITE[:, 1])
+    return result
+
+
+def strips(shape: tuple[int, ...], pixels: int = 1 << 17) -> Iterator[slice]:
+    """Cut the rows of a `(h, w, …)` array into strips of about `pixels`, which a core's cache can hold."""
+    height, width = shape[:2]
+    rows = max(1, pixels // max(width, 1))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
 
 
 def lightness_to_grey(lightness: Float) -> Float:
     """Convert L* in [0, 100] to the grey sRGB value in [0, 1] that has it."""
     fy = (lightness + np.float32(16)) / np.float32(116)
-    cube = fy * fy * fy
-    return _companded(np.where(cube > _EPSILON, cube, (fy - np.float32(16 / 116)) / _KAPPA))
+    return _companded(_from_f(fy))
 
 
 def quantise(lab: Float) -> Byte:
     """Pack L*a*b* `(..., 3)` into uint8: L*·2.55, a* + 128, b* + 128, rounded.
 
-    The step is 0.39 in L* and 1 in a* and b*.
+    The step is 0.39 in L* and 1 in a* and b*. Over the whole sRGB cube that costs a mean ΔE00 of 0.21,
+    at most 0.88 (in near-blacks), and a mean ΔE76 of 0.40, at most 0.74.
     """
     scaled = lab * np.array([2.55, 1, 1], np.float32) + np.array([0, 128, 128], np.float32)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
@@ -72,7 +138,9 @@ def quantise(lab: Float) -> Byte:
 
 def dequantise(packed: Byte) -> Float:
     """Undo `quantise`, up to its rounding."""
-    return packed * np.array([1 / 2.55, 1, 1], np.float32) - np.array([0, 128, 128], np.float32)
+    return packed.astype(np.float32) * np.array([1 / 2.55, 1, 1], np.float32) - np.array(
+        [0, 128, 128], np.float32
+    )
 
 
 def to_bytes(rgb: Float) -> Byte:
@@ -81,7 +149,7 @@ def to_bytes(rgb: Float) -> Byte:
 
 
 def colourfulness(rgb: Byte) -> float:
-    """Hasler-Süsstrunk colourfulness M of an sRGB photo `(h, w, 3)`: 0 is grey, 45 fairly colourful, 100 vivid.
+    """Hasler-Süsstrunk colourfulness M of an sRGB photo `(h, w, 3)`: 0 grey, 45 fairly colourful, 100 vivid.
 
     The opponent axes keep their sign, as in the paper ("Measuring colourfulness in natural images", 2003,
     eq. 7); implementations that take absolute values report less.
@@ -95,17 +163,32 @@ def colourfulness(rgb: Byte) -> float:
 
 def _linear(values: NDArray[np.generic]) -> Float:
     if values.dtype in (np.uint8, np.uint16):
-        return _linear_table(np.iinfo(values.dtype).max)[values]
+        return _linear_table(values.dtype)[values]
+    if not np.issubdtype(values.dtype, np.floating):
+        raise TypeError(f"sRGB values are uint8, uint16 or floats in [0, 1], not {values.dtype}")
     return _linearised(values.astype(np.float32, copy=False))
 
 
+def _lightness_of_y(y: Float) -> Float:
+    lightness = np.where(y > _EPSILON, 116 * np.cbrt(y) - 16, _SLOPE_AT_BLACK * y)
+    return np.clip(lightness, 0, 100).astype(np.float32)
+
+
 @functools.cache
-def _linear_table(largest: int) -> Float:
+def _lightness_table(dtype: np.dtype[Any]) -> Float:
+    return _lightness_of_y(_linear_table(dtype))
+
+
+@functools.cache
+def _linear_table(dtype: np.dtype[Any]) -> Float:
+    largest = np.iinfo(dtype).max
     return _linearised(np.arange(largest + 1, dtype=np.float64) / largest).astype(np.float32)
 
 
 def _linearised(companded: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.where(companded > 0.04045, ((companded + 0.055) / 1.055) ** 2.4, companded / 12.92)
+    # As in _companded, negative values take the linear branch.
+    curve = ((np.maximum(companded, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(companded > 0.04045, curve, companded / 12.92)
 
 
 def _companded(linear: Float) -> Float:

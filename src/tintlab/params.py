@@ -93,7 +93,8 @@ class ValidateParams(Section):
     max_quarantined: Share
     """Share of all photographs that may be quarantined before the set as a whole is in doubt."""
     max_cast: Positive
-    """The set's mean a* and b* may lie this far from 0; more is a colour cast of the collection."""
+    """The middle of a photograph's a* and b* range may on average lie this far from 0; more is a colour cast
+    of the whole collection, such as sepia."""
 
 
 class ConvertParams(Section):
@@ -119,7 +120,7 @@ class TrainParams(Section):
     discriminator_channels: Count
     """Width of the discriminator's first layer."""
     epochs: Count
-    """Trainings's length; after each epoch the validation photographs are judged."""
+    """The training's length; after each epoch the validation photographs are judged."""
     iterations_per_epoch: Count
     """Generator steps an epoch; the data is cycled."""
     batch_size: Count
@@ -132,6 +133,8 @@ class TrainParams(Section):
     """Adam's decay rates."""
     display_every: Count
     """Iterations between two lines of losses and two sample grids."""
+    checkpoint_every: Count
+    """Iterations between two checkpoints, from which an interrupted training continues."""
     workers: Natural
     """Processes that prepare batches; 0 prepares them in the training process. Changes no result."""
     seed: Natural

@@ -3,20 +3,49 @@
 Files come from strangers: every fault of a decoder ends as a `PhotoError`, never as another exception.
 """
 
+import functools
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from tintlab import color
 from tintlab.errors import TintlabError
 
-# Decoders that hand the file to another program, or render instead of decode.
-_NOT_PHOTOS = {"EPS", "WMF", "PDF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "MPEG"}
-_TRANSPARENT_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
+# What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
+# textures and films, are told by guessing, or are handed to other programs.
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "JPEG2000",
+    "AVIF",
+    "PSD",
+    "PPM",
+    "PCD",
+    "QOI",
+    "SGI",
+)
+_TRANSPARENT_MODES = {"LA", "PA", "RGBA", "RGBa"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE_IS_ZERO = 0
 
 
 class PhotoError(TintlabError):
@@ -58,16 +87,14 @@ class Photo:
 
     def lightness(self) -> color.Float:
         """L* `(h, w)` float32 in [0, 100], from all the bits that the file has."""
-        if self.pixels.ndim == 2:
-            return color.grey_to_lightness(self.pixels)
-        return color.rgb_to_lab(self.pixels)[..., 0]
+        return color.lightness(self.pixels)
 
 
 def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
     The first frame is taken, EXIF orientation applied, an ICC profile converted to sRGB, transparency laid
-    on white. 16-bit grey keeps its depth.
+    on white. 16-bit grey keeps its depth (and is taken as sRGB, whatever its profile says).
 
     Raises:
         PhotoError: no picture, a broken one, or one of more than `max_megapixels` (told by its header).
@@ -78,15 +105,22 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     # Pillow's own guard follows ours, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
-        with Image.open(io.BytesIO(data), formats=_photo_formats()) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             megapixels = image.width * image.height / 1e6
             if megapixels > max_megapixels:
-                raise PhotoError(f"{megapixels:.1f} megapixels, more than photos.max_megapixels {max_megapixels:g}")
+                raise PhotoError(
+                    f"{megapixels:.1f} megapixels, more than photos.max_megapixels {max_megapixels:g}"
+                )
             stored_format, stored_mode = image.format or "?", image.mode
             image.load()
-            return Photo(_pixels(_upright(image)), stored_format, stored_mode)
+            pixels = _pixels(_upright(image))
+            if _is_deep_negative(image):
+                pixels = np.invert(pixels)
+            return Photo(pixels, stored_format, stored_mode)
     except PhotoError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(f"more pixels than photos.max_megapixels {max_megapixels:g} allows") from error
     except Exception as error:  # decoders raise nearly anything on broken files
         raise PhotoError(_reason(error)) from error
 
@@ -98,27 +132,30 @@ def _bytes_of(path: Path) -> bytes:
         raise PhotoError(f"can't be opened: {error.strerror}") from error
 
 
-def _photo_formats() -> list[str]:
+@functools.cache
+def _formats() -> list[str]:
+    # Pillow warns of odd metadata on stderr, without saying in which file.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.init()
-    return [name for name in Image.ID if name not in _NOT_PHOTOS]
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in a format that can be read"
-    if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than photos.max_megapixels allows"
     text = " ".join(str(error).split())[:120]
     if "truncated" in text or "unexpected end" in text or isinstance(error, EOFError):
         return "the picture's data is cut short"
     return f"broken picture data ({text or type(error).__name__})"
 
 
-def _upright(image: ImageFile.ImageFile) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    # ImageOps.exif_transpose also writes a new EXIF block, and fails where the old one holds odd values.
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # an EXIF block that can't be parsed says nothing about orientation
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -135,6 +172,13 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return np.asarray(_to_srgb(image).convert("RGB"))
 
 
+def _is_deep_negative(image: Image.Image) -> bool:
+    # Pillow inverts such scans where they have 8 bits, not where they have 16.
+    if not (isinstance(image, TiffImageFile) and image.mode.startswith("I;16")):
+        return False
+    return bool(image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO)
+
+
 def _deep_grey(values: NDArray[np.generic], white: float) -> NDArray[np.uint16]:
     """Grey values of 32 bits as uint16, where they keep to a range with a known white."""
     numbers = values.astype(np.float64)
@@ -149,23 +193,25 @@ def _on_white(image: Image.Image) -> Image.Image:
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if profile:
         flat.info["icc_profile"] = profile
-    return flat.convert("L") if image.mode in ("LA", "La") else flat
+    return flat.convert("L") if image.mode in ("1", "L", "LA") else flat
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     """Convert by the embedded ICC profile; a broken or unfitting profile is as good as none."""
     if image.mode == "LAB":
-        source = ImageCms.createProfile("LAB")
+        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     elif profile := image.info.get("icc_profile"):
         try:
             source = ImageCms.getOpenProfile(io.BytesIO(profile))
-        except (OSError, ImageCms.PyCMSError):
+        except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
             return image
     else:
         return image
     working = image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB")
     try:
-        converted = ImageCms.profileToProfile(working, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        converted = ImageCms.profileToProfile(
+            working, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
     except (OSError, ValueError, ImageCms.PyCMSError):
         return image
     return converted if converted is not None else image

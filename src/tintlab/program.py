@@ -2,9 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
 
 from tintlab.errors import TintlabError
+
+T = TypeVar("T")
 
 TELEMETRY_OPT_OUT = {
     "DO_NOT_TRACK": "true",
@@ -34,6 +39,12 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None) -> "tqdm[T]":
+    """A progress bar over `items` on stderr; where that is a file, a line now and then."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
 
 
 def one_line(error: BaseException) -> str:

@@ -27,21 +27,25 @@ class Member:
     data: bytes
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, only: str | None = None) -> Iterator[Member]:
     """Yield the files of a folder or an archive (zip, tar.*), sorted by name; hidden ones are left out.
+
+    With `only`, just the files of that name, in whatever folder.
 
     Raises:
         TintlabError: nothing there, no known archive, a damaged one, or one whose members point outside it.
     """
     with _faults_of(path):
         if path.is_dir():
-            yield from _folder_members(path)
+            yield from _folder_members(path, only)
         elif zipfile.is_zipfile(path):
-            yield from _zip_members(path)
+            yield from _zip_members(path, only)
         elif path.is_file() and tarfile.is_tarfile(path):
-            yield from _tar_members(path)
+            yield from _tar_members(path, only)
         elif path.exists():
-            raise TintlabError(f"{path} is neither a folder nor a zip or tar archive: name one of these as a source")
+            raise TintlabError(
+                f"{path} is neither a folder nor a zip or tar archive: name one of these as a source"
+            )
         else:
             raise TintlabError(f"{path} does not exist: restore it, or take it out of the sources")
 
@@ -81,7 +85,9 @@ def check(source: SourceParams, lock: dict[str, Any]) -> None:
             "get the right file or correct fetch.sources"
         )
     if found != entry["digest"]:
-        raise TintlabError(f"source {source.path} changed since it was recorded: run `tintlab sources refresh`")
+        raise TintlabError(
+            f"source {source.path} changed since it was recorded: run `tintlab sources refresh`"
+        )
 
 
 def record(sources: tuple[SourceParams, ...]) -> dict[str, Any]:
@@ -96,43 +102,47 @@ def record(sources: tuple[SourceParams, ...]) -> dict[str, Any]:
     return lock
 
 
-def _folder_members(folder: Path) -> Iterator[Member]:
+def _folder_members(folder: Path, only: str | None) -> Iterator[Member]:
     files = sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     for file in files:
         name = PurePosixPath(file.relative_to(folder).as_posix())
-        if _wanted(name) and file.is_file():
+        if _wanted(name, only) and file.is_file():
             yield Member(name, file.read_bytes())
 
 
-def _zip_members(path: Path) -> Iterator[Member]:
+def _zip_members(path: Path, only: str | None) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         for entry in entries:
             _refuse_outside(path, entry.filename)
         for entry in sorted(entries, key=lambda entry: entry.filename):
-            if _wanted(name := PurePosixPath(entry.filename)):
+            if _wanted(name := PurePosixPath(entry.filename), only):
                 yield Member(name, archive.read(entry))
 
 
-def _tar_members(path: Path) -> Iterator[Member]:
+def _tar_members(path: Path, only: str | None) -> Iterator[Member]:
     with tarfile.open(path) as archive:
         entries = archive.getmembers()
         for entry in entries:
             _refuse_outside(path, entry.name)
         for entry in sorted((entry for entry in entries if entry.isfile()), key=lambda entry: entry.name):
             file: IO[bytes] | None = archive.extractfile(entry)
-            if file is not None and _wanted(name := PurePosixPath(entry.name)):
+            if file is not None and _wanted(name := PurePosixPath(entry.name), only):
                 yield Member(name, file.read())
 
 
-def _wanted(name: PurePosixPath) -> bool:
+def _wanted(name: PurePosixPath, only: str | None) -> bool:
+    if only is not None and name.name != only:
+        return False
     return not any(part.startswith((".", "__MACOSX")) and part != "." for part in name.parts)
 
 
 def _refuse_outside(archive: Path, name: str) -> None:
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
-        raise TintlabError(f"{archive} holds {name!r}, a path that leaves the archive: don't use archives like this")
+        raise TintlabError(
+            f"{archive} holds {name!r}, a path that leaves the archive: don't use archives like this"
+        )
 
 
 @contextmanager
@@ -140,4 +150,6 @@ def _faults_of(path: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise TintlabError(f"{path} is a damaged or unsupported archive ({error}): get a whole copy") from error
+        raise TintlabError(
+            f"{path} is a damaged or unsupported archive ({error}): get a whole copy"
+        ) from error

@@ -1,6 +1,7 @@
 """fetch: gather photographs from all sources into data/raw/, and their facts into data/photos.csv."""
 
 import csv
+import functools
 import hashlib
 import io
 import re
@@ -15,7 +16,6 @@ import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from tintlab import color, paths, program, sources
 from tintlab.errors import TintlabError
@@ -29,48 +29,48 @@ _NOT_PHOTOGRAPHS = {".csv", ".txt", ".md", ".json", ".html", ".xml", ".pdf", ".x
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that may be a photograph: where it came from, its bytes and its row in an attribution table."""
+    """A file that may be a photograph, already in our folder under its hash.
 
+    Attributes:
+        sha256: of its bytes, 64 hexadecimal digits; also its name in the folder until it is read.
+        origin: source and path within it, printable.
+        category: from the source's attribution table, else its first folder.
+        attribution: its row in the source's attribution table.
+    """
+
+    sha256: str
     origin: str
     category: str
-    data: bytes
     attribution: dict[str, str]
 
-    @property
-    def sha256(self) -> str:
-        """Content hash, 64 hexadecimal digits."""
-        return hashlib.sha256(self.data).hexdigest()
 
-
-def candidates(source: Path) -> Iterator[Candidate]:
-    """Every file of a source that may be a photograph, with what its ATTRIBUTION.csv says of it.
-
-    A source without such a table takes the name of the first folder within it as the category.
+def gather(source: Path, folder: Path) -> Iterator[Candidate]:
+    """Copy every file of a source that may be a photograph into `folder`, named by its hash.
 
     Raises:
         TintlabError: see `sources.members`.
     """
     table: dict[str, dict[str, str]] = {}
-    # Upper case sorts before lower, so a table at the top of a source usually comes first; two passes are sure.
-    for member in sources.members(source):
-        if member.name.name == paths.ATTRIBUTION_NAME:
-            rows = csv.DictReader(io.StringIO(member.data.decode("utf-8", "replace")))
-            table |= {row["file"]: row for row in rows if row.get("file")}
+    for member in sources.members(source, only=paths.ATTRIBUTION_NAME):
+        rows = csv.DictReader(io.StringIO(member.data.decode("utf-8", "replace")))
+        table |= {row["file"]: row for row in rows if row.get("file")}
     for member in sources.members(source):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
+        sha256 = hashlib.sha256(member.data).hexdigest()
+        (folder / sha256).write_bytes(member.data)
         row = table.get(member.name.name, {})
-        folder = member.name.parts[0] if len(member.name.parts) > 1 else ""
+        folders = member.name.parts[:-1]
         yield Candidate(
+            sha256=sha256,
             origin=_printable(f"{source.name}/{member.name}"),
-            category=row.get("category") or (_printable(folder) if not table else ""),
-            data=member.data,
+            category=row.get("category") or (_printable(folders[0]) if folders and not table else ""),
             attribution=row,
         )
 
 
-def limited(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
-    """One candidate per content, sorted by hash; a limit keeps those with the smallest salted hashes."""
+def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
+    """One candidate per content (the first), sorted by hash; a limit keeps the smallest salted hashes."""
     unique: dict[str, Candidate] = {}
     for candidate in found:
         unique.setdefault(candidate.sha256, candidate)
@@ -82,25 +82,30 @@ def limited(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Ca
     return [unique[sha256] for sha256 in sorted(kept)]
 
 
-def facts(candidate: Candidate, max_megapixels: float) -> dict[str, Any]:
+def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
     """The row of a candidate in data/photos.csv: facts of a photograph, or why it can't be read."""
+    file = folder / candidate.sha256
     row: dict[str, Any] = {
         "photo": "",
         "origin": candidate.origin,
         "category": candidate.category,
         "sha256": candidate.sha256,
-        "bytes": len(candidate.data),
+        "bytes": file.stat().st_size,
+        "format": "",
+        "mode": "",
         "width": 0,
         "height": 0,
+        "phash": "",
         "problem": "",
     }
     try:
-        photo = read_photo(candidate.data, max_megapixels)
+        photo = read_photo(file, max_megapixels)
     except PhotoError as error:
         return row | {"problem": str(error)}
-    rgb = photo.rgb()
-    # A 512 px copy tells these statistics to the digits that matter, at any resolution.
-    small = np.asarray(_reduced(Image.fromarray(rgb), 512))
+    picture = Image.fromarray(photo.rgb())
+    # A copy of about 512 px tells these statistics to the digits that matter, at any resolution.
+    factor = max(picture.size) // 512
+    small = np.asarray(picture.reduce(factor) if factor > 1 else picture)
     spread = np.percentile(color.rgb_to_lab(small).reshape(-1, 3), [1, 99], axis=0)
     (l_low, a_low, b_low), (l_high, a_high, b_high) = spread.tolist()
     return row | {
@@ -109,7 +114,7 @@ def facts(candidate: Candidate, max_megapixels: float) -> dict[str, Any]:
         "mode": photo.mode,
         "width": photo.width,
         "height": photo.height,
-        "phash": str(imagehash.phash(Image.fromarray(rgb))),
+        "phash": str(imagehash.phash(picture)),
         "colourfulness": color.colourfulness(small),
         "l_low": l_low,
         "l_high": l_high,
@@ -122,45 +127,42 @@ def facts(candidate: Candidate, max_megapixels: float) -> dict[str, Any]:
 
 def file_name(candidate: Candidate, picture_format: str) -> str:
     """A plain, unique name for data/raw/: the origin's letters and digits, and eight digits of the hash."""
-    stem = unicodedata.normalize("NFKD", PurePosixPath(candidate.origin).stem).encode("ascii", "ignore").decode()
+    stem = (
+        unicodedata.normalize("NFKD", PurePosixPath(candidate.origin).stem).encode("ascii", "ignore").decode()
+    )
     plain = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:48] or "photo"
     return f"{plain}-{candidate.sha256[:8]}.{picture_format.lower()}"
 
 
 def fetch(
-    folders_and_archives: Iterable[Path], params: FetchParams, max_megapixels: float, raw: Path
+    origins: Iterable[Path], params: FetchParams, max_megapixels: float, raw: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gather photographs into the folder `raw`; return the tables of photographs and of attributions.
+    """Gather photographs from folders and archives into `raw`; return their table and their attributions.
 
-    Files that can't be read as photographs get a row with the reason and are not copied.
+    Files that can't be read as photographs get a row with the reason and are not kept in `raw`.
 
     Raises:
         TintlabError: a source can't be read, or there is no photograph at all.
     """
-    chosen = limited(
-        (candidate for source in folders_and_archives for candidate in candidates(source)), params.limit, params.salt
-    )
+    found = (candidate for origin in origins for candidate in gather(origin, raw))
+    kept = chosen(program.progress(found, "files", "gathering"), params.limit, params.salt)
+    read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
     with ProcessPoolExecutor() as pool:
-        rows = list(
-            tqdm(
-                pool.map(facts, chosen, [max_megapixels] * len(chosen), chunksize=8),
-                total=len(chosen),
-                desc="photographs",
-                unit="photo",
-            )
-        )
+        rows = list(program.progress(pool.map(read, kept, chunksize=8), "photos", "reading", len(kept)))
     attributions = []
-    for candidate, row in zip(chosen, rows, strict=True):
+    for candidate, row in zip(kept, rows, strict=True):
         if row["photo"]:
-            (raw / row["photo"]).write_bytes(candidate.data)
+            (raw / candidate.sha256).rename(raw / row["photo"])
             attributions.append(candidate.attribution | {"photo": row["photo"]})
+    for leftover in {file.name for file in raw.iterdir()} - {row["photo"] for row in rows}:
+        (raw / leftover).unlink()
     if not attributions:
         unreadable = f" ({len(rows)} files can't be read as photographs)" if rows else ""
         raise TintlabError(
-            f"no photographs{unreadable}: drop some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
+            f"no photographs{unreadable}: "
+            f"drop some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
         )
-    photos = pd.DataFrame(rows).sort_values("sha256", ignore_index=True)
-    return photos, pd.DataFrame(attributions).sort_values("photo", ignore_index=True)
+    return pd.DataFrame(rows), pd.DataFrame(attributions).sort_values("photo", ignore_index=True)
 
 
 def main() -> None:
@@ -173,20 +175,17 @@ def main() -> None:
     origins += [paths.INBOX, *(Path(source.path) for source in params.fetch.sources)]
     with atomic_folder(paths.RAW) as raw:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
-    write_table(photos.fillna({"format": "", "mode": "", "phash": ""}), paths.PHOTOS)
+    write_table(photos, paths.PHOTOS)
     write_table(attribution.fillna(""), paths.ATTRIBUTION)
     unreadable = int((photos["problem"] != "").sum())
-    print(f"{len(photos) - unreadable} photographs from {len(origins)} sources, {unreadable} files can't be read")
+    print(
+        f"{len(photos) - unreadable} photographs from {len(origins)} sources, {unreadable} unreadable files"
+    )
 
 
 def _printable(text: str) -> str:
     """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _reduced(image: Image.Image, side: int) -> Image.Image:
-    factor = max(image.size) // side
-    return image.reduce(factor) if factor > 1 else image
 
 
 if __name__ == "__main__":

@@ -1,0 +1,215 @@
+"""A trained model as people use it: a grey photo of any size in, the same photo in colour out.
+
+The network sees the photo small; its ab is brought back to full size along the photo's own edges and joined
+with the photo's own L*. The steps can be called one by one, and only the network's needs torch:
+`working_shape`, `reduced`, `Colorizer.predict_working_ab`, `GuidedColours`, `coloured`. None of them looks at
+other photos, so a photo's colours are the same alone and in a batch.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import uniform_filter
+
+from tintlab import color
+from tintlab.errors import TintlabError
+from tintlab.photos import Photo
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WORKING_SIZE = 256
+"""The network sees about this many pixels squared, where neither the caller nor the model says otherwise."""
+
+MIN_SIDE = 32
+"""Pixels of the short side that the network sees at least, if the photo has them."""
+
+_LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
+_RADIUS = 2  # of the guided filter's windows, in pixels of the working size
+_EPSILON = 4.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
+
+
+def working_shape(shape: tuple[int, ...], working_size: int) -> tuple[int, int]:
+    """Height and width at which the network sees a photo `(h, w)`: about working_size² pixels, in proportion.
+
+    The short side keeps `MIN_SIDE` pixels if the photo has as many. Small photos are enlarged, so that
+    things in them have the size that they had in training.
+    """
+    height, width = shape
+    scale = working_size / math.sqrt(height * width)
+    least = min(
+        MIN_SIDE / min(height, width), _LARGEST_AREA * working_size**2 / (MIN_SIDE * max(height, width)), 1
+    )
+    scale = max(scale, least)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def reduced(lightness: color.Float, shape: tuple[int, int]) -> color.Float:
+    """Resample L* `(h, w)` to `shape`, antialiased (Lanczos); the result stays in [0, 100]."""
+    image = Image.fromarray(np.ascontiguousarray(lightness, dtype=np.float32))
+    height, width = shape
+    small: color.Float = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.clip(small, 0, 100)
+
+
+class GuidedColours:
+    """The network's ab at the photo's full size: upsampled along the edges of L* by the fast guided filter.
+
+    In each window of the working size ab is modelled as slope·L* + offset (He & Sun 2015, arXiv 1505.00996);
+    slopes and offsets are interpolated linearly and applied to the full-size L*, so colours change where the
+    photo's lightness does. Rows can be asked for in strips of any height, with the same result.
+
+    Args:
+        ab: `(h, w, 2)` at working size.
+        lightness: L* `(h, w)` at working size.
+        shape: height and width of the photo.
+    """
+
+    def __init__(self, ab: color.Float, lightness: color.Float, shape: tuple[int, ...]) -> None:
+        low, high, share = _neighbours(lightness.shape[1], shape[1])
+        coefficients = guided_coefficients(ab, lightness)
+        left, right = coefficients[:, low], coefficients[:, high]
+        self._columns = left + share[:, None] * (right - left)
+        self._low, self._high, self._share = _neighbours(lightness.shape[0], shape[0])
+
+    def ab(self, lightness: color.Float, rows: slice) -> color.Float:
+        """ab `(n, w, 2)` of some of the photo's rows, from the same rows of its L*, `(n, w)`."""
+        upper, lower = self._columns[self._low[rows]], self._columns[self._high[rows]]
+        models = upper + self._share[rows, None, None] * (lower - upper)
+        return models[..., :2] * lightness[..., None] + models[..., 2:]
+
+
+def guided_coefficients(ab: color.Float, lightness: color.Float) -> color.Float:
+    """Local linear models of `ab` `(h, w, 2)` by L* `(h, w)`: two slopes, then two offsets, `(h, w, 4)`."""
+    mean_l = _box_mean(lightness)
+    mean_ab = _box_mean(ab)
+    variance = _box_mean(lightness * lightness) - mean_l * mean_l
+    covariance = _box_mean(lightness[..., None] * ab) - mean_l[..., None] * mean_ab
+    slope = covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))[..., None]
+    offset = mean_ab - slope * mean_l[..., None]
+    return _box_mean(np.concatenate([slope, offset], axis=-1))
+
+
+def coloured(lightness: color.Float, colours: GuidedColours) -> color.Byte:
+    """Join a photo's own L* `(h, w)` with colours to 8-bit sRGB `(h, w, 3)`.
+
+    Colours that sRGB can't show lose chroma, not lightness or hue. Works in strips, to keep memory small.
+    """
+    result = np.empty((*lightness.shape, 3), np.uint8)
+    for rows in color.strips(lightness.shape):
+        result[rows] = joined(lightness[rows], colours.ab(lightness[rows], rows))
+    return result
+
+
+def joined(lightness: color.Float, ab: color.Float) -> color.Byte:
+    """8-bit sRGB `(..., 3)` of L* `(...)` and ab `(..., 2)`, mapped into the gamut."""
+    return color.to_bytes(color.lab_to_rgb_in_gamut(np.concatenate([lightness[..., None], ab], axis=-1)))
+
+
+class Colorizer:
+    """A generator with the steps around it.
+
+    Args:
+        generator: maps L* / 50 - 1 `(n, 1, h, w)` to ab / 110 `(n, 2, h, w)`; in evaluation mode.
+        multiple: the generator takes sides that are multiples of this.
+        working_size: see `working_shape`.
+        saturation: factor on the predicted ab; above 1 is more vivid.
+        flip_average: average with the prediction for the mirrored photo: twice the time, calmer colours.
+    """
+
+    def __init__(
+        self,
+        generator: "nn.Module",
+        multiple: int,
+        working_size: int = WORKING_SIZE,
+        saturation: float = 1.0,
+        flip_average: bool = False,
+    ) -> None:
+        self.generator = generator
+        self.multiple = multiple
+        self.working_size = working_size
+        self.saturation = saturation
+        self.flip_average = flip_average
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load a trained model; its config may set `working_size`, `saturation` and `flip_average`.
+
+        Raises:
+            TintlabError: no model there, a damaged one, or one with a wrong setting.
+        """
+        from tintlab.gan.model_files import load_generator
+
+        generator, config = load_generator(folder)
+        return cls(generator, cast(int, generator.multiple), **_settings(config, folder))
+
+    def colorize(self, photo: Photo | NDArray[np.generic], working_size: int | None = None) -> color.Byte:
+        """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
+
+        Args:
+            photo: its colours are ignored. Arrays are grey `(h, w)` or sRGB `(h, w, 3)`, uint8 or uint16.
+            working_size: see `working_shape`; the model's own where it is None.
+        """
+        lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
+        return coloured(lightness, self.colours(lightness, working_size))
+
+    def predict_ab(self, lightness: color.Float, working_size: int | None = None) -> color.Float:
+        """ab `(h, w, 2)` float32 at full size from L* `(h, w)` in [0, 100]; may lie outside sRGB."""
+        return self.colours(lightness, working_size).ab(lightness, slice(0, len(lightness)))
+
+    def colours(self, lightness: color.Float, working_size: int | None = None) -> GuidedColours:
+        """The colours of a photo, ready for `coloured`, from its full-size L*."""
+        small = reduced(lightness, working_shape(lightness.shape, working_size or self.working_size))
+        return GuidedColours(self.predict_working_ab(small[None])[0], small, lightness.shape)
+
+    def predict_working_ab(self, lightness: color.Float) -> color.Float:
+        """What the network says: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
+        import torch
+
+        height, width = lightness.shape[1:]
+        missing = -height % self.multiple, -width % self.multiple
+        top, left = missing[0] // 2, missing[1] // 2
+        pads = ((0, 0), (top, missing[0] - top), (left, missing[1] - left))
+        # numpy reflects again and again where the padding is wider than the photo.
+        padded = np.pad(lightness, pads, mode="reflect")
+        with torch.inference_mode():
+            ab = self._generate(torch.from_numpy(padded / np.float32(50) - 1)[:, None])
+        inside = ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
+        return np.ascontiguousarray(inside) * np.float32(color.AB_SCALE * self.saturation)
+
+    def _generate(self, scaled: "Tensor") -> "Tensor":
+        ab: Tensor = self.generator(scaled)
+        if self.flip_average:
+            ab = (ab + self.generator(scaled.flip(3)).flip(3)) / 2
+        return ab
+
+
+def _settings(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The inference settings of a model's config, checked."""
+    checks = {
+        "working_size": lambda value: isinstance(value, int) and value >= MIN_SIDE,
+        "saturation": lambda value: isinstance(value, int | float) and 0 <= value < math.inf,
+        "flip_average": lambda value: isinstance(value, bool),
+    }
+    for key, is_right in checks.items():
+        if key in config and not is_right(config[key]):
+            raise TintlabError(f"the model in {folder} has {key}: {config[key]!r}: mend its config.json")
+    return {key: config[key] for key in checks if key in config}
+
+
+def _box_mean(values: color.Float) -> color.Float:
+    """Means over square windows, over the first two axes; at the border the outermost pixels repeat."""
+    side = 2 * _RADIUS + 1
+    means: color.Float = uniform_filter(values, side, mode="nearest", axes=(0, 1))
+    return means
+
+
+def _neighbours(small: int, large: int) -> tuple[NDArray[np.intp], NDArray[np.intp], color.Float]:
+    """For linear interpolation from `small` to `large` pixels: the two neighbours, and the second's share."""
+    places = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
+    low = places.astype(np.intp)
+    return low, np.minimum(low + 1, small - 1), (places - low).astype(np.float32)

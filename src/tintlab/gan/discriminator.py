@@ -1,0 +1,29 @@
+"""The PatchGAN discriminator (Isola et al. 2017, arXiv 1611.07004) on L+ab."""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches of 70×70 pixels, each real or not, by logits.
+
+    Args:
+        channels: width of the first layer.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for inputs, stride in ((channels, 2), (2 * channels, 2), (4 * channels, 1)):
+            layers += [
+                nn.Conv2d(inputs, 2 * inputs, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(2 * inputs),
+                nn.LeakyReLU(0.2),
+            ]
+        layers.append(nn.Conv2d(8 * channels, 1, 4, 1, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, lab: Tensor) -> Tensor:
+        """Map `(n, 3, h, w)` of L and ab in [-1, 1] to logits `(n, 1, h/8 - 2, w/8 - 2)`."""
+        return cast(Tensor, self.layers(lab))

@@ -1,0 +1,81 @@
+"""A trained generator on disk: weights as safetensors, and the config that says how to build it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tintlab.errors import TintlabError
+from tintlab.gan.unet import UNet
+from tintlab.params import TrainParams
+from tintlab.storage import atomic_path, read_json, write_json
+
+WEIGHTS = "generator.safetensors"
+LAST_WEIGHTS = "last.safetensors"
+CONFIG = "config.json"
+
+
+def generator_config(params: TrainParams) -> dict[str, Any]:
+    """What must be known to build the generator again: the content of config.json."""
+    return {
+        "generator": params.generator,
+        "size": params.size,
+        "channels": params.channels,
+        "dropout": params.dropout,
+        "z_dim": 0,
+    }
+
+
+def build_generator(config: dict[str, Any]) -> nn.Module:
+    """Build the generator that a config describes, with fresh weights.
+
+    Raises:
+        TintlabError: an unknown kind of generator, or a missing or unfitting value.
+    """
+    try:
+        match config["generator"]:
+            case "unet":
+                return UNet(config["size"], config["channels"], config["dropout"])
+            case other:
+                raise TintlabError(f"unknown generator {other!r}: this version knows unet")
+    except (KeyError, TypeError, ValueError) as error:
+        raise TintlabError(f"the generator's config is incomplete or wrong ({error!r})") from error
+
+
+def save_generator(
+    folder: Path, generator: nn.Module, config: dict[str, Any], weights: str = WEIGHTS
+) -> None:
+    """Write weights and config into `folder`, each file atomically."""
+    save_weights(folder / weights, generator)
+    write_json(folder / CONFIG, config)
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a network's weights as safetensors, atomically; the bytes depend on the weights alone."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a generator, in evaluation mode on the CPU, and its config.
+
+    Raises:
+        TintlabError: a file is missing, broken, or weights and config do not belong together.
+    """
+    try:
+        config = read_json(folder / CONFIG)
+        generator = build_generator(config)
+        generator.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise TintlabError(
+            f"no model in {folder} ({error.filename} is missing): train one with `make run`"
+        ) from error
+    except (SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+        raise TintlabError(
+            f"the model in {folder} is damaged or its files do not belong together: {error}"
+        ) from error
+    return generator.eval(), config

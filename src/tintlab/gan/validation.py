@@ -1,0 +1,57 @@
+"""How the validation squares look under a generator, and the score that chooses the best weights."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tintlab import color
+from tintlab.gan.data import Squares
+
+_BATCH = 16
+
+
+def predict(generator: Callable[[Tensor], Tensor], L: Tensor, device: torch.device) -> Tensor:
+    """ab / 110 of `L` `(n, 1, h, w)`, in small batches, on the CPU."""
+    with torch.inference_mode():
+        return torch.cat([generator(part.to(device)).float().cpu() for part in L.split(_BATCH)])
+
+
+def validate(squares: Squares, predicted: Tensor) -> dict[str, float]:
+    """Compare predicted colours with the validation squares' own.
+
+    Args:
+        squares: `(n, h, w, 3)` packed L*a*b*.
+        predicted: ab / 110, `(n, 2, h, w)`.
+
+    Returns:
+        `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`: mean
+        over the squares. `val_score`: L1 as a share of grey's, plus the relative gap in colourfulness,
+        |C - C_true| / C_true; less is better, grey scores 2, the truth 0. Grey can't win: what is no better
+        than grey in L1 still wins by having about the right amount of colour.
+    """
+    true = color.dequantise(squares)
+    ab = predicted.permute(0, 2, 3, 1).numpy() * np.float32(color.AB_SCALE)
+    error = np.abs(ab - true[..., 1:]).mean(dtype=np.float64)
+    grey_error = np.abs(true[..., 1:]).mean(dtype=np.float64)
+    squared, colourfulness, colourfulness_true = 0.0, 0.0, 0.0
+    for square, guess in zip(true, ab, strict=True):
+        rgb_true = color.to_bytes(color.lab_to_rgb(square))
+        rgb = color.to_bytes(color.lab_to_rgb(np.concatenate([square[..., :1], guess], axis=-1)))
+        squared += float(np.square(rgb.astype(np.float64) - rgb_true).mean())
+        colourfulness += color.colourfulness(rgb)
+        colourfulness_true += color.colourfulness(rgb_true)
+    gap = abs(colourfulness - colourfulness_true) / max(colourfulness_true, 1e-9)
+    return {
+        "val_L1": float(error) / color.AB_SCALE,
+        "val_psnr": float(10 * np.log10(255**2 / max(squared / len(ab), 1e-9))),
+        "val_colourfulness": colourfulness / len(ab),
+        "val_score": float(error / max(grey_error, 1e-9)) + gap,
+    }
+
+
+def sample_picks(squares: Squares, count: int) -> Squares:
+    """`count` squares spread evenly over the set: always the same ones."""
+    picks = np.linspace(0, len(squares) - 1, min(count, len(squares))).astype(int)
+    return squares[picks]

@@ -1,0 +1,266 @@
+"""Where a thing came from: hashes of what went in, the state of the git repository, versions of packages."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+
+SOURCE = Path("src")
+DECIDING = (SOURCE, paths.PARAMS, paths.DVC_FILE)
+"""What a person edits; outputs and dvc.lock follow from it, so they never make a repository dirty."""
+
+MAX_PATCH_BYTES = 1_000_000
+
+PACKAGES = (
+    "torch",
+    "dvc",
+    "mlflow",
+    "prefect",
+    "pandas",
+    "numpy",
+    "scikit-image",
+    "pillow",
+    "great-expectations",
+)
+
+_CHUNK = 1 << 20
+_GIT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """The files that dvc.yaml lists as a stage's dependencies."""
+
+    sources: tuple[Path, ...]
+    """Python modules."""
+    data: tuple[Path, ...]
+    """Everything else."""
+
+
+@dataclass(frozen=True)
+class GitState:
+    """A repository at one moment; all empty outside of one, or without git."""
+
+    commit: str = ""
+    branch: str = ""
+    """Empty on a detached head."""
+    dirty: bool = False
+    """Source, params.yaml or dvc.yaml differ from the commit."""
+    patch: str = ""
+    """The difference as `git apply` reads it, after a comment a new file; cut off at `MAX_PATCH_BYTES`."""
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that name these parts, whatever the order of their keys.
+
+    64 bits make a short folder name and tag, and among a million trainings two share one with a chance of
+    3e-8 (n²/2 · 2⁻⁶⁴).
+
+    Args:
+        parts: anything that JSON can say; NaN and infinities are refused.
+    """
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def training_fingerprint(
+    params: Mapping[str, Any],
+    data: Iterable[Path],
+    sources: Iterable[Path],
+    torch_version: str,
+    threads: int,
+) -> str:
+    """Name everything that decides a training's result: equal names mean equal bytes on one CPU model.
+
+    The CPU is left out, as in DVC's cache: a training restored on another machine is still the same training.
+
+    Args:
+        params: the parameters that matter; leave out those that change no result.
+        data: files and folders that are read; see `stage_inputs`.
+        sources: modules that are run.
+        torch_version: as `torch.__version__` gives it.
+        threads: CPU threads of torch; sums are split among them.
+
+    Raises:
+        TintlabError: a file is missing.
+    """
+    return fingerprint(
+        {
+            "params": dict(params),
+            "data": data_hashes(data),
+            "source": source_digest(sources),
+            "torch": torch_version,
+            "threads": threads,
+        }
+    )
+
+
+def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
+    """The dependencies that dvc.yaml lists for a stage.
+
+    Raises:
+        TintlabError: dvc.yaml is missing, is no YAML, or has no such stage.
+    """
+    try:
+        content = YAML(typ="safe").load(dvc_file)
+        dependencies = [Path(_dependency_path(entry)) for entry in content["stages"][stage].get("deps", [])]
+    except FileNotFoundError:
+        raise TintlabError(f"{dvc_file} is missing: run this in the repository's folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise TintlabError(f"{dvc_file} is not readable YAML: {error}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise TintlabError(f"{dvc_file} has no stage {stage!r} with dependencies: restore the file") from None
+    return StageInputs(
+        sources=tuple(path for path in dependencies if path.suffix == ".py"),
+        data=tuple(path for path in dependencies if path.suffix != ".py"),
+    )
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """sha256 of names and contents of source files, in any order, 64 hexadecimal digits.
+
+    Raises:
+        TintlabError: a file is missing.
+    """
+    lines = sorted(f"{_file_hash(path, 'sha256')}  {path.as_posix()}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def data_hashes(files_and_folders: Iterable[Path]) -> dict[str, str]:
+    """The content hash of each file and folder, as dvc.lock spells it, keyed by its path.
+
+    Raises:
+        TintlabError: one is missing.
+    """
+    return {path.as_posix(): dvc_hash(path) for path in files_and_folders}
+
+
+def dvc_hash(path: Path) -> str:
+    """DVC's hash of a file (md5), or of a folder (md5 of its sorted list of files, with `.dir` added).
+
+    Raises:
+        TintlabError: there is nothing at `path`.
+    """
+    if not path.is_dir():
+        return _file_hash(path, "md5")
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    listing = [{"md5": _file_hash(file, "md5"), "relpath": name} for name, file in files]
+    return (
+        hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    )
+
+
+def git_state(repository: Path = Path()) -> GitState:
+    """The commit, and what differs from it in source, params.yaml and dvc.yaml.
+
+    Never fails: without git, outside a repository and before the first commit, what can't be known is empty.
+    """
+    files = [path.as_posix() for path in DECIDING]
+    commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
+    changes = _git(repository, "status", "--porcelain", "-z", "--untracked-files=all", "--", *files)
+    new_files = [entry[3:] for entry in changes.split("\0") if entry.startswith("?? ")]
+    patch = "".join(f"# not in git: {name}\n" for name in new_files)
+    if commit:
+        plain = ["--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
+        patch += _git(repository, "diff", *plain, "HEAD", "--", *files)
+    return GitState(
+        commit=commit,
+        branch=_git(repository, "branch", "--show-current").strip(),
+        dirty=bool(changes),
+        patch=_capped(patch),
+    )
+
+
+def experiment_tags() -> dict[str, str]:
+    """Baseline commit and name of the experiment where `dvc exp run` started this process, else nothing."""
+    variables = {"dvc.baseline": "DVC_EXP_BASELINE_REV", "dvc.experiment": "DVC_EXP_NAME"}
+    return {tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results can depend on, of Python, and the CPU's model."""
+    found = {"python": platform.python_version(), "cpu": cpu_model()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def cpu_model() -> str:
+    """What the CPU calls itself, such as `AMD EPYC 7B13`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def run_tags(git: GitState, inputs: Mapping[str, str]) -> dict[str, str]:
+    """All of the above as tags of a tracked run.
+
+    Args:
+        git: see `git_state`.
+        inputs: see `data_hashes`.
+    """
+    tags = {"git.commit": git.commit, "git.branch": git.branch, "git.dirty": str(git.dirty).lower()}
+    # MLflow's pages show the commit under this name.
+    tags["mlflow.source.git.commit"] = git.commit
+    tags |= experiment_tags()
+    tags |= {f"input.{path}": value for path, value in inputs.items()}
+    tags |= {f"version.{name}": value for name, value in versions().items()}
+    return {name: value for name, value in tags.items() if value}
+
+
+def _dependency_path(entry: str | Mapping[str, Any]) -> str:
+    """A dependency is a path, or a mapping of one path to its settings."""
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def _file_hash(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise TintlabError(f"{path} is missing: run `dvc repro` to make it, or restore it") from None
+    return digest.hexdigest()
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    """What git prints, or nothing where it fails; takes no lock that could stop someone else's git."""
+    try:
+        answer = subprocess.run(
+            ["git", "-c", "core.quotePath=false", *arguments],
+            cwd=repository,
+            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.decode("utf-8", "replace")
+
+
+def _capped(patch: str) -> str:
+    data = patch.encode()
+    if len(data) <= MAX_PATCH_BYTES:
+        return patch
+    kept = data[:MAX_PATCH_BYTES].decode("utf-8", "ignore")
+    return f"{kept}\n# cut off: {len(data) - MAX_PATCH_BYTES} bytes more\n"

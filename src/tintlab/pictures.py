@@ -1,0 +1,61 @@
+"""Arrays of pixels as pictures to look at: labelled contact sheets, thumbnails, pictures inside a page."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tintlab.color import Byte
+
+_GAP = 4
+_TITLE = 24
+_BACKGROUND = (24, 24, 27)
+_INK = (228, 228, 231)
+
+
+def grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Image.Image:
+    """A contact sheet: one row of pictures below another, with titles over the columns.
+
+    Every picture is reduced or enlarged to fit a cell of `side`² pixels, in its own proportions, centred.
+
+    Args:
+        rows: sRGB pictures `(h, w, 3)` uint8 of any size, as many in each row as there are titles.
+        side: cell size in pixels.
+        titles: a word or two a column; empty texts leave the title line out.
+    """
+    top = _TITLE if any(titles) else 0
+    width = len(titles) * (side + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, top + len(rows) * (side + _GAP) + _GAP), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    for column, title in enumerate(titles):
+        centre = _GAP + column * (side + _GAP) + side / 2
+        draw.text((centre, _GAP + top / 2), title, fill=_INK, font=font, anchor="mm")
+    for line, row in enumerate(rows):
+        for column, (pixels, _) in enumerate(zip(row, titles, strict=True)):
+            picture = _fitted(Image.fromarray(pixels), side)
+            left = _GAP + column * (side + _GAP) + (side - picture.width) // 2
+            upper = top + _GAP + line * (side + _GAP) + (side - picture.height) // 2
+            sheet.paste(picture, (left, upper))
+    return sheet
+
+
+def thumbnail(pixels: Byte, side: int) -> Byte:
+    """The picture `(h, w, 3)` reduced to fit a square of `side` pixels; a smaller one stays as it is."""
+    image = Image.fromarray(pixels)
+    return pixels if max(image.size) <= side else np.asarray(_fitted(image, side))
+
+
+def data_uri(pixels: Byte) -> str:
+    """The picture `(h, w, 3)` as a `data:` URI: JPEG, its colour not subsampled, for colour is the point."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    factor = side / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -1,0 +1,107 @@
+"""The pipeline as one command: DVC does the work, its runs reach MLflow, a summary ends it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tintlab import paths, report, runs, tracking
+from tintlab.errors import TintlabError
+from tintlab.program import one_line
+from tintlab.storage import read_json
+
+
+def repro(preset: str | None, overrides: list[str]) -> None:
+    """Run `dvc repro`, or `dvc exp run -S …` where there is something to override; then sync and summarise.
+
+    Raises:
+        TintlabError: no such preset, or a stage failed.
+    """
+    settings = [*(preset_overrides(preset) if preset else []), *overrides]
+    arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))] if settings else ["repro"]
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], env=_environment(), check=False
+    ).returncode
+    print(sync())
+    if status != 0:
+        raise TintlabError("the pipeline stopped: the reason stands above")
+    print(summary())
+    if settings:
+        print("params.yaml now holds the overrides; `git checkout params.yaml` brings the defaults back.")
+
+
+def preset_overrides(name: str) -> list[str]:
+    """The settings of presets/NAME.yaml as `section.key=value`, the way `dvc exp run -S` takes them.
+
+    Raises:
+        TintlabError: there is no such preset.
+    """
+    path = paths.PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(preset.stem for preset in paths.PRESETS.glob("*.yaml")))
+        raise TintlabError(f"there is no preset {name!r}: known are {known}")
+    sections: dict[str, dict[str, Any]] = YAML(typ="safe").load(path)
+    return [
+        f"{section}.{key}={_hydra(value)}"
+        for section, keys in sections.items()
+        for key, value in keys.items()
+    ]
+
+
+def sync() -> str:
+    """Deliver to MLflow what waits, and make a run for a model that has none; a line that says what was done.
+
+    MLflow out of reach is no failure: the line says so, and nothing is lost.
+    """
+    try:
+        delivered = tracking.sync()
+        if not paths.METRICS.exists():
+            return f"{delivered} records delivered to MLflow"
+        run = runs.restore_missing_run()
+    except tracking.TrackingUnavailable as error:
+        return one_line(error)
+    return f"{delivered} records delivered to MLflow; the model's run is {run}"
+
+
+def summary() -> str:
+    """The figures of the present model beside the baselines, and where to look."""
+    metrics = read_json(paths.METRICS)
+    return "\n".join(
+        [
+            report.metrics_text(metrics),
+            f"model     {paths.GENERATOR}/",
+            f"report    {paths.REPORT_PAGE}",
+            f"data      {paths.VALIDATION_PAGE}",
+            f"runs      `make ui` ({tracking.tracking_uri()})",
+        ]
+    )
+
+
+def serve_ui(port: int) -> None:
+    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C, after a sync."""
+    print(sync())
+    tracking.prepare_store()
+    uri = tracking.tracking_uri()
+    print(f"MLflow: http://127.0.0.1:{port}", flush=True)
+    command = ["server", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri]
+    subprocess.run([sys.executable, "-m", "mlflow", *command], env=_environment(), check=False)
+
+
+def _hydra(value: Any) -> str:
+    """A value in the grammar of -S (Hydra's), where None is `null` and lists have no spaces."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(_hydra(inner) for inner in value) + "]"
+    return str(value)
+
+
+def _environment() -> dict[str, str]:
+    # DVC runs the stages' `python`: it must be this one, also when .venv is not activated.
+    here = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": here + os.pathsep + os.environ.get("PATH", "")}

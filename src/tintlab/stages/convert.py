@@ -1,0 +1,110 @@
+"""convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split."""
+
+import functools
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tintlab import color, paths, program
+from tintlab.params import ConvertParams, load_params
+from tintlab.photos import read_photo
+from tintlab.storage import atomic_folder
+from tintlab.tables import read_table, write_table
+
+SPLITS = ("train", "val")
+
+Cut = tuple[color.Byte, list[tuple[int, int]]]
+"""Squares `(n, size, size, 3)` of packed L*a*b*, and their corners (left, top)."""
+
+
+def square_corners(width: int, height: int, max_squares: int) -> list[tuple[int, int]]:
+    """Corners (left, top) of the squares that cover a picture along its long side, evenly spread.
+
+    As few as cover it all, `max_squares` at most; the first and the last touch the picture's ends.
+    """
+    side, length = min(width, height), max(width, height)
+    count = min(max_squares, -(-length // side))
+    starts = (
+        np.rint(np.linspace(0, length - side, count)).astype(int) if count > 1 else [(length - side) // 2]
+    )
+    return [(int(start), 0) if width >= height else (0, int(start)) for start in starts]
+
+
+def reduced(rgb: color.Byte, size: int) -> color.Byte:
+    """Scale a photo so that its short side is `size` pixels; proportions stay."""
+    target = _reduced_size(rgb.shape[1], rgb.shape[0], size)
+    return np.asarray(Image.fromarray(rgb).resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0))
+
+
+def squares_of(rgb: color.Byte, params: ConvertParams) -> Cut:
+    """Cut a photo `(h, w, 3)` into squares of packed L*a*b*."""
+    small = reduced(rgb, params.size)
+    corners = square_corners(small.shape[1], small.shape[0], params.max_squares)
+    lab = color.quantise(color.rgb_to_lab(small))
+    squares = [lab[top : top + params.size, left : left + params.size] for left, top in corners]
+    return np.stack(squares), corners
+
+
+def _read_squares(photo: str, raw: Path, params: ConvertParams, max_megapixels: float) -> Cut:
+    return squares_of(read_photo(raw / photo, max_megapixels).rgb(), params)
+
+
+def convert(
+    accepted: pd.DataFrame, raw: Path, params: ConvertParams, max_megapixels: float, folder: Path, split: str
+) -> int:
+    """Write one split's array and its index into `folder`; return the number of squares.
+
+    Memory stays flat however many photographs there are: the array is written through a memory map.
+
+    Args:
+        accepted: columns `photo`, `split`, `cluster`, `width`, `height`.
+        raw: the folder of the photographs.
+        params: side and number of squares.
+        max_megapixels: see `photos.read_photo`.
+        folder: where `SPLIT.npy` and `SPLIT.csv` go.
+        split: which split.
+    """
+    rows = accepted[accepted["split"] == split].sort_values("photo", ignore_index=True)
+    total = sum(
+        len(square_corners(*_reduced_size(width, height, params.size), params.max_squares))
+        for width, height in zip(rows["width"], rows["height"], strict=True)
+    )
+    shape = (total, params.size, params.size, 3)
+    array = np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
+    read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
+    index: list[dict[str, object]] = []
+    with ProcessPoolExecutor() as pool:
+        results = program.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
+        for row, (squares, corners) in zip(rows.itertuples(), results, strict=True):
+            array[len(index) : len(index) + len(squares)] = squares
+            index += [
+                {"photo": row.photo, "cluster": row.cluster, "left": left, "top": top}
+                for left, top in corners
+            ]
+    array.flush()
+    write_table(pd.DataFrame(index, columns=["photo", "cluster", "left", "top"]), folder / f"{split}.csv")
+    return total
+
+
+def _reduced_size(width: int, height: int, size: int) -> tuple[int, int]:
+    scale = size / min(width, height)
+    return max(size, round(width * scale)), max(size, round(height * scale))
+
+
+def main() -> None:
+    """Run the stage on the files that dvc.yaml names."""
+    params = load_params()
+    accepted = read_table(paths.ACCEPTED)
+    with atomic_folder(paths.LAB) as folder:
+        counts = {
+            split: convert(accepted, paths.RAW, params.convert, params.photos.max_megapixels, folder, split)
+            for split in SPLITS
+        }
+    print(", ".join(f"{count} squares to {split}" for split, count in counts.items()))
+
+
+if __name__ == "__main__":
+    program.run(main)

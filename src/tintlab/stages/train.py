@@ -1,0 +1,130 @@
+"""train: the conditional GAN on squares of L*a*b*; its weights, its history, sample pictures."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from tintlab import color, paths, pictures, program, runs, tracking
+from tintlab.gan.data import Lab
+from tintlab.gan.loop import History, Training
+from tintlab.gan.model_files import CONFIG, LAST_WEIGHTS, WEIGHTS, generator_config
+from tintlab.params import TrainParams, load_params
+from tintlab.storage import atomic_folder, atomic_path, write_json
+from tintlab.tables import write_table
+
+SAMPLE_SIDE = 128
+
+
+class Reporter:
+    """Listens to a training: prints above a progress bar, keeps sample pictures, records for MLflow.
+
+    Args:
+        params: lengths of epochs and of the training.
+        samples: folder for the pictures.
+        recorder: the records of the MLflow run.
+    """
+
+    def __init__(self, params: TrainParams, samples: Path, recorder: tracking.Recorder) -> None:
+        self.params = params
+        self.samples = samples
+        self.recorder = recorder
+        self.bar = tqdm(
+            total=params.epochs * params.iterations_per_epoch,
+            desc="training",
+            unit=" iterations",
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,
+            dynamic_ncols=True,
+        )
+
+    def announced(self, text: str) -> None:
+        """Print the text."""
+        self._print(text)
+
+    def stepped(self, iteration: int) -> None:
+        """Move the bar."""
+        self.bar.update(iteration - self.bar.n)
+
+    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
+        """Print where the training is and the six losses; record them."""
+        epoch, within = divmod(iteration - 1, self.params.iterations_per_epoch)
+        losses = [f"{name}: {value:.5f}" for name, value in meters.items()]
+        position = [
+            f"\nEpoch {epoch + 1}/{self.params.epochs}",
+            f"Iteration {within + 1}/{self.params.iterations_per_epoch}",
+        ]
+        self._print("\n".join(position + losses))
+        self.recorder.metrics(meters, iteration)
+
+    def sampled(self, iteration: int, pictures: Lab, predicted: Tensor) -> None:
+        """Keep a picture grid L | generated | real."""
+        path = self.samples / f"iteration_{iteration:06d}.png"
+        with atomic_path(path) as temporary:
+            sample_grid(pictures, predicted).save(temporary, format="PNG")
+        self.recorder.artifact(path, "samples")
+
+    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
+        """Print and record an epoch's figures."""
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._print(f"\nafter epoch {epoch}/{self.params.epochs}: {listed}")
+        self.recorder.metrics(figures, iteration)
+
+    def _print(self, text: str) -> None:
+        self.bar.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def sample_grid(samples: Lab, predicted: Tensor) -> Image.Image:
+    """Draw pictures as rows L | generated | real.
+
+    Args:
+        samples: L and true ab, `(n, 1 and 2, h, w)` in [-1, 1].
+        predicted: ab of the generator, `(n, 2, h, w)` in [-1, 1].
+    """
+    lightness = (samples.L.numpy() + 1) * 50
+    columns = []
+    for ab in (np.zeros_like(predicted.numpy()), predicted.numpy(), samples.ab.numpy()):
+        lab = np.concatenate([lightness, ab * color.AB_SCALE], axis=1).transpose(0, 2, 3, 1)
+        columns.append(color.to_bytes(color.lab_to_rgb(lab.astype(np.float32))))
+    rows = list(zip(*columns, strict=True))
+    return pictures.grid(rows, side=SAMPLE_SIDE, titles=["L", "generated", "real"])
+
+
+def publish(working: Path, config: dict[str, object], history: History) -> None:
+    """Move what a finished training left in its working folder to where DVC expects it."""
+    with atomic_folder(paths.GENERATOR) as model:
+        for name in (WEIGHTS, LAST_WEIGHTS):
+            shutil.copyfile(working / name, model / name)
+        write_json(model / CONFIG, config)
+    with atomic_folder(paths.SAMPLES) as samples:
+        shutil.copytree(working / "samples", samples, dirs_exist_ok=True)
+    write_table(pd.DataFrame(history.losses), paths.LOSSES)
+    write_table(pd.DataFrame(history.validation), paths.VALIDATION_CURVES)
+
+
+def main() -> None:
+    """Run the stage on the files that dvc.yaml names."""
+    params = load_params()
+    fingerprint = runs.training_fingerprint(params)
+    working = paths.checkpoints() / fingerprint
+    (working / "samples").mkdir(parents=True, exist_ok=True)
+    with runs.training_run(fingerprint, params, working) as recorder:
+        reporter = Reporter(params.train, working / "samples", recorder)
+        training = Training(params.train, working, reporter)
+        squares, val_squares = (
+            np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val")
+        )
+        history = training.run(squares, val_squares)
+        publish(working, generator_config(params.train) | {"fingerprint": fingerprint}, history)
+        recorder.artifact(paths.GENERATOR, "model")
+    shutil.rmtree(working)
+    print(f"trained {training.iterations} iterations; best validation score {training.best_score:.4f}")
+
+
+if __name__ == "__main__":
+    program.run(main)

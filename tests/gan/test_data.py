@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tintlab import color
+from tintlab.gan.data import Batches, Squares, centre_crops, scaled
+
+
+@pytest.fixture
+def squares() -> Squares:
+    """Ten squares of 24 px; L tells which square it is, a the row, b the column."""
+    grid = np.zeros((10, 24, 24, 3), np.uint8)
+    grid[..., 0] = 20 * np.arange(10)[:, None, None]
+    grid[..., 1] = 100 + np.arange(24)[None, :, None]
+    grid[..., 2] = 100 + np.arange(24)[None, None, :]
+    return grid
+
+
+def which(L: torch.Tensor) -> list[int]:
+    return [round((value + 1) * 127.5 / 20) for value in L[:, 0, 0, 0].tolist()]
+
+
+def test_scaling_matches_the_colour_module(squares: Squares) -> None:
+    lab = scaled(squares)
+    true = color.dequantise(squares)
+    np.testing.assert_allclose(lab.L.numpy()[:, 0], true[..., 0] / 50 - 1, atol=1e-6)
+    np.testing.assert_allclose(lab.ab.numpy().transpose(0, 2, 3, 1), true[..., 1:] / 110, atol=1e-6)
+
+
+def test_every_square_is_seen_once_a_pass_in_fresh_order(squares: Squares) -> None:
+    batches = Batches(squares, 16, batch_size=5, iterations=6, seed=3)
+    seen = [which(batches[iteration].L) for iteration in range(6)]
+    passes = [seen[0] + seen[1], seen[2] + seen[3], seen[4] + seen[5]]
+    assert all(sorted(one) == list(range(10)) for one in passes)
+    assert len({tuple(one) for one in passes}) == 3
+
+
+def test_batches_larger_than_the_set_cycle_it(squares: Squares) -> None:
+    seen = which(Batches(squares, 16, batch_size=25, iterations=1, seed=0)[0].L)
+    assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10))
+
+
+def test_crops_move_and_half_are_mirrored(squares: Squares) -> None:
+    batches = Batches(squares, 16, batch_size=10, iterations=60, seed=1)
+    ab = torch.cat([batches[iteration].ab for iteration in range(60)]) * 110 + 28
+    tops = ab[:, 0, 0, 0].round().int()
+    mirrored = ab[:, 1, 0, 0] > ab[:, 1, 0, -1]
+    assert set(tops.tolist()) == set(range(9))  # 24 - 16 + 1 places
+    assert 0.4 < mirrored.float().mean() < 0.6
+
+
+def test_a_batch_depends_on_seed_and_number_alone(squares: Squares) -> None:
+    batches = Batches(squares, 16, batch_size=4, iterations=9, seed=7)
+    direct = batches[5]
+    for workers in (0, 2):
+        loaded = list(DataLoader(batches, batch_size=None, sampler=range(3, 9), num_workers=workers))
+        assert torch.equal(loaded[2].L, direct.L)
+        assert torch.equal(loaded[2].ab, direct.ab)
+    other = Batches(squares, 16, batch_size=4, iterations=9, seed=8)[5]
+    assert not torch.equal(other.ab, direct.ab)
+
+
+def test_centre_crops_are_centred(squares: Squares) -> None:
+    middle = centre_crops(squares, 16)
+    assert middle.shape == (10, 16, 16, 3)
+    assert middle[0, 0, 0].tolist() == [0, 104, 104]

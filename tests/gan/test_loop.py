@@ -1,0 +1,143 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tintlab.errors import TintlabError
+from tintlab.gan.data import Lab, Squares, scaled
+from tintlab.gan.losses import METERS
+from tintlab.gan.loop import Training
+from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS
+from tintlab.params import TrainParams, load_params
+
+
+class Recorded:
+    """A listener that remembers, and can interrupt a training as a crash would."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        self.stop_at = stop_at
+        self.texts: list[str] = []
+        self.meters: dict[int, dict[str, float]] = {}
+        self.samples: dict[int, torch.Tensor] = {}
+        self.figures: dict[int, dict[str, float]] = {}
+
+    def announced(self, text: str) -> None:
+        self.texts.append(text)
+
+    def stepped(self, iteration: int) -> None:
+        if iteration == self.stop_at:
+            raise ConnectionAbortedError
+
+    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
+        self.meters[iteration] = meters
+
+    def sampled(self, iteration: int, pictures: Lab, predicted: torch.Tensor) -> None:
+        self.samples[iteration] = predicted
+
+    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
+        self.figures[epoch] = figures
+
+
+@pytest.fixture
+def squares() -> Squares:
+    """Twelve squares of 40 px whose colour follows their lightness, so that there is something to learn."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(40, 220, (12, 10, 10)).repeat(4, axis=1).repeat(4, axis=2)
+    return np.stack([coarse, 60 + coarse / 2, 220 - coarse / 2], axis=-1).astype(np.uint8)
+
+
+def tiny(**changes: Any) -> TrainParams:
+    """A training of seconds."""
+    small = {
+        "generator": "unet",
+        "size": 32,
+        "channels": 8,
+        "discriminator_channels": 8,
+        "epochs": 2,
+        "iterations_per_epoch": 4,
+        "batch_size": 3,
+        "display_every": 2,
+        "checkpoint_every": 3,
+        "threads": 1,
+        "device": "cpu",
+    }
+    return load_params().train.model_copy(update=small | changes)
+
+
+def test_a_training_reports_what_it_should(squares: Squares, tmp_path: Path) -> None:
+    listener = Recorded()
+    history = Training(tiny(), tmp_path, listener).run(squares, squares[:4])
+    assert "model initialized with norm initialization" in listener.texts
+    assert list(listener.meters) == list(listener.samples) == [2, 4, 6, 8]
+    assert list(listener.figures) == [1, 2]
+    assert all(tuple(meters) == METERS for meters in listener.meters.values())
+    for meters in listener.meters.values():
+        assert meters["loss_D"] == pytest.approx(
+            (meters["loss_D_fake"] + meters["loss_D_real"]) / 2, rel=1e-5
+        )
+        assert meters["loss_G"] == pytest.approx(meters["loss_G_GAN"] + meters["loss_G_L1"], rel=1e-5)
+    assert listener.samples[8].shape == (4, 2, 32, 32)
+    assert [row["iteration"] for row in history.losses] == [2, 4, 6, 8]
+    assert {WEIGHTS, LAST_WEIGHTS} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_l1_meter_is_lambda_times_the_error(squares: Squares, tmp_path: Path) -> None:
+    batch = scaled(squares[:4, :32, :32])
+    for lambda_l1 in (0.0, 10.0):
+        training = Training(tiny(lambda_l1=lambda_l1, dropout=0.0), tmp_path, Recorded())
+        with torch.no_grad():
+            error = (training.generator(batch.L) - batch.ab).abs().mean().item()
+        losses = training.step(batch)
+        assert losses["loss_G_L1"].item() == pytest.approx(lambda_l1 * error, rel=1e-5)
+
+
+def test_the_discriminator_learns_only_in_its_own_half_of_the_step(squares: Squares, tmp_path: Path) -> None:
+    """After a step its parameters differ by one Adam step at the most: none comes from the generator's half."""
+    training = Training(tiny(), tmp_path, Recorded())
+    before = {name: value.clone() for name, value in training.discriminator.module.named_parameters()}
+    training.step(scaled(squares[:4, :32, :32]))
+    for name, value in training.discriminator.module.named_parameters():
+        assert (value - before[name]).abs().max() <= 2e-4 * 1.001
+        assert value.requires_grad
+
+
+def test_one_batch_can_be_learnt_by_heart(squares: Squares, tmp_path: Path) -> None:
+    params = tiny(dropout=0.0, learning_rate=2e-3, channels=16)
+    training = Training(params, tmp_path, Recorded())
+    batch = scaled(squares[:4, :32, :32])
+    first = training.step(batch)["loss_G_L1"].item()
+    for _ in range(80):
+        last = training.step(batch)["loss_G_L1"].item()
+    assert last < first / 4
+
+
+@pytest.mark.parametrize("stop_at", [4, 7])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(
+    squares: Squares, tmp_path: Path, stop_at: int
+) -> None:
+    whole = Training(tiny(), tmp_path / "whole", Recorded()).run(squares, squares[:4])
+    with pytest.raises(ConnectionAbortedError):
+        Training(tiny(), tmp_path / "cut", Recorded(stop_at)).run(squares, squares[:4])
+    torch.rand(17)  # the random state of a new process is another one
+    listener = Recorded()
+    resumed = Training(tiny(), tmp_path / "cut", listener).run(squares, squares[:4])
+    assert f"continuing after iteration {3 * (stop_at // 3)}" in listener.texts
+    assert resumed == whole
+    for name in (WEIGHTS, LAST_WEIGHTS):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_the_best_weights_are_those_of_the_best_score(squares: Squares, tmp_path: Path) -> None:
+    history = Training(tiny(epochs=4, learning_rate=0.05), tmp_path, Recorded()).run(squares, squares[:4])
+    scores = [row["val_score"] for row in history.validation]
+    best, last = load_file(tmp_path / WEIGHTS), load_file(tmp_path / LAST_WEIGHTS)
+    same = all(torch.equal(best[name], last[name]) for name in best)
+    assert same == (min(range(4), key=scores.__getitem__) == 3)
+
+
+def test_divergence_stops_with_advice(squares: Squares, tmp_path: Path) -> None:
+    with pytest.raises(TintlabError, match=r"diverged.*iteration 2.*learning_rate"):
+        Training(tiny(lambda_l1=float("inf")), tmp_path, Recorded()).run(squares, squares[:4])

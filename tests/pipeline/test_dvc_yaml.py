@@ -1,0 +1,74 @@
+"""dvc.yaml lists what each stage really imports and reads, no more and no less."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+NO_RESULT = {"tintlab.cli", "tintlab.lineage", "tintlab.runs", "tintlab.tracking"}
+"""Modules that a stage may import though no output depends on them."""
+
+
+def source_file(module: str) -> Path:
+    path = Path("src", *module.split("."))
+    return path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
+
+
+def is_empty(path: Path) -> bool:
+    """Nothing but a docstring."""
+    return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / path).read_text()).body)
+
+
+@pytest.fixture(scope="module")
+def import_graph() -> grimp.ImportGraph:
+    graph = grimp.build_graph("tintlab", cache_dir=None)
+    for module in NO_RESULT:
+        graph.remove_module(module)
+    return graph
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_modules_it_imports(stage: str, import_graph: grimp.ImportGraph) -> None:
+    module = f"tintlab.stages.{stage}"
+    closure = {module, *import_graph.find_upstream_modules(module)}
+    imported = {path.as_posix() for path in map(source_file, closure) if not is_empty(path)}
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
+    templates = {"src/tintlab/templates"} if "tintlab.report" in closure else set()
+    assert listed == imported | templates
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_parameters_it_reads(stage: str) -> None:
+    tree = ast.parse((ROOT / source_file(f"tintlab.stages.{stage}")).read_text())
+    sections = {"fetch", "photos", "split", "validate", "convert", "train", "evaluate"}
+    mains = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    read = {
+        node.attr.rstrip("_")
+        for node in ast.walk(mains[0])
+        if isinstance(node, ast.Attribute)
+        and (
+            (isinstance(node.value, ast.Name) and node.value.id == "params")
+            or (isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "load_params")
+        )
+    }
+    assert read & sections == set(STAGES[stage]["params"])
+
+
+def test_stage_module_and_command_bear_one_name() -> None:
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"python -m tintlab.stages.{name}"
+
+
+def test_outputs_of_one_stage_belong_to_it_alone() -> None:
+    outputs = [
+        next(iter(out)) if isinstance(out, dict) else out
+        for stage in STAGES.values()
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind, [])
+    ]
+    assert len(outputs) == len(set(outputs))

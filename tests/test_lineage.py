@@ -147,7 +147,9 @@ def test_every_part_of_a_training_changes_its_fingerprint_and_nothing_else_does(
 
 
 def test_hashes_are_dvcs_own(tmp_path: Path) -> None:
-    write(tmp_path, {"photos/b/2.txt": "two", "photos/á.txt": "one", "photos/b-c.txt": "", "table.csv": "x\n"})
+    write(
+        tmp_path, {"photos/b/2.txt": "two", "photos/á.txt": "one", "photos/b-c.txt": "", "table.csv": "x\n"}
+    )
     dvc(tmp_path, "init", "-q", "--no-scm")
     dvc(tmp_path, "add", "-q", "photos", "table.csv")
     for name in ("photos", "table.csv"):
@@ -156,7 +158,7 @@ def test_hashes_are_dvcs_own(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TintlabError, match="lost.npy is missing: run `dvc repro`"):
+    with pytest.raises(TintlabError, match=r"lost\.npy is missing: run `dvc repro`"):
         lineage.data_hashes([tmp_path / "lost.npy"])
 
 

@@ -95,7 +95,8 @@ def _from_f(f: Float) -> Float:
 def grey_to_lightness(grey: NDArray[np.generic]) -> Float:
     """Convert grey sRGB values of any shape to L* float32 in [0, 100]: uint8, uint16, or floats in [0, 1]."""
     if grey.dtype in (np.uint8, np.uint16):
-        return _lightness_table(grey.dtype)[grey]
+        known: Float = _lightness_table(grey.dtype)[grey]
+        return known
     return _lightness_of_y(_linear(grey))
 
 
@@ -163,7 +164,8 @@ def colourfulness(rgb: Byte) -> float:
 
 def _linear(values: NDArray[np.generic]) -> Float:
     if values.dtype in (np.uint8, np.uint16):
-        return _linear_table(values.dtype)[values]
+        known: Float = _linear_table(values.dtype)[values]
+        return known
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"sRGB values are uint8, uint16 or floats in [0, 1], not {values.dtype}")
     return _linearised(values.astype(np.float32, copy=False))

@@ -8,11 +8,12 @@ other photos, so a photo's colours are the same alone and in a batch.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.ndimage import uniform_filter
 
 from tintlab import color
@@ -110,34 +111,36 @@ def joined(lightness: color.Float, ab: color.Float) -> color.Byte:
     return color.to_bytes(color.lab_to_rgb_in_gamut(np.concatenate([lightness[..., None], ab], axis=-1)))
 
 
+class Settings(BaseModel):
+    """How a model is used, as its config.json may say beside other things."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    working_size: int = Field(default=WORKING_SIZE, ge=MIN_SIDE)
+    """See `working_shape`."""
+    saturation: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Factor on the predicted ab; above 1 is more vivid."""
+    flip_average: bool = False
+    """Average with the prediction for the mirrored photo: twice the time, calmer colours."""
+
+
 class Colorizer:
     """A generator with the steps around it.
 
     Args:
         generator: maps L* / 50 - 1 `(n, 1, h, w)` to ab / 110 `(n, 2, h, w)`; in evaluation mode.
         multiple: the generator takes sides that are multiples of this.
-        working_size: see `working_shape`.
-        saturation: factor on the predicted ab; above 1 is more vivid.
-        flip_average: average with the prediction for the mirrored photo: twice the time, calmer colours.
+        settings: how it is used.
     """
 
-    def __init__(
-        self,
-        generator: "nn.Module",
-        multiple: int,
-        working_size: int = WORKING_SIZE,
-        saturation: float = 1.0,
-        flip_average: bool = False,
-    ) -> None:
+    def __init__(self, generator: "nn.Module", multiple: int, settings: Settings | None = None) -> None:
         self.generator = generator
         self.multiple = multiple
-        self.working_size = working_size
-        self.saturation = saturation
-        self.flip_average = flip_average
+        self.settings = settings or Settings()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a trained model; its config may set `working_size`, `saturation` and `flip_average`.
+        """Load a trained model, with the settings of its config.
 
         Raises:
             TintlabError: no model there, a damaged one, or one with a wrong setting.
@@ -145,7 +148,15 @@ class Colorizer:
         from tintlab.gan.model_files import load_generator
 
         generator, config = load_generator(folder)
-        return cls(generator, cast(int, generator.multiple), **_settings(config, folder))
+        try:
+            settings = Settings.model_validate(config)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            wrong = f"{fault['loc'][0]}: {fault['msg']}"
+            raise TintlabError(
+                f"the config.json of the model in {folder} has a wrong {wrong}: mend it"
+            ) from None
+        return cls(generator, cast(int, generator.multiple), settings)
 
     def colorize(self, photo: Photo | NDArray[np.generic], working_size: int | None = None) -> color.Byte:
         """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
@@ -163,7 +174,7 @@ class Colorizer:
 
     def colours(self, lightness: color.Float, working_size: int | None = None) -> GuidedColours:
         """The colours of a photo, ready for `coloured`, from its full-size L*."""
-        small = reduced(lightness, working_shape(lightness.shape, working_size or self.working_size))
+        small = reduced(lightness, working_shape(lightness.shape, working_size or self.settings.working_size))
         return GuidedColours(self.predict_working_ab(small[None])[0], small, lightness.shape)
 
     def predict_working_ab(self, lightness: color.Float) -> color.Float:
@@ -179,26 +190,13 @@ class Colorizer:
         with torch.inference_mode():
             ab = self._generate(torch.from_numpy(padded / np.float32(50) - 1)[:, None])
         inside = ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
-        return np.ascontiguousarray(inside) * np.float32(color.AB_SCALE * self.saturation)
+        return np.ascontiguousarray(inside) * np.float32(color.AB_SCALE * self.settings.saturation)
 
     def _generate(self, scaled: "Tensor") -> "Tensor":
         ab: Tensor = self.generator(scaled)
-        if self.flip_average:
+        if self.settings.flip_average:
             ab = (ab + self.generator(scaled.flip(3)).flip(3)) / 2
         return ab
-
-
-def _settings(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The inference settings of a model's config, checked."""
-    checks = {
-        "working_size": lambda value: isinstance(value, int) and value >= MIN_SIDE,
-        "saturation": lambda value: isinstance(value, int | float) and 0 <= value < math.inf,
-        "flip_average": lambda value: isinstance(value, bool),
-    }
-    for key, is_right in checks.items():
-        if key in config and not is_right(config[key]):
-            raise TintlabError(f"the model in {folder} has {key}: {config[key]!r}: mend its config.json")
-    return {key: config[key] for key in checks if key in config}
 
 
 def _box_mean(values: color.Float) -> color.Float:

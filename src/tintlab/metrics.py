@@ -59,13 +59,11 @@ def ssim(rgb: color.Byte, true: color.Byte) -> float:
 
 def delta_e00(rgb: color.Byte, true: color.Byte) -> float:
     """Mean colour difference CIEDE2000 between two 8-bit photos: 1 is just visible, 10 plain at a glance."""
-    total = sum(
-        float(
-            deltaE_ciede2000(color.rgb_to_lab(true[rows]), color.rgb_to_lab(rgb[rows])).sum(dtype=np.float64)
-        )
-        for rows in color.strips(rgb.shape)
-    )
-    return total / (rgb.shape[0] * rgb.shape[1])
+    total = 0.0
+    for rows in color.strips(rgb.shape):
+        differences = deltaE_ciede2000(color.rgb_to_lab(true[rows]), color.rgb_to_lab(rgb[rows]))
+        total += float(differences.sum(dtype=np.float64))
+    return float(total / (rgb.shape[0] * rgb.shape[1]))
 
 
 def colour_spill(rgb: color.Byte, true: color.Byte) -> float:

@@ -115,7 +115,7 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
             image.load()
             pixels = _pixels(_upright(image))
             if _is_deep_negative(image):
-                pixels = np.invert(pixels)
+                pixels = (65535 - pixels).astype(np.uint16)
             return Photo(pixels, stored_format, stored_mode)
     except PhotoError:
         raise

@@ -18,27 +18,28 @@ _INK = (228, 228, 231)
 def grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Image.Image:
     """A contact sheet: one row of pictures below another, with titles over the columns.
 
-    Every picture is reduced or enlarged to fit a cell of `side`² pixels, in its own proportions, centred.
+    Every picture is reduced or enlarged until its long side has `side` pixels, and centred in its cell; a row
+    is as high as its highest picture.
 
     Args:
         rows: sRGB pictures `(h, w, 3)` uint8 of any size, as many in each row as there are titles.
-        side: cell size in pixels.
-        titles: a word or two a column; empty texts leave the title line out.
+        side: width of a column in pixels.
+        titles: a word or two a column; no title line where all are empty.
     """
-    top = _TITLE if any(titles) else 0
-    width = len(titles) * (side + _GAP) + _GAP
-    sheet = Image.new("RGB", (width, top + len(rows) * (side + _GAP) + _GAP), _BACKGROUND)
+    fitted = [[_fitted(Image.fromarray(pixels), side) for pixels in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in fitted]
+    top = _TITLE + _GAP if any(titles) else _GAP
+    step = side + _GAP
+    sheet = Image.new("RGB", (len(titles) * step + _GAP, top + sum(heights) + _GAP * len(rows)), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
     for column, title in enumerate(titles):
-        centre = _GAP + column * (side + _GAP) + side / 2
-        draw.text((centre, _GAP + top / 2), title, fill=_INK, font=font, anchor="mm")
-    for line, row in enumerate(rows):
-        for column, (pixels, _) in enumerate(zip(row, titles, strict=True)):
-            picture = _fitted(Image.fromarray(pixels), side)
-            left = _GAP + column * (side + _GAP) + (side - picture.width) // 2
-            upper = top + _GAP + line * (side + _GAP) + (side - picture.height) // 2
-            sheet.paste(picture, (left, upper))
+        draw.text((_GAP + column * step + side / 2, top / 2), title, fill=_INK, font=font, anchor="mm")
+    for row, height in zip(fitted, heights, strict=True):
+        for column, (picture, _) in enumerate(zip(row, titles, strict=True)):
+            left = _GAP + column * step + (side - picture.width) // 2
+            sheet.paste(picture, (left, top + (height - picture.height) // 2))
+        top += height + _GAP
     return sheet
 
 

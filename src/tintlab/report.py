@@ -121,6 +121,8 @@ def evaluation_page(
         previous: such a table of the last committed report.
     """
     systems, measures = _systems(metrics)
+    # A difference to the truth is left to the totals where the truth itself stands beside its figure.
+    told = [key for key in measures if _measure(key).better != "zero"]
     figures = per_photo.set_index("photo").to_dict("index")
     return _render(
         "evaluation.html",
@@ -134,15 +136,15 @@ def evaluation_page(
                 {
                     "photo": photo,
                     "pictures": [data_uri(thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]],
-                    "figures": _captions(measures, figures[photo]),
+                    "figures": _captions(told, figures[photo]),
                 }
                 for photo in names
             ]
             for title, names in showcase(per_photo).items()
         },
-        categories=_categories(per_photo, measures),
+        categories=_categories(per_photo, told),
         smallest_category=SMALLEST_CATEGORY,
-        changes=None if previous is None else _changes(per_photo, previous, measures),
+        changes=None if previous is None else _changes(per_photo, previous, told),
     )
 
 
@@ -245,9 +247,7 @@ def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[
     """A photograph's figures as words: the model's, with grey's or the truth's beside it."""
     captions = []
     for key in measures:
-        if (
-            key not in figures or _measure(key).better == "zero"
-        ):  # the truth itself is named beside its figure
+        if key not in figures:
             continue
         measure = _measure(key)
         beside = [

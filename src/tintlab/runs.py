@@ -68,7 +68,7 @@ def restore_missing_run() -> str:
     So a model that came from DVC's cache or from another machine has a run as well.
 
     Raises:
-        TrackingUnavailable: the store can't be reached.
+        TrackingUnavailableError: the store can't be reached.
     """
     return tracking.restore_run(
         model_fingerprint(),

@@ -67,7 +67,7 @@ class Recorder:
         self._append("start", run_name=run_name, params=_texts(params), tags=dict(tags))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Figures after `step` iterations. Steps must grow; those of a metric that the run has are left out."""
+        """Figures after `step` iterations. Steps must grow; those that a metric has are left out."""
         self._append("metrics", values=_numbers(values), step=step)
 
     def sample(self, values: Mapping[str, float]) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tintlab.errors import TintlabError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -18,7 +20,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,16 +35,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes the place of `path` with all it holds."""
+    """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    The old folder steps aside for the new one and is deleted afterwards: between two renames there is none,
+    but at no time is either of them lost.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part"))
+    old = temporary.with_suffix(".old")
     try:
         yield temporary
         temporary.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        if path.is_dir():
+            path.replace(old)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if old.is_symlink():
+            old.unlink()
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    # Hidden, and short: a name of the longest length would leave no room for the rest.
+    return f".{path.name[:20]}."
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,5 +78,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value that a JSON file holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value that a JSON file holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        TintlabError: it holds no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise TintlabError(f"{path} is not readable JSON ({error}): restore it or make it anew") from None

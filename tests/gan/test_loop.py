@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Squares, scaled
-from tintlab.gan.losses import METERS
 from tintlab.gan.loop import Training
+from tintlab.gan.losses import METERS
 from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS
 from tintlab.params import TrainParams, load_params
 

@@ -93,7 +93,7 @@ def test_a_larger_limit_only_adds(inbox: Path, tmp_path: Path) -> None:
         kept.append(set(photos["sha256"]))
         assert len(photos) == len(list(folder.iterdir())) == limit
     assert kept[0] < kept[1] < kept[2]
-    salted = {sha256: hashlib.sha256(("tintlab" + sha256).encode()).hexdigest() for sha256 in kept[2]}
+    salted = {sha256: hashlib.sha256(f"limit tintlab {sha256}".encode()).hexdigest() for sha256 in kept[2]}
     assert kept[0] == {min(salted, key=salted.__getitem__)}
 
 

@@ -34,7 +34,8 @@ class Lab:
 
 def scaled(packed: Squares) -> Lab:
     """Scale packed L*a*b* `(n, h, w, 3)` uint8 (see `color.quantise`) for the networks."""
-    tensor = torch.from_numpy(np.ascontiguousarray(packed)).permute(0, 3, 1, 2).float()
+    # A copy: a memory map is read-only, and torch shares what it is given.
+    tensor = torch.from_numpy(np.array(packed)).permute(0, 3, 1, 2).float()
     return Lab(tensor[:, :1] / 127.5 - 1, (tensor[:, 1:] - 128) / AB_SCALE)
 
 

@@ -86,11 +86,12 @@ class Training:
         self.discriminator, self.discriminator_optimizer = self._set_up(discriminator)
 
     def _set_up(self, network: nn.Module) -> tuple[Any, Any]:
-        network = network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(
             network.parameters(), lr=self.params.learning_rate, betas=self.params.betas
         )
-        return self.fabric.setup(network, optimizer)
+        module, wrapped_optimizer = self.fabric.setup(network, optimizer)
+        return module, wrapped_optimizer
 
     def run(self, squares: Squares, val_squares: Squares) -> History:
         """Train to the end, from the latest checkpoint if there is one.

@@ -15,7 +15,7 @@ _BATCH = 16
 def predict(generator: Callable[[Tensor], Tensor], L: Tensor, device: torch.device) -> Tensor:
     """ab / 110 of `L` `(n, 1, h, w)`, in small batches, on the CPU."""
     with torch.inference_mode():
-        return torch.cat([generator(part.to(device)).float().cpu() for part in L.split(_BATCH)])
+        return torch.cat([generator(part.to(device)).float().cpu() for part in torch.split(L, _BATCH)])
 
 
 def validate(squares: Squares, predicted: Tensor) -> dict[str, float]:
@@ -53,5 +53,4 @@ def validate(squares: Squares, predicted: Tensor) -> dict[str, float]:
 
 def sample_picks(squares: Squares, count: int) -> Squares:
     """`count` squares spread evenly over the set: always the same ones."""
-    picks = np.linspace(0, len(squares) - 1, min(count, len(squares))).astype(int)
-    return squares[picks]
+    return squares.take(np.linspace(0, len(squares) - 1, min(count, len(squares))).astype(int), axis=0)

@@ -152,11 +152,11 @@ def figures(rgb: color.Byte, true: color.Byte, true_colourfulness: float) -> dic
 
 def totals(per_photo: pd.DataFrame) -> dict[str, Any]:
     """Means over the photographs, by method; and how many photographs and clusters of near-duplicates."""
-    names = [column.removesuffix("_grey") for column in per_photo if column.endswith("_grey")]
-    means = {
-        method: {name: _rounded(per_photo[name + suffix(method)].mean()) for name in names}
-        for method in METHODS
-    }
+    columns: list[str] = per_photo.columns.tolist()
+    names = [column.removesuffix("_grey") for column in columns if column.endswith("_grey")]
+    means: dict[str, Any] = {}
+    for method in METHODS:
+        means[method] = {name: _rounded(per_photo[name + suffix(method)].mean()) for name in names}
     return means | {"photos": len(per_photo), "clusters": int(per_photo["cluster"].nunique())}
 
 

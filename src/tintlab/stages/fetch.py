@@ -76,7 +76,8 @@ def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Can
         unique.setdefault(candidate.sha256, candidate)
 
     def salted(sha256: str) -> str:
-        return hashlib.sha256((salt + sha256).encode()).hexdigest()
+        # Not the hash that `split` draws by: under one salt a limit would keep the test split first.
+        return hashlib.sha256(f"limit {salt} {sha256}".encode()).hexdigest()
 
     kept = sorted(unique, key=salted)[:limit]
     return [unique[sha256] for sha256 in sorted(kept)]

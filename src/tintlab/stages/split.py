@@ -1,6 +1,7 @@
 """split: decide for ever which photographs train, which choose the best weights and which judge."""
 
 import hashlib
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def twin_pairs(phashes: pd.Series, distance: int) -> list[tuple[int, int]]:
     hashes = np.array([int(text, 16) for text in phashes], dtype=np.uint64)
     edges = np.linspace(0, 64, distance + 2).astype(int) if distance < 63 else np.array([0, 0])
     pairs: set[tuple[int, int]] = set()
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         segment = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         for _, positions in pd.Series(segment).groupby(segment).groups.items():
             members = np.sort(np.asarray(positions))

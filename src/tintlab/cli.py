@@ -1,5 +1,6 @@
 """`tintlab …`: thin commands over the package. Heavy imports happen inside the commands that need them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ app = typer.Typer(
 )
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
+
+DEFAULT_MAX_MEGAPIXELS = 200.0
+"""Where there is no params.yaml: the commands that colour work in any folder."""
 
 
 @app.command(epilog="Examples: `tintlab repro` · `tintlab repro --preset smoke -S train.lambda_l1=50`")
@@ -41,6 +45,51 @@ def sources_refresh() -> None:
     lock = sources.record(load_params().fetch.sources)
     write_json(paths.SOURCES_LOCK, lock)
     typer.echo(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
+
+
+@app.command(epilog="Example: `tintlab colorize attic/*.jpg --output coloured/`")
+def colorize(
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photographs, grey or not; their own colours are ignored.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
+    working_size: Annotated[
+        int | None, typer.Option(help="What the network sees, about this squared.")
+    ] = None,
+) -> None:
+    """Colour photographs at their full size."""
+    from tintlab import scoring
+
+    _colorize(scoring.plan_files(photos, output), model, working_size)
+
+
+@app.command(epilog="Example: `tintlab score scans/ coloured/`")
+def score(
+    source: Annotated[Path, typer.Argument(help="Folder of photographs, with subfolders.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the same tree in colour, as PNG.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
+    working_size: Annotated[
+        int | None, typer.Option(help="What the network sees, about this squared.")
+    ] = None,
+) -> None:
+    """Colour a folder tree. Status 0: all; 2: some files could not be used; 1: none."""
+    from tintlab import scoring
+
+    _colorize(scoring.plan_tree(source, target), model, working_size)
+
+
+def _colorize(plan: list[tuple[Path, Path]], model: Path, working_size: int | None) -> None:
+    from tintlab import scoring
+    from tintlab.colorizer import Colorizer
+
+    limit = load_params().photos.max_megapixels if paths.PARAMS.exists() else DEFAULT_MAX_MEGAPIXELS
+    outcome = scoring.colorize_all(plan, Colorizer.load(model), limit, working_size)
+    for photo, reason in outcome.refused.items():
+        typer.echo(f"{program.printable(str(photo))}: {reason}", err=True)
+    typer.echo(f"{len(outcome.coloured)} photographs coloured, {len(outcome.refused)} files can't be used")
+    if outcome.refused or not outcome.coloured:
+        raise typer.Exit(2 if outcome.coloured else 1)
 
 
 @app.command(epilog="Runs by itself after `tintlab repro`; needed after a plain `dvc repro` or an outage.")

@@ -22,11 +22,11 @@ _XYZ_FROM_RGB = np.array(
 )
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 _TO_WHITE = (_XYZ_FROM_RGB / _WHITE[:, None]).T.astype(np.float32)
-_FROM_WHITE = np.linalg.inv(_XYZ_FROM_RGB / _WHITE[:, None]).T.astype(np.float32)
+RGB_FROM_WHITE = np.linalg.inv(_XYZ_FROM_RGB / _WHITE[:, None]).T.astype(np.float32)
 _EPSILON = np.float32(0.008856)
 _KAPPA = np.float32(7.787)
 _SLOPE_AT_BLACK = np.float32(903.292)
-_IN_GAMUT = np.float32(2e-6)  # how far linear light may leave [0, 1] by rounding
+_ROUNDING = np.float32(1e-4)  # linear light may leave [0, 1] by this share; clipped, it moves L* by < 0.005
 _CHROMA_STEPS = 12  # bisections: chroma is exact to 1/4096 of what was asked for
 
 
@@ -48,7 +48,7 @@ def lab_to_rgb(lab: Float) -> Float:
     """Convert L*a*b* `(..., 3)` to sRGB `(..., 3)` float32, **unclipped**: outside [0, 1] is out of gamut."""
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1, dtype=np.float32)
-    return _companded(_from_f(f) @ _FROM_WHITE)
+    return _companded(_from_f(f) @ RGB_FROM_WHITE)
 
 
 def lab_to_rgb_in_gamut(lab: Float) -> Float:
@@ -61,7 +61,7 @@ def lab_to_rgb_in_gamut(lab: Float) -> Float:
     along_a, along_b = lab[..., 1] / np.float32(500), lab[..., 2] / np.float32(200)
     y = _from_f(fy)
     linear = _linear_rgb(fy, y, along_a, along_b)
-    outside = (linear.min(axis=0) < -_IN_GAMUT) | (linear.max(axis=0) > 1 + _IN_GAMUT)
+    outside = ~_in_gamut(linear, y)
     if outside.any():
         colours = (fy[outside], y[outside], along_a[outside], along_b[outside])
         linear[:, outside] = _with_shown_chroma(*colours)
@@ -69,22 +69,30 @@ def lab_to_rgb_in_gamut(lab: Float) -> Float:
 
 
 def _with_shown_chroma(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
-    """Linear sRGB `(3, n)` of colours whose chroma is scaled by the largest factor that fits the gamut."""
+    """Linear sRGB `(3, n)` of colours whose chroma is scaled down to the gamut's surface, by bisection."""
     shown = np.zeros_like(fy)
     step = np.float32(0.5)
     for _ in range(_CHROMA_STEPS):
         tried = shown + step
         linear = _linear_rgb(fy, y, along_a * tried, along_b * tried)
-        inside = (linear.min(axis=0) >= -_IN_GAMUT) & (linear.max(axis=0) <= 1 + _IN_GAMUT)
-        shown = np.where(inside, tried, shown)
+        shown = np.where(_in_gamut(linear, y), tried, shown)
         step = step / 2
     return _linear_rgb(fy, y, along_a * shown, along_b * shown)
 
 
+def _in_gamut(linear: Float, y: Float) -> NDArray[np.bool]:
+    inside: NDArray[np.bool] = (linear.min(axis=0) >= -_ROUNDING * y) & (linear.max(axis=0) <= 1 + _ROUNDING)
+    return inside
+
+
 def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
-    """Linear sRGB, planes first, from the f values of CIE L*a*b*: f(Y), Y itself, a*/500 and b*/200."""
-    x, z = _from_f(fy + along_a), _from_f(fy - along_b)
-    return np.stack([x * m[0] + y * m[1] + z * m[2] for m in _FROM_WHITE.T])
+    """Linear sRGB, planes first, from the f values of CIE L*a*b*: f(Y), Y itself, a*/500 and b*/200.
+
+    Written so that no colour gives exactly R = G = B: the rows of the matrix add up to 1 but for the last
+    digits of its constants.
+    """
+    x, z = _from_f(fy + along_a) - y, _from_f(fy - along_b) - y
+    return np.stack([y + x * m[0] + z * m[2] for m in RGB_FROM_WHITE.T])
 
 
 def _from_f(f: Float) -> Float:

@@ -152,10 +152,8 @@ class Colorizer:
             settings = Settings.model_validate(config)
         except ValidationError as error:
             fault = error.errors()[0]
-            wrong = f"{fault['loc'][0]}: {fault['msg']}"
-            raise TintlabError(
-                f"the config.json of the model in {folder} has a wrong {wrong}: mend it"
-            ) from None
+            where, what = fault["loc"][0], fault["msg"]
+            raise TintlabError(f"{folder / 'config.json'}: {where}: {what}") from None
         return cls(generator, cast(int, generator.multiple), settings)
 
     def colorize(self, photo: Photo | NDArray[np.generic], working_size: int | None = None) -> color.Byte:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, sobel
 from skimage.color import deltaE_ciede2000
 from skimage.feature import canny
 from skimage.metrics import structural_similarity
@@ -84,7 +84,8 @@ def colour_spill(rgb: color.Byte, true: color.Byte) -> float:
     true_lab = color.rgb_to_lab(_at_most(true, _SPILL_AREA))
     lab = color.rgb_to_lab(_at_most(rgb, _SPILL_AREA))
     edges = canny(true_lab[..., 0], _EDGE_SIGMA, low_threshold=8 * _EDGE_LOW, high_threshold=8 * _EDGE_HIGH)
-    normals = np.stack(np.gradient(gaussian_filter(true_lab[..., 0], _EDGE_SIGMA)))[:, edges]
+    smooth = gaussian_filter(true_lab[..., 0], _EDGE_SIGMA)
+    normals = np.stack([sobel(smooth, axis)[edges] for axis in (0, 1)])
     normals = normals / np.maximum(np.hypot(*normals), 1e-9)
     places = np.argwhere(edges).T
 
@@ -160,11 +161,11 @@ def frechet_distance(features: Numbers, true: Numbers) -> float | None:
     if min(len(features), len(true)) <= features.shape[1]:
         return None
     shift = features.mean(axis=0) - true.mean(axis=0)
-    first, second = np.cov(features, rowvar=False), np.cov(true, rowvar=False)
+    first, second = (np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (features, true))
     # The eigenvalues of Σ₁Σ₂ are those of the symmetric Σ₁^½ Σ₂ Σ₁^½: real, and not below 0 but by rounding.
-    values, vectors = np.linalg.eigh(np.atleast_2d(first))
+    values, vectors = np.linalg.eigh(first)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    mixed = np.linalg.eigvalsh(root @ np.atleast_2d(second) @ root)
+    mixed = np.linalg.eigvalsh(root @ second @ root)
     return float(shift @ shift + np.trace(first) + np.trace(second) - 2 * np.sqrt(np.maximum(mixed, 0)).sum())
 
 

@@ -2,33 +2,40 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tintlab import paths
+from tintlab import paths, program
 from tintlab.errors import TintlabError
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Section(BaseModel):
-    """A section of params.yaml: unknown keys are errors, values never change."""
+    """A section of params.yaml: unknown keys are errors, values never change and are never converted.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    A quoted number is an error, for DVC and MLflow would record the text.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class SourceParams(Section):
     """A folder or an archive (zip, tar, tar.gz, …) of photographs."""
 
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """Where it lies; relative paths start at the repository."""
     sha256: Sha256 | None = None
     """What an archive must hash to, where that is known."""
@@ -46,7 +53,7 @@ class FetchParams(Section):
 
     starter: bool
     """Use the photographs that come with the repository."""
-    sources: tuple[SourceParams, ...]
+    sources: Annotated[tuple[SourceParams, ...], Field(strict=False)]
     """More folders and archives, besides data/inbox/; run `tintlab sources refresh` after a change."""
     limit: Count | None
     """Keep this many photographs: those of the smallest salted hashes, so that a larger limit only adds."""
@@ -107,49 +114,89 @@ class ConvertParams(Section):
 
 
 class TrainParams(Section):
-    """The conditional GAN and its training."""
+    """The conditional GAN and its training; docs/recipe.md has the measurements behind the defaults."""
 
-    generator: Literal["unet"]
-    """Architecture of the generator."""
+    generator: Literal["pretrained_unet", "unet"]
+    """A decoder on a frozen ImageNet encoder, or the pix2pix U-Net from scratch."""
     size: Annotated[int, Field(ge=32, multiple_of=32)]
-    """Side in pixels of the crops that the networks see."""
-    channels: Count
-    """Width of the generator's outermost layer."""
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """Side in pixels of what the networks see while training."""
+    channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    """Width of the generator: of its outermost layer (unet), or of its decoder at a quarter of the size."""
+    dropout: BelowOne
     """Dropout in the generator's inner up-blocks: pix2pix's noise."""
+    context_dropout: BelowOne
+    """Dropout of the pooled features that tell the decoder what the whole picture shows (pretrained_unet)."""
     discriminator_channels: Count
     """Width of the discriminator's first layer."""
+    discriminator_norm: Literal["batch", "instance"]
+    """The discriminator's normalisation."""
     epochs: Count
     """The training's length; after each epoch the validation photographs are judged."""
     iterations_per_epoch: Count
     """Generator steps an epoch; the data is cycled."""
+    l1_epochs: Natural
+    """Epochs of L1 alone at the start, before the GAN joins."""
+    gan_warmup: Natural
+    """Iterations over which the GAN loss then gains its full weight."""
     batch_size: Count
     """Crops a step."""
+    crop: Annotated[tuple[Count, Count], Field(strict=False)]
+    """Smallest and largest side, in pixels of the squares, of the random crops that are brought to `size`."""
+    contrast: BelowOne
+    """L* of a crop is stretched about 50 by a random factor in 1 ± this."""
+    brightness: Annotated[float, Field(ge=0, le=50)]
+    """L* of a crop is shifted by a random amount in ± this."""
     lambda_l1: NonNegative
     """Weight of the L1 loss beside the GAN loss."""
+    lambda_perceptual: NonNegative
+    """Weight of the perceptual loss; 0 leaves it out."""
+    l1_learning_rate: Positive
+    """The generator's rate in the L1 phase, at its highest."""
     learning_rate: Positive
-    """Adam's rate for both networks."""
-    betas: tuple[Share, Share]
-    """Adam's decay rates."""
+    """The generator's rate beside the GAN."""
+    decay: Share
+    """Share of the GAN phase, at its end, in which that rate falls to 0."""
+    discriminator_learning_rate: Positive
+    """The discriminator's rate."""
+    betas: Annotated[tuple[BelowOne, BelowOne], Field(strict=False)]
+    """Adam's decay rates beside the GAN."""
+    weight_decay: NonNegative
+    """AdamW's weight decay, of the generator."""
+    ema_decay: BelowOne
+    """The generator that is kept is an exponential moving average of the one that trains; 0 keeps that itself."""
+    working_size: Annotated[int, Field(ge=32)]
+    """In use, the network sees a photograph reduced to about working_size² pixels, in its own proportions."""
+    flip_average: bool
+    """In use, average with the mirrored photograph's colours."""
+    saturation: Positive
+    """In use, factor on the predicted colours."""
     display_every: Count
     """Iterations between two lines of losses and two sample grids."""
     checkpoint_every: Count
     """Iterations between two checkpoints, from which an interrupted training continues."""
     workers: Natural
     """Processes that prepare batches; 0 prepares them in the training process. Changes no result."""
-    seed: Natural
+    seed: Seed
     """Seed of every random number."""
     threads: Count
     """CPU threads; results are reproducible for the same number only."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """`auto` takes the first GPU, else the CPU."""
 
+    @model_validator(mode="after")
+    def _crops_and_phases_are_possible(self) -> Self:
+        if self.crop[0] > self.crop[1]:
+            raise ValueError(f"crop {list(self.crop)}: the smallest side comes first")
+        if self.l1_epochs > self.epochs:
+            raise ValueError(f"l1_epochs {self.l1_epochs} is more than epochs {self.epochs}")
+        return self
+
 
 class EvaluateParams(Section):
     """How a trained generator is judged."""
 
-    working_size: Annotated[int, Field(ge=32)]
-    """The network sees a photograph reduced to about working_size² pixels, in its own proportions."""
+    working_size: Annotated[int, Field(ge=32)] | None
+    """In place of the model's own working_size."""
     threads: Count
     """CPU threads."""
 
@@ -167,9 +214,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _crops_fit_squares(self) -> Self:
-        if self.train.size > self.convert.size:
+        largest = max(self.train.crop[1], self.train.size)
+        if largest > self.convert.size:
             raise ValueError(
-                f"train.size {self.train.size} is larger than convert.size {self.convert.size}: "
+                f"train.crop and train.size reach {largest} px, convert.size is {self.convert.size}: "
                 "crops can't be larger than the squares they are cut from"
             )
         return self
@@ -183,11 +231,14 @@ def load_params(path: Path = paths.PARAMS) -> Params:
             message names the key.
     """
     try:
-        content = YAML(typ="safe").load(path)
+        content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise TintlabError(f"{path} is missing: run this in the repository's folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise TintlabError(f"{path} is not readable YAML: {error}") from None
+    except MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise TintlabError(f"{path} is not readable YAML{line}: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise TintlabError(f"{path} is not readable YAML: {program.one_line(error)}") from None
     try:
         return Params.model_validate(content)
     except ValidationError as error:
@@ -210,30 +261,33 @@ def flatten(section: BaseModel) -> dict[str, Any]:
 
 
 def _first_fault(error: ValidationError) -> str:
-    faults = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the misspelling says more.
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "the file"
+    where = ".".join(str(part) for part in fault["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     match fault["type"]:
         case "extra_forbidden":
             return f"unknown key {where!r}{_suggestion(fault['loc'])}{more}"
         case "missing":
             return f"{where} is missing{more}"
-        case _:
+        case "model_type":
+            return f"{where or 'the file'} must be a section of keys, got {fault['input']!r:.60}{more}"
+        case "value_error":
             message = fault["msg"].removeprefix("Value error, ")
-            found = fault["input"]
-            got = f", got {found!r}" if isinstance(found, str | int | float | None) else ""
-            return f"{where}: {message}{got}{more}"
+            return f"{where}: {message}{more}" if where else f"{message}{more}"
+        case _:
+            return f"{where}: {fault['msg']}, got {fault['input']!r:.60}{more}"
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:
     section: type[BaseModel] = Params
     for part in location[:-1]:
-        named = {field.alias or name: field for name, field in section.model_fields.items()}
-        annotation = named[str(part)].annotation if str(part) in named else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ""
-        section = annotation
+        if isinstance(part, int):  # which item of a list; all are alike
+            continue
+        named = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
+        kinds = [named[part], *get_args(named[part])]
+        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
     known = [field.alias or name for name, field in section.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f": did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"

@@ -82,7 +82,7 @@ class Photo:
         if pixels.dtype == np.uint16:
             pixels = np.rint(pixels / 257).astype(np.uint8)
         if pixels.ndim == 2:
-            pixels = np.repeat(pixels[..., None], 3, axis=-1)
+            return np.stack([pixels] * 3, axis=-1).astype(np.uint8, copy=False)
         return pixels.astype(np.uint8, copy=False)
 
     def lightness(self) -> color.Float:
@@ -144,7 +144,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in a format that can be read"
     text = " ".join(str(error).split())[:120]
-    if "truncated" in text or "unexpected end" in text or isinstance(error, EOFError):
+    if "truncated" in text.lower() or "unexpected end" in text or isinstance(error, EOFError):
         return "the picture's data is cut short"
     return f"broken picture data ({text or type(error).__name__})"
 

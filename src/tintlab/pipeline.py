@@ -61,7 +61,7 @@ def sync() -> str:
         if not paths.METRICS.exists():
             return f"{delivered} records delivered to MLflow"
         run = runs.restore_missing_run()
-    except tracking.TrackingUnavailable as error:
+    except tracking.TrackingUnavailableError as error:
         return one_line(error)
     return f"{delivered} records delivered to MLflow; the model's run is {run}"
 

@@ -47,6 +47,11 @@ def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None
     return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
 
 
+def printable(text: str) -> str:
+    """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def one_line(error: BaseException) -> str:
     """The message of `error` on a single line, or its type's name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -48,7 +48,7 @@ class Recorder:
         self._spool = Spool(fingerprint)
         self._file = self._spool.open_records()
         self._lock = threading.Lock()
-        self._time = 0
+        self._time = self._spool.last_time()
 
     def __enter__(self) -> Self:
         return self
@@ -212,6 +212,10 @@ class Spool:
                 os.ftruncate(file.fileno(), self._whole_size())
                 return file
             file.close()
+
+    def last_time(self) -> int:
+        """When the last record was written, in milliseconds; 0 where there is none."""
+        return max((record.get("time", 0) for record, _ in self.pending(0)), default=0)
 
     def _whole_size(self) -> int:
         data = self.records.read_bytes()

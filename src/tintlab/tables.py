@@ -77,9 +77,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write one of the pipeline's tables: the schema's columns in the schema's order, atomically."""
+    """Write one of the pipeline's tables: the schema's columns in the schema's order, atomically.
+
+    Line ends within a text become Unix's, for a bare carriage return would end the row.
+    """
     schema = SCHEMAS.get(path.name)
     if schema is not None:
         table = table.reindex(columns=list(schema)).astype(schema)
+    table = table.replace("\r\n?", "\n", regex=True)
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

@@ -42,7 +42,7 @@ __all__ = [
     "LINGER_SECONDS",
     "RESTORED_TAG",
     "Recorder",
-    "UnreachableError",
+    "TrackingUnavailableError",
     "backlog",
     "prepare_store",
     "recording",
@@ -62,12 +62,12 @@ LINGER_SECONDS = 4.0
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 8.0
 _BATCH_METRICS, _BATCH_ITEMS = 1000, 100  # what MLflow takes at once
 # One attempt and no wait for an absent server, instead of minutes: the sender comes back by itself.
-_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _FIGURES = {"metrics", "sample", "summary"}
 _NEVER = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
 
 
-class UnreachableError(TintlabError):
+class TrackingUnavailableError(TintlabError):
     """The MLflow store can't be reached now; nothing is lost."""
 
 
@@ -112,7 +112,7 @@ def run_for(fingerprint: str) -> str | None:
     """The id of the run that tracks a training, or None.
 
     Raises:
-        UnreachableError: the store can't be reached.
+        TrackingUnavailableError: the store can't be reached.
     """
     run = _run(fingerprint)
     return run.info.run_id if run else None
@@ -129,7 +129,7 @@ def restore_run(
     """The id of the run of a training; where there is none, one is made now, see `Recorder.restore`.
 
     Raises:
-        UnreachableError: the store can't be reached; the run will be made when it can.
+        TrackingUnavailableError: the store can't be reached; the run will be made when it can.
     """
     run = _run(fingerprint)
     if run is None or _half_restored(run):
@@ -138,7 +138,9 @@ def restore_run(
         sync()
         run = _run(fingerprint)
     if run is None:
-        raise UnreachableError(f"the run of training {fingerprint} was not made: see `tintlab doctor`")
+        raise TrackingUnavailableError(
+            f"the run of training {fingerprint} was not made: see `tintlab doctor`"
+        )
     return str(run.info.run_id)
 
 
@@ -146,7 +148,7 @@ def sync() -> int:
     """Deliver what all spools hold; remove those whose training has ended. Returns the number of records.
 
     Raises:
-        UnreachableError: the store can't be reached; what was not delivered waits.
+        TrackingUnavailableError: the store can't be reached; what was not delivered waits.
     """
     return _Deliverer().deliver_all()
 
@@ -202,7 +204,7 @@ class _Deliverer:
         try:
             with _unavailable_on_error():
                 return self._deliver_records(spool, progress)
-        except UnreachableError:
+        except TrackingUnavailableError:
             # What the store took of the last batch is not known: ask it next time.
             self._runs.pop(spool.fingerprint, None)
             raise
@@ -348,7 +350,7 @@ class _Store:
             kind, moment = record["kind"], record["time"]
             step = record["step"] if kind == "metrics" else last.step + 1
             new = step > last.step if kind == "metrics" else moment > last.time
-            if new and not (kind == "summary" and _same(value, last.value)):
+            if new and not (kind == "summary" and last.step >= 0 and _same(value, last.value)):
                 yield Metric(key, value, moment, step)
                 last = _Last(step, moment, value)
             run.last[key] = last
@@ -440,8 +442,9 @@ def _unavailable_on_error() -> Iterator[None]:
     except TintlabError:
         raise
     except Exception as error:
-        reason = one_line(error)[:200]
-        raise UnreachableError(
+        secret = urlsplit(tracking_uri()).netloc.rpartition("@")[0]
+        reason = one_line(error).replace(f"{secret}@", "")[:200]
+        raise TrackingUnavailableError(
             f"MLflow at {_shown_uri()} can't be reached ({reason}): nothing is lost, try again later"
         ) from error
 
@@ -491,7 +494,7 @@ def _keep_delivering(asked_to_end: threading.Event) -> None:
         try:
             deliverer.deliver_all()
             pause = _PAUSE_SECONDS
-        except UnreachableError as error:
+        except TrackingUnavailableError as error:
             deliverer = _Deliverer()
             print(error, flush=True)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tintlab import color
-from tintlab.gan.data import Batches, Squares, centre_crops, scaled
+from tintlab.gan.data import Augmentation, Batches, Squares, centre_crops, scaled
 
 
 @pytest.fixture
@@ -15,6 +15,9 @@ def squares() -> Squares:
     grid[..., 1] = 100 + np.arange(24)[None, :, None]
     grid[..., 2] = 100 + np.arange(24)[None, None, :]
     return grid
+
+
+PLAIN = Augmentation(crop=(16, 16))
 
 
 def which(L: torch.Tensor) -> list[int]:
@@ -29,7 +32,7 @@ def test_scaling_matches_the_colour_module(squares: Squares) -> None:
 
 
 def test_every_square_is_seen_once_a_pass_in_fresh_order(squares: Squares) -> None:
-    batches = Batches(squares, 16, batch_size=5, iterations=6, seed=3)
+    batches = Batches(squares, 16, batch_size=5, iterations=6, seed=3, augmentation=PLAIN)
     seen = [which(batches[iteration].L) for iteration in range(6)]
     passes = [seen[0] + seen[1], seen[2] + seen[3], seen[4] + seen[5]]
     assert all(sorted(one) == list(range(10)) for one in passes)
@@ -37,12 +40,12 @@ def test_every_square_is_seen_once_a_pass_in_fresh_order(squares: Squares) -> No
 
 
 def test_batches_larger_than_the_set_cycle_it(squares: Squares) -> None:
-    seen = which(Batches(squares, 16, batch_size=25, iterations=1, seed=0)[0].L)
+    seen = which(Batches(squares, 16, batch_size=25, iterations=1, seed=0, augmentation=PLAIN)[0].L)
     assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10))
 
 
 def test_crops_move_and_half_are_mirrored(squares: Squares) -> None:
-    batches = Batches(squares, 16, batch_size=10, iterations=60, seed=1)
+    batches = Batches(squares, 16, batch_size=10, iterations=60, seed=1, augmentation=PLAIN)
     ab = torch.cat([batches[iteration].ab for iteration in range(60)]) * 110 + 28
     tops = ab[:, 0, 0, 0].round().int()
     mirrored = ab[:, 1, 0, 0] > ab[:, 1, 0, -1]
@@ -51,13 +54,13 @@ def test_crops_move_and_half_are_mirrored(squares: Squares) -> None:
 
 
 def test_a_batch_depends_on_seed_and_number_alone(squares: Squares) -> None:
-    batches = Batches(squares, 16, batch_size=4, iterations=9, seed=7)
+    batches = Batches(squares, 16, batch_size=4, iterations=9, seed=7, augmentation=PLAIN)
     direct = batches[5]
     for workers in (0, 2):
         loaded = list(DataLoader(batches, batch_size=None, sampler=range(3, 9), num_workers=workers))
         assert torch.equal(loaded[2].L, direct.L)
         assert torch.equal(loaded[2].ab, direct.ab)
-    other = Batches(squares, 16, batch_size=4, iterations=9, seed=8)[5]
+    other = Batches(squares, 16, batch_size=4, iterations=9, seed=8, augmentation=PLAIN)[5]
     assert not torch.equal(other.ab, direct.ab)
 
 
@@ -65,3 +68,34 @@ def test_centre_crops_are_centred(squares: Squares) -> None:
     middle = centre_crops(squares, 16)
     assert middle.shape == (10, 16, 16, 3)
     assert middle[0, 0, 0].tolist() == [0, 104, 104]
+
+
+def test_crops_of_another_size_are_resampled_not_cut(squares: Squares) -> None:
+    """A crop of 24 px at 16 px: a step of 1.5 rows a pixel."""
+    whole = Augmentation(crop=(24, 24))
+    batch = Batches(squares, 16, batch_size=10, iterations=1, seed=0, augmentation=whole)[0]
+    rows = (batch.ab[:, 0] * 110 + 28)[:, :, 0]
+    assert batch.L.shape == (10, 1, 16, 16)
+    assert (rows[:, 8] - rows[:, 4]).numpy() == pytest.approx(6, abs=1)
+    sides = Augmentation(crop=(12, 24))
+    spans = {
+        round(float((batch.ab[place, 0, -1, 0] - batch.ab[place, 0, 0, 0]) * 110))
+        for iteration in range(8)
+        for batch in [
+            Batches(squares, 16, batch_size=10, iterations=8, seed=0, augmentation=sides)[iteration]
+        ]
+        for place in range(10)
+    }
+    assert min(spans) <= 12
+    assert max(spans) >= 21
+
+
+def test_contrast_and_brightness_change_L_within_their_bounds_and_never_ab() -> None:
+    grey = np.full((1, 16, 16, 3), [191, 128, 140], np.uint8)  # L* 74.9
+    augmentation = Augmentation(crop=(16, 16), contrast=0.2, brightness=4)
+    batches = Batches(grey, 16, batch_size=4, iterations=100, seed=0, augmentation=augmentation)
+    lightness = torch.cat([batches[iteration].L[:, 0, 0, 0] for iteration in range(100)]) * 50 + 50
+    low, high = 50 + 24.9 * 0.8 - 4, 50 + 24.9 * 1.2 + 4
+    assert low <= lightness.min() < low + 1.5
+    assert high - 1.5 < lightness.max() <= high
+    assert all(torch.allclose(batches[i].ab[:, 1], torch.tensor(12 / 110)) for i in range(3))

@@ -50,12 +50,21 @@ def squares() -> Squares:
 
 
 def tiny(**changes: Any) -> TrainParams:
-    """A training of seconds."""
+    """A training of seconds, by the pix2pix recipe unless changed."""
     small = {
         "generator": "unet",
         "size": 32,
         "channels": 8,
+        "dropout": 0.5,
         "discriminator_channels": 8,
+        "discriminator_norm": "batch",
+        "l1_epochs": 0,
+        "gan_warmup": 0,
+        "crop": (32, 32),
+        "lambda_perceptual": 0.0,
+        "learning_rate": 2e-4,
+        "weight_decay": 0.0,
+        "ema_decay": 0.0,
         "epochs": 2,
         "iterations_per_epoch": 4,
         "batch_size": 3,
@@ -114,16 +123,28 @@ def test_one_batch_can_be_learnt_by_heart(squares: Squares, tmp_path: Path) -> N
     assert last < first / 4
 
 
-@pytest.mark.parametrize("stop_at", [4, 7])
+TWO_PHASES = {
+    "generator": "pretrained_unet",
+    "l1_epochs": 1,
+    "gan_warmup": 2,
+    "crop": (24, 40),
+    "contrast": 0.2,
+    "lambda_perceptual": 5.0,
+    "ema_decay": 0.9,
+}
+
+
+@pytest.mark.parametrize(("stop_at", "recipe"), [(4, {}), (7, {}), (5, TWO_PHASES), (7, TWO_PHASES)])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
-    squares: Squares, tmp_path: Path, stop_at: int
+    squares: Squares, tmp_path: Path, stop_at: int, recipe: dict[str, Any]
 ) -> None:
-    whole = Training(tiny(), tmp_path / "whole", Recorded()).run(squares, squares[:4])
+    params = tiny(**recipe)
+    whole = Training(params, tmp_path / "whole", Recorded()).run(squares, squares[:4])
     with pytest.raises(ConnectionAbortedError):
-        Training(tiny(), tmp_path / "cut", Recorded(stop_at)).run(squares, squares[:4])
+        Training(params, tmp_path / "cut", Recorded(stop_at)).run(squares, squares[:4])
     torch.rand(17)  # the random state of a new process is another one
     listener = Recorded()
-    resumed = Training(tiny(), tmp_path / "cut", listener).run(squares, squares[:4])
+    resumed = Training(params, tmp_path / "cut", listener).run(squares, squares[:4])
     assert f"continuing after iteration {3 * (stop_at // 3)}" in listener.texts
     assert resumed == whole
     for name in (WEIGHTS, LAST_WEIGHTS):
@@ -141,3 +162,69 @@ def test_the_best_weights_are_those_of_the_best_score(squares: Squares, tmp_path
 def test_divergence_stops_with_advice(squares: Squares, tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match=r"diverged.*iteration 2.*learning_rate"):
         Training(tiny(lambda_l1=float("inf")), tmp_path, Recorded()).run(squares, squares[:4])
+
+
+def test_the_discriminator_rests_in_the_l1_phase_and_the_gan_warms_up(
+    squares: Squares, tmp_path: Path
+) -> None:
+    training = Training(tiny(l1_epochs=1, gan_warmup=4), tmp_path, Recorded())
+    batch = scaled(squares[:4, :32, :32])
+    judge = training.discriminator.module
+    before = [parameter.clone() for parameter in judge.parameters()]
+    resting = training.step(batch)
+    assert resting["loss_D"].item() == resting["loss_G_GAN"].item() == 0
+    assert all(torch.equal(old, new) for old, new in zip(before, judge.parameters(), strict=True))
+    training.iteration = 4
+    first = training.step(batch)
+    assert first["loss_D"].item() > 0
+    assert first["loss_G_GAN"].item() == pytest.approx(0.25 * 0.7, rel=0.3)  # a quarter of about ln 2
+    assert any(not torch.equal(old, new) for old, new in zip(before, judge.parameters(), strict=True))
+
+
+def test_the_kept_generator_is_the_moving_average(squares: Squares, tmp_path: Path) -> None:
+    training = Training(tiny(ema_decay=0.5), tmp_path, Recorded())
+    batch = scaled(squares[:4, :32, :32])
+    name, weight = next(iter(training.generator.module.named_parameters()))
+    expected = weight.detach().clone()  # the first update copies
+    for updates in range(3):
+        training.step(batch)
+        keep = min(0.5, (1 + updates) / (10 + updates)) if updates else 0.0
+        expected = keep * expected + (1 - keep) * weight.detach()
+        kept = dict(training.kept_generator.named_parameters())[name]
+        torch.testing.assert_close(kept, expected)
+    assert not torch.equal(kept, weight)
+
+
+def test_the_gan_starts_from_the_average(squares: Squares, tmp_path: Path) -> None:
+    params = tiny(l1_epochs=1, ema_decay=0.9, learning_rate=1e-12, discriminator_learning_rate=1e-12)
+    training = Training(params, tmp_path, Recorded())
+    batch = scaled(squares[:4, :32, :32])
+    for training.iteration in range(4):
+        training.step(batch)
+    average = [parameter.detach().clone() for parameter in training.kept_generator.parameters()]
+    assert not torch.allclose(average[0], next(training.generator.module.parameters()))
+    training.iteration = 4
+    training.step(batch)
+    for averaged, current in zip(average, training.generator.module.parameters(), strict=True):
+        torch.testing.assert_close(averaged, current, rtol=1e-4, atol=1e-7)
+
+
+def test_the_pretrained_encoder_stays_as_imagenet_left_it(squares: Squares, tmp_path: Path) -> None:
+    training = Training(tiny(**TWO_PHASES), tmp_path, Recorded())
+    encoder = training.generator.module.encoder
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    decoder = training.generator.module.output.weight.detach().clone()
+    training.run(squares, squares[:4])
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert not torch.equal(decoder, training.generator.module.output.weight)
+    saved = load_file(tmp_path / WEIGHTS)
+    assert all(torch.equal(saved[f"encoder.{name}"], value) for name, value in before.items())
+
+
+def test_the_perceptual_meter_stands_beside_the_six(squares: Squares, tmp_path: Path) -> None:
+    training = Training(tiny(lambda_perceptual=3.0), tmp_path, Recorded())
+    losses = training.step(scaled(squares[:4, :32, :32]))
+    assert losses["loss_G"].item() == pytest.approx(
+        (losses["loss_G_GAN"] + losses["loss_G_L1"]).item(), rel=1e-5
+    )
+    assert losses["loss_G_perceptual"].item() > 0

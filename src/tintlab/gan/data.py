@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -39,23 +40,48 @@ def scaled(packed: Squares) -> Lab:
     return Lab(tensor[:, :1] / 127.5 - 1, (tensor[:, 1:] - 128) / AB_SCALE)
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a crop; mirroring half of them is always among these.
+
+    Attributes:
+        crop: smallest and largest side of the crops in pixels of the squares.
+        contrast: L* is stretched about 50 by a factor in 1 ± this.
+        brightness: L* is shifted by an amount in ± this.
+    """
+
+    crop: tuple[int, int]
+    contrast: float = 0.0
+    brightness: float = 0.0
+
+
 class Batches(Dataset[Lab]):
-    """The batches of a training, in order: random crops, half of them mirrored, of shuffled squares.
+    """The batches of a training, in order: random crops of shuffled squares.
 
     Args:
         squares: `(n, side, side, 3)` uint8, may be memory-mapped.
-        size: side of the crops, at most `side`.
-        batch_size: crops a batch.
+        size: side of the pictures in a batch; crops of another side are resampled.
+        batch_size: pictures a batch.
         iterations: how many batches there are.
         seed: batch i depends on this and on i alone.
+        augmentation: what is done to the crops.
     """
 
-    def __init__(self, squares: Squares, size: int, batch_size: int, iterations: int, seed: int) -> None:
+    def __init__(
+        self,
+        squares: Squares,
+        size: int,
+        batch_size: int,
+        iterations: int,
+        seed: int,
+        augmentation: Augmentation,
+    ) -> None:
         self.squares = squares
         self.size = size
         self.batch_size = batch_size
         self.iterations = iterations
         self.seed = seed
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return self.iterations
@@ -64,24 +90,36 @@ class Batches(Dataset[Lab]):
         if not 0 <= iteration < self.iterations:
             raise IndexError(f"batch {iteration} of {self.iterations}")
         random = np.random.default_rng([self.seed, 1, iteration])
-        return scaled(np.stack([self._crop(position, random) for position in self._positions(iteration)]))
+        batch = scaled(np.stack([self._crop(place, random) for place in self._places(iteration)]))
+        return Lab(self._relit(batch.L, random), batch.ab)
 
-    def _positions(self, iteration: int) -> NDArray[np.int64]:
+    def _places(self, iteration: int) -> list[int]:
         """Which squares batch `iteration` takes from the endless sequence of freshly shuffled passes."""
-        count = len(self.squares)
-        wanted = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
-        passes, places = np.divmod(wanted, count)
+        wanted = range(iteration * self.batch_size, (iteration + 1) * self.batch_size)
+        turns = [divmod(position, len(self.squares)) for position in wanted]
         orders = {
-            turn: np.random.default_rng([self.seed, 0, turn]).permutation(count)
-            for turn in set(passes.tolist())
+            turn: np.random.default_rng([self.seed, 0, turn]).permutation(len(self.squares))
+            for turn in {turn for turn, _ in turns}
         }
-        return np.array([orders[turn][place] for turn, place in zip(passes.tolist(), places, strict=True)])
+        return [int(orders[turn][position]) for turn, position in turns]
 
-    def _crop(self, position: int, random: np.random.Generator) -> Squares:
-        square = self.squares[position]
-        top, left = random.integers(0, square.shape[0] - self.size, size=2, endpoint=True)
-        crop: Squares = square[top : top + self.size, left : left + self.size]
+    def _crop(self, place: int, random: np.random.Generator) -> Squares:
+        square = self.squares[place]
+        side = int(random.integers(*self.augmentation.crop, endpoint=True))
+        top, left = random.integers(0, len(square) - side, size=2, endpoint=True).tolist()
+        crop: Squares = square[top : top + side, left : left + side]
+        if side != self.size:
+            resized = Image.fromarray(crop).resize((self.size, self.size), Image.Resampling.BILINEAR)
+            crop = np.asarray(resized)
         return crop[:, ::-1] if random.random() < 0.5 else crop
+
+    def _relit(self, L: Tensor, random: np.random.Generator) -> Tensor:
+        def drawn(most: float) -> Tensor:
+            return torch.from_numpy(random.uniform(-most, most, (len(L), 1, 1, 1)).astype(np.float32))
+
+        factor = 1 + drawn(self.augmentation.contrast)
+        # L is L* / 50 - 1: stretching about 0 is stretching about L* = 50.
+        return (L * factor + drawn(self.augmentation.brightness / 50)).clamp(-1, 1)
 
 
 def centre_crops(squares: Squares, size: int) -> Squares:

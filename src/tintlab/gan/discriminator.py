@@ -1,6 +1,6 @@
 """The PatchGAN discriminator (Isola et al. 2017, arXiv 1611.07004) on L+ab."""
 
-from typing import cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -10,15 +10,16 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         channels: width of the first layer.
+        norm: `batch` as published; `instance` lets no picture's logits depend on its neighbours in the batch.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Literal["batch", "instance"] = "batch") -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
         for inputs, stride in ((channels, 2), (2 * channels, 2), (4 * channels, 1)):
             layers += [
                 nn.Conv2d(inputs, 2 * inputs, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(2 * inputs),
+                nn.BatchNorm2d(2 * inputs) if norm == "batch" else nn.InstanceNorm2d(2 * inputs, affine=True),
                 nn.LeakyReLU(0.2),
             ]
         layers.append(nn.Conv2d(8 * channels, 1, 4, 1, 1))

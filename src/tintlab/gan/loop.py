@@ -12,12 +12,15 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from tintlab.errors import TintlabError
+from tintlab.gan import schedule
+from tintlab.gan.averaging import moving_average
 from tintlab.gan.checkpoints import Checkpoints
-from tintlab.gan.data import Batches, Lab, Squares, centre_crops, scaled
+from tintlab.gan.data import Augmentation, Batches, Lab, Squares, centre_crops, scaled
 from tintlab.gan.discriminator import PatchDiscriminator
 from tintlab.gan.initialization import init_norm
-from tintlab.gan.losses import Meters, gan_loss
+from tintlab.gan.losses import METERS, PERCEPTUAL_METER, Meters, gan_loss
 from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS, build_generator, generator_config, save_weights
+from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.gan.validation import predict, sample_picks, validate
 from tintlab.params import TrainParams
 
@@ -64,7 +67,7 @@ class Training:
         self.params = params
         self.folder = folder
         self.listener = listener
-        self.iterations = params.epochs * params.iterations_per_epoch
+        self.iterations = schedule.total_iterations(params)
         self.iteration = 0
         self.best_score = math.inf
         self.history = History()
@@ -78,20 +81,37 @@ class Training:
             accelerator=params.device, devices=1, precision="bf16-mixed" if cuda else "32-true"
         )
         generator = build_generator(generator_config(params))
-        discriminator = PatchDiscriminator(params.discriminator_channels)
-        for network in (generator, discriminator):
+        discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
+        # A pretrained generator brings its own start.
+        for network in (generator, discriminator) if params.generator == "unet" else (discriminator,):
             init_norm(network)
             listener.announced("model initialized with norm initialization")
-        self.generator, self.generator_optimizer = self._set_up(generator)
-        self.discriminator, self.discriminator_optimizer = self._set_up(discriminator)
-
-    def _set_up(self, network: nn.Module) -> tuple[Any, Any]:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.Adam(
-            network.parameters(), lr=self.params.learning_rate, betas=self.params.betas
+        trainable = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        self.generator, self.generator_optimizer = self._set_up(
+            generator,
+            torch.optim.AdamW(
+                trainable, lr=params.learning_rate, betas=params.betas, weight_decay=params.weight_decay
+            ),
         )
+        self.discriminator, self.discriminator_optimizer = self._set_up(
+            discriminator,
+            torch.optim.Adam(
+                discriminator.parameters(), lr=params.discriminator_learning_rate, betas=params.betas
+            ),
+        )
+        self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
+        self.perceptual = PerceptualLoss().to(self.fabric.device) if params.lambda_perceptual else None
+
+    def _set_up(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module, wrapped_optimizer = self.fabric.setup(network, optimizer)
         return module, wrapped_optimizer
+
+    @property
+    def kept_generator(self) -> nn.Module:
+        """The generator that is judged and saved: the moving average, where there is one."""
+        module: nn.Module = self.average.module if self.average is not None else self.generator.module
+        return module
 
     def run(self, squares: Squares, val_squares: Squares) -> History:
         """Train to the end, from the latest checkpoint if there is one.
@@ -109,7 +129,8 @@ class Training:
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
-        batches = Batches(squares, params.size, params.batch_size, self.iterations, params.seed)
+        augmentation = Augmentation(params.crop, params.contrast, params.brightness)
+        batches = Batches(squares, params.size, params.batch_size, self.iterations, params.seed, augmentation)
         rest = range(self.iteration, self.iterations)
         loader = DataLoader(
             batches,
@@ -129,39 +150,56 @@ class Training:
                 self._end_epoch(val_squares)
             if self.iteration % params.checkpoint_every == 0 and self.iteration < self.iterations:
                 self.checkpoints.save(self.iteration, self.state_dict())
-        save_weights(self.folder / LAST_WEIGHTS, self.generator.module)
+        save_weights(self.folder / LAST_WEIGHTS, self.kept_generator)
         return self.history
 
     def step(self, batch: Lab) -> dict[str, Tensor]:
-        """One step of the discriminator, then one of the generator, on the same fakes; the six losses."""
-        L, real_ab = batch.L, batch.ab
-        fake_ab = self.generator(L)
-        real, fake = torch.cat([L, real_ab], dim=1), torch.cat([L, fake_ab], dim=1)
+        """One step of the discriminator, then one of the generator, on the same fakes; the losses.
 
-        loss_D_fake = gan_loss(self.discriminator(fake.detach()), real=False)
-        loss_D_real = gan_loss(self.discriminator(real), real=True)
+        In the L1 phase the discriminator rests and its losses are 0.
+        """
+        if self.average is not None and self.iteration == schedule.l1_iterations(self.params) > 0:
+            # The GAN starts from the average: the calmest colours so far.
+            self.generator.module.load_state_dict(self.average.module.state_dict())
+        for group in self.generator_optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(self.params, self.iteration)
+            group["betas"] = schedule.betas(self.params, self.iteration)
+        fake_ab = self.generator(batch.L)
+        gan_weight = schedule.gan_weight(self.params, self.iteration)
+        losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
+        losses |= self._generator_step(batch, fake_ab, gan_weight)
+        if self.average is not None:
+            self.average.update_parameters(self.generator.module)
+        return {name: torch.zeros((), device=fake_ab.device) for name in METERS} | losses
+
+    def _discriminator_step(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
+        loss_D_fake = gan_loss(self.discriminator(torch.cat([batch.L, fake_ab], dim=1)), real=False)
+        loss_D_real = gan_loss(self.discriminator(torch.cat([batch.L, batch.ab], dim=1)), real=True)
         loss_D = (loss_D_fake + loss_D_real) / 2
         self.discriminator_optimizer.zero_grad()
         self.fabric.backward(loss_D)
         self.discriminator_optimizer.step()
+        return {"loss_D_fake": loss_D_fake, "loss_D_real": loss_D_real, "loss_D": loss_D}
 
+    def _generator_step(self, batch: Lab, fake_ab: Tensor, gan_weight: float) -> dict[str, Tensor]:
+        losses = {"loss_G_L1": self.params.lambda_l1 * F.l1_loss(fake_ab, batch.ab)}
         # The discriminator only passes the gradient on here; its own would be thrown away.
         self.discriminator.requires_grad_(False)
-        loss_G_GAN = gan_loss(self.discriminator(fake), real=True)
-        loss_G_L1 = self.params.lambda_l1 * F.l1_loss(fake_ab, real_ab)
-        loss_G = loss_G_GAN + loss_G_L1
+        if gan_weight:
+            logits = self.discriminator(torch.cat([batch.L, fake_ab], dim=1))
+            losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
+        losses["loss_G"] = torch.stack(list(losses.values())).sum()
+        total = losses["loss_G"]
+        if self.perceptual is not None:
+            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * self.perceptual(
+                batch.L, fake_ab, batch.ab
+            )
+            total = total + losses[PERCEPTUAL_METER]
         self.generator_optimizer.zero_grad()
-        self.fabric.backward(loss_G)
+        self.fabric.backward(total)
         self.generator_optimizer.step()
         self.discriminator.requires_grad_(True)
-        return {
-            "loss_D_fake": loss_D_fake,
-            "loss_D_real": loss_D_real,
-            "loss_D": loss_D,
-            "loss_G_GAN": loss_G_GAN,
-            "loss_G_L1": loss_G_L1,
-            "loss_G": loss_G,
-        }
+        return losses
 
     def _display(self, samples: Lab) -> None:
         means = self.meters.means()
@@ -177,13 +215,13 @@ class Training:
         self.history.validation.append({"epoch": epoch, "iteration": self.iteration} | figures)
         if figures["val_score"] < self.best_score:
             self.best_score = figures["val_score"]
-            save_weights(self.folder / WEIGHTS, self.generator.module)
+            save_weights(self.folder / WEIGHTS, self.kept_generator)
         self.meters.reset()
         self.listener.validated(epoch, self.iteration, figures)
 
     def _predict(self, L: Tensor) -> Tensor:
         self.generator.eval()
-        predicted = predict(self.generator, L, self.fabric.device)
+        predicted = predict(self.kept_generator, L, self.fabric.device)
         self.generator.train()
         return predicted
 
@@ -207,6 +245,7 @@ class Training:
             "discriminator": self.discriminator.module.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -221,6 +260,8 @@ class Training:
         self.discriminator.module.load_state_dict(state["discriminator"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         torch.set_rng_state(state["random"])
         if state["cuda_random"]:
             torch.cuda.set_rng_state_all(state["cuda_random"])

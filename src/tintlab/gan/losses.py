@@ -9,6 +9,11 @@ from torch.nn import functional as F
 METERS = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 """The six losses, under the names they bear in lines, tables, checkpoints and MLflow."""
 
+PERCEPTUAL_METER = "loss_G_perceptual"
+"""A seventh, where the recipe has a perceptual loss; `loss_G` stays GAN + L1."""
+
+_ORDER = (*METERS, PERCEPTUAL_METER)
+
 
 def gan_loss(logits: Tensor, real: bool) -> Tensor:
     """Binary cross-entropy of patch logits against "all real" or "all fake" (Goodfellow et al. 2014).
@@ -19,7 +24,7 @@ def gan_loss(logits: Tensor, real: bool) -> Tensor:
 
 
 class Meters:
-    """Running means of the six losses since the last `reset`."""
+    """Running means of the losses since the last `reset`."""
 
     def __init__(self) -> None:
         self.reset()
@@ -33,10 +38,9 @@ class Meters:
         """Add one step's losses; they stay on their device until `means` asks.
 
         Raises:
-            ValueError: a loss is missing, or has a name that is none of the six.
+            ValueError: a loss is missing, or has a name that is none of these.
         """
-        if set(losses) != set(METERS):
-            wrong = sorted(set(losses) ^ set(METERS))
+        if wrong := sorted((set(losses) - {PERCEPTUAL_METER}) ^ set(METERS)):
             raise ValueError(f"losses must be named {', '.join(METERS)}: check {', '.join(wrong)}")
         for name, value in losses.items():
             known = value.detach().float()
@@ -45,7 +49,7 @@ class Meters:
 
     def means(self) -> dict[str, float]:
         """The mean of each loss, in the order of `METERS`; before the first update, an empty dict."""
-        return {name: float(self.sums[name]) / self.count for name in METERS if self.count}
+        return {name: float(self.sums[name]) / self.count for name in _ORDER if name in self.sums}
 
     def state_dict(self) -> dict[str, float | int]:
         """All that `load_state_dict` needs, as plain numbers."""
@@ -54,4 +58,4 @@ class Meters:
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
         """Continue from what `state_dict` gave."""
         self.count = int(state["count"])
-        self.sums = {name: torch.tensor(state[name], dtype=torch.float32) for name in METERS if name in state}
+        self.sums = {name: torch.tensor(state[name], dtype=torch.float32) for name in _ORDER if name in state}

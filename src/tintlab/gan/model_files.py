@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tintlab.errors import TintlabError
+from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet
 from tintlab.params import TrainParams
 from tintlab.storage import atomic_path, read_json, write_json
@@ -25,12 +26,20 @@ def generator_config(params: TrainParams) -> dict[str, Any]:
         "size": params.size,
         "channels": params.channels,
         "dropout": params.dropout,
+        "context_dropout": params.context_dropout,
         "z_dim": 0,
+        "working_size": params.working_size,
+        "flip_average": params.flip_average,
+        "saturation": params.saturation,
     }
 
 
-def build_generator(config: dict[str, Any]) -> nn.Module:
+def build_generator(config: dict[str, Any], pretrained: bool = True) -> nn.Module:
     """Build the generator that a config describes, with fresh weights.
+
+    Args:
+        config: see `generator_config`.
+        pretrained: load the encoder's ImageNet weights, where there is one; needless before `load_state_dict`.
 
     Raises:
         TintlabError: an unknown kind of generator, or a missing or unfitting value.
@@ -39,8 +48,14 @@ def build_generator(config: dict[str, Any]) -> nn.Module:
         match config["generator"]:
             case "unet":
                 return UNet(config["size"], config["channels"], config["dropout"])
+            case "pretrained_unet":
+                return PretrainedUNet(
+                    config["channels"], config["dropout"], config["context_dropout"], pretrained=pretrained
+                )
             case other:
-                raise TintlabError(f"unknown generator {other!r}: this version knows unet")
+                raise TintlabError(
+                    f"unknown generator {other!r}: this version knows pretrained_unet and unet"
+                )
     except (KeyError, TypeError, ValueError) as error:
         raise TintlabError(f"the generator's config is incomplete or wrong ({error!r})") from error
 
@@ -68,7 +83,7 @@ def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     try:
         config = read_json(folder / CONFIG)
-        generator = build_generator(config)
+        generator = build_generator(config, pretrained=False)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise TintlabError(

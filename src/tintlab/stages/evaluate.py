@@ -37,7 +37,7 @@ _TASKS_AHEAD = 4  # a process; bounds what waits in memory
 
 
 @dataclass(frozen=True)
-class Test:
+class Trial:
     """What photographs are judged with.
 
     Attributes:
@@ -72,7 +72,7 @@ class Prediction:
 
 
 def evaluate(
-    photos: pd.DataFrame, test: Test, colorizer: Colorizer, params: EvaluateParams
+    photos: pd.DataFrame, trial: Trial, colorizer: Colorizer, params: EvaluateParams
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Judge a model and its baselines on photographs at full size.
 
@@ -80,7 +80,7 @@ def evaluate(
 
     Args:
         photos: columns `photo`, `cluster` and `category`.
-        test: what they are judged with.
+        trial: what they are judged with.
         colorizer: the model.
         params: working size and number of processes.
 
@@ -97,42 +97,42 @@ def evaluate(
             "there are no test photographs: add photographs, or raise split.test in params.yaml"
         )
     known = photos.sort_values("photo", ignore_index=True)[["photo", "cluster", "category"]]
-    predictions = (predict(photo, test, colorizer, params.working_size) for photo in known["photo"])
+    predictions = (predict(photo, trial, colorizer, params.working_size) for photo in known["photo"])
     # Forked after torch has run, a process may hang.
     with ProcessPoolExecutor(params.threads, mp_context=get_context("spawn")) as pool:
-        tasks = (pool.submit(measure, prediction, test) for prediction in predictions)
+        tasks = (pool.submit(measure, prediction, trial) for prediction in predictions)
         results = _in_turn(tasks, _TASKS_AHEAD * params.threads)
         rows = list(program.progress(results, "photos", "judging", len(known)))
     per_photo = pd.concat([known, pd.DataFrame(rows)], axis=1)
     return totals(per_photo), per_photo
 
 
-def predict(photo: str, test: Test, colorizer: Colorizer, working_size: int) -> Prediction:
+def predict(photo: str, trial: Trial, colorizer: Colorizer, working_size: int) -> Prediction:
     """Run the network on one photo."""
-    lightness = test.read(photo).lightness()
+    lightness = trial.read(photo).lightness()
     small = reduced(lightness, working_shape(lightness.shape, working_size))
     return Prediction(photo, small, colorizer.predict_working_ab(small[None])[0])
 
 
-def measure(prediction: Prediction, test: Test) -> dict[str, float]:
+def measure(prediction: Prediction, trial: Trial) -> dict[str, float]:
     """The figures of one photo under each of `METHODS`: its row in the table, but for its name."""
-    photo = test.read(prediction.photo)
+    photo = trial.read(prediction.photo)
     true = photo.rgb()
     row = {"colourfulness_true": color.colourfulness(true)}
-    for method, rgb in renderings(photo, prediction, test).items():
+    for method, rgb in renderings(photo, prediction, trial).items():
         found = figures(rgb, true, row["colourfulness_true"])
         row |= {name + suffix(method): value for name, value in found.items()}
     return row
 
 
-def renderings(photo: Photo, prediction: Prediction, test: Test) -> dict[str, color.Byte]:
+def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, color.Byte]:
     """The photo coloured by each of `METHODS`, 8-bit sRGB at full size."""
     lightness = photo.lightness()
     shape = (photo.height, photo.width)
     colours = {
         "model": GuidedColours(prediction.ab, prediction.lightness, shape),
         "grey": _uniform(np.zeros(2, np.float32), shape),
-        "median_ab": _uniform(test.median_ab, shape),
+        "median_ab": _uniform(trial.median_ab, shape),
     }
     return {method: coloured(lightness, colours[method]) for method in METHODS}
 
@@ -171,10 +171,10 @@ def distributions(per_photo: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
 
 
-def triptych(photo: str, test: Test, colorizer: Colorizer, working_size: int) -> Triptych:
+def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int) -> Triptych:
     """A photo grey, coloured by the model and true, reduced for a page."""
-    original = test.read(photo)
-    shown = renderings(original, predict(photo, test, colorizer, working_size), test)
+    original = trial.read(photo)
+    shown = renderings(original, predict(photo, trial, colorizer, working_size), test)
     grey, ours, true = (
         pictures.thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], original.rgb())
     )
@@ -212,11 +212,11 @@ def main() -> None:
     torch.set_num_threads(1)  # the other threads are busy measuring
     accepted = read_table(paths.ACCEPTED)
     squares = np.load(paths.lab_squares("train"), mmap_mode="r")
-    test = Test(paths.RAW, params.photos.max_megapixels, median_ab(squares))
+    trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(squares))
     colorizer = Colorizer.load(paths.GENERATOR)
-    totals_, per_photo = evaluate(accepted[accepted["split"] == "test"], test, colorizer, params.evaluate)
+    totals_, per_photo = evaluate(accepted[accepted["split"] == "test"], trial, colorizer, params.evaluate)
     shown = {
-        photo: triptych(photo, test, colorizer, params.evaluate.working_size)
+        photo: triptych(photo, trial, colorizer, params.evaluate.working_size)
         for photos in report.showcase(per_photo).values()
         for photo in photos
     }

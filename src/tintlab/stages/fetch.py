@@ -63,8 +63,8 @@ def gather(source: Path, folder: Path) -> Iterator[Candidate]:
         folders = member.name.parts[:-1]
         yield Candidate(
             sha256=sha256,
-            origin=_printable(f"{source.name}/{member.name}"),
-            category=row.get("category") or (_printable(folders[0]) if folders and not table else ""),
+            origin=program.printable(f"{source.name}/{member.name}"),
+            category=row.get("category") or (program.printable(folders[0]) if folders and not table else ""),
             attribution=row,
         )
 
@@ -182,11 +182,6 @@ def main() -> None:
     print(
         f"{len(photos) - unreadable} photographs from {len(origins)} sources, {unreadable} unreadable files"
     )
-
-
-def _printable(text: str) -> str:
-    """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 if __name__ == "__main__":

@@ -391,10 +391,8 @@ def _measured(result: Any) -> dict[str, int | float | None]:
 def _fault(rule: Rule, result: Any) -> str:
     measured = _measured(result)
     if "unexpected" in measured:
-        found = f"{measured['unexpected']} of {measured['examined']} don't"
-    else:
-        found = "there are none" if measured["observed"] is None else f"it is {measured['observed']:g}"
-    return f"{rule.says} ({found})"
+        return f"{rule.says} ({measured['unexpected']} of {measured['examined']} fail)"
+    return f"{rule.says} (found: {'none' if measured['observed'] is None else measured['observed']})"
 
 
 def _page(outcome: Validation, max_megapixels: float) -> str:

@@ -1,0 +1,38 @@
+"""A loss on what an ImageNet classifier sees in the coloured picture (Johnson et al. 2016, arXiv 1603.08155)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tintlab.efficientnet import load_efficientnet, network_input
+from tintlab.gan.srgb import lab_srgb
+
+ENCODER = "efficientnet_lite0"
+"""The generator's own encoder; never the judge's, or the judge would be taught to be fooled."""
+
+_FIRST_MAP = 2  # the maps at strides 8, 16 and 32: finer ones see texture, which L gives anyway
+
+
+class PerceptualLoss(nn.Module):
+    """Compares coloured and true pictures by the frozen encoder's features.
+
+    The loss is the sum of 1 - cosine similarity over the maps at strides 8, 16 and 32 (mean over places) and the
+    pooled features: 0 for the same colours, about 1 for grey.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = load_efficientnet(ENCODER).requires_grad_(False)
+
+    def forward(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
+        """The loss, a scalar, of ab against true_ab `(n, 2, h, w)` over L `(n, 1, h, w)`, all in [-1, 1]."""
+        with torch.no_grad():
+            wanted = self._features(L, true_ab)
+        pairs = zip(self._features(L, ab), wanted, strict=True)
+        return torch.stack(
+            [(1 - F.cosine_similarity(seen, true, dim=1)).mean() for seen, true in pairs]
+        ).sum()
+
+    def _features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
+        maps = self.encoder.features(network_input(lab_srgb(L, ab)))
+        return [*maps[_FIRST_MAP:], self.encoder.pool(maps[-1])]

@@ -1,0 +1,129 @@
+"""The default generator: a U-Net decoder on an EfficientNet-Lite0 encoder pretrained on ImageNet.
+
+A few hundred photographs can teach which colours go where, not what a dog is; the encoder brings that along.
+It stays frozen, weights and batch statistics, so that it cannot unlearn it (and training runs a third faster).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tintlab.efficientnet import FEATURE_STRIDES, EfficientNetLite, load_efficientnet, network_input
+from tintlab.gan.srgb import grey_srgb
+
+_ENCODER = "efficientnet_lite0"
+_STRIDE = FEATURE_STRIDES[-1]
+
+
+class PretrainedUNet(nn.Module):
+    """L to ab, through five scales of a frozen encoder and a decoder with skips.
+
+    The decoder doubles its maps by bilinear interpolation before each convolution: transposed convolutions leave
+    checkerboards. It stops at half size, and interpolation does the last doubling; the eye sees colour no finer,
+    and the last scale would cost as much as all the others.
+
+    Args:
+        width: channels of the decoder at stride 4; the scales have 4, 3, 2, 1 and 1/2 times as many. Even.
+        dropout: share of channels dropped at the two deepest scales of the decoder, in [0, 1).
+        context_dropout: share of the pooled features dropped, in [0, 1).
+        z_dim: length of the noise vector; only 0 (no noise) is supported.
+        pretrained: False leaves the encoder at random: for loading weights that hold it, and for tests.
+
+    Raises:
+        ValueError: an argument out of its range.
+        TintlabError: the encoder's weights are not installed.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        dropout: float = 0.1,
+        context_dropout: float = 0.3,
+        z_dim: int = 0,
+        pretrained: bool = True,
+    ) -> None:
+        super().__init__()
+        if width < 2 or width % 2:
+            raise ValueError(f"width is an even number from 2 up, not {width}")
+        if z_dim != 0:
+            raise ValueError(f"z_dim is 0 (no noise yet), not {z_dim}")
+        self.multiple = _STRIDE
+        self.encoder = load_efficientnet(_ENCODER) if pretrained else EfficientNetLite()
+        self.encoder.requires_grad_(False).eval()
+        *skips, deepest = self.encoder.feature_channels
+        channels = (4 * width, 3 * width, 2 * width, width, width // 2)
+        self.bottleneck = _conv_norm_relu(deepest, channels[0])
+        self.context = nn.Sequential(
+            nn.Dropout(context_dropout), nn.Linear(self.encoder.pooled_channels, channels[0])
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        # deepest first; the shallow scales draw edges, which dropout would only blur
+        self.up_blocks = nn.ModuleList(
+            _UpBlock(channels[scale], skip, channels[scale + 1], dropout if scale < 2 else 0.0)
+            for scale, skip in enumerate(reversed(skips))
+        )
+        self.output = nn.Conv2d(channels[-1], 2, 3, padding=1)
+        self._initialise()
+
+    def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+        """ab / 110 (N, 2, H, W) in [-1, 1] of L / 50 - 1 (N, 1, H, W) in [-1, 1]; H and W multiples of 32.
+
+        Raises ValueError for another shape, and for a z: this generator has no noise.
+        """
+        self._check(L, z)
+        # frozen: no gradient is wanted inside, so no activations are kept
+        with torch.no_grad():
+            *skips, deepest = self.encoder.features(network_input(grey_srgb(L)))
+            pooled = self.encoder.pool(deepest)
+        x = self.bottleneck(deepest) + self.context(pooled)[:, :, None, None]
+        x = self.dropout(x)
+        for up_block, skip in zip(self.up_blocks, reversed(skips), strict=True):
+            x = up_block(x, skip)
+        return _double(torch.tanh(self.output(x)))
+
+    def train(self, mode: bool = True) -> "PretrainedUNet":
+        """As of any module, but the encoder stays in evaluation mode: its batch statistics are ImageNet's."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def _initialise(self) -> None:
+        """Begin near grey and near a decoder that ignores the context: large random colours only cost steps."""
+        nn.init.normal_(self.context[1].weight, 0.0, 0.01)  # type: ignore[arg-type]
+        nn.init.normal_(self.output.weight, 0.0, 0.02)
+        nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _check(L: Tensor, z: Tensor | None) -> None:
+        if z is not None:
+            raise ValueError("this generator takes no noise: z is None")
+        if L.ndim != 4 or L.shape[1] != 1 or L.shape[2] % _STRIDE or L.shape[3] % _STRIDE:
+            raise ValueError(f"L is (N, 1, H, W) with H and W multiples of {_STRIDE}, not {tuple(L.shape)}")
+
+
+class _UpBlock(nn.Module):
+    """Doubles a map, joins the encoder's map of that size and convolves twice."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            _conv_norm_relu(in_channels + skip_channels, out_channels),
+            _conv_norm_relu(out_channels, out_channels),
+            nn.Dropout2d(dropout),
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        y: Tensor = self.convs(torch.cat((_double(x), skip), dim=1))
+        return y
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,43 @@
+"""What changes over a training, as pure functions of the iteration: so a resumed one needs no state for it."""
+
+import math
+
+from tintlab.params import TrainParams
+
+_WARMUP = 50
+"""Iterations of rising learning rate at the start of the L1 phase: Adam's statistics are not settled before."""
+_L1_BETA1 = 0.9
+"""Adam's first decay rate without a GAN; beside one, a lower value follows the moving target better."""
+
+
+def total_iterations(params: TrainParams) -> int:
+    """Generator steps in all."""
+    return params.epochs * params.iterations_per_epoch
+
+
+def l1_iterations(params: TrainParams) -> int:
+    """Generator steps of the first phase, in which the L1 loss works without the GAN."""
+    return params.l1_epochs * params.iterations_per_epoch
+
+
+def learning_rate(params: TrainParams, iteration: int) -> float:
+    """The generator's rate at a step: warm-up and cosine in the L1 phase; then constant, falling at the end."""
+    first, total = l1_iterations(params), total_iterations(params)
+    if iteration < first:
+        warm = min(1.0, (iteration + 1) / _WARMUP)
+        return params.l1_learning_rate * warm * (1 + math.cos(math.pi * iteration / total)) / 2
+    left = (total - iteration) / (total - first)
+    return params.learning_rate * (min(1.0, left / params.decay) if params.decay else 1.0)
+
+
+def betas(params: TrainParams, iteration: int) -> tuple[float, float]:
+    """Adam's decay rates for the generator at a step."""
+    return (_L1_BETA1, params.betas[1]) if iteration < l1_iterations(params) else params.betas
+
+
+def gan_weight(params: TrainParams, iteration: int) -> float:
+    """The GAN loss's weight at a step: 0 in the L1 phase, then rising to 1 over `gan_warmup` steps."""
+    since = iteration - l1_iterations(params)
+    if since < 0:
+        return 0.0
+    return min(1.0, (since + 1) / params.gan_warmup) if params.gan_warmup else 1.0

@@ -1,0 +1,49 @@
+import math
+
+import pytest
+
+from tintlab.gan import schedule
+from tintlab.params import TrainParams, load_params
+
+
+@pytest.fixture
+def params() -> TrainParams:
+    """100 iterations of L1, then 100 with the GAN."""
+    return load_params().train.model_copy(
+        update={
+            "epochs": 20,
+            "iterations_per_epoch": 10,
+            "l1_epochs": 10,
+            "gan_warmup": 20,
+            "l1_learning_rate": 1.0,
+            "learning_rate": 0.5,
+            "decay": 0.5,
+            "betas": (0.5, 0.999),
+        }
+    )
+
+
+def test_the_rate_warms_up_falls_and_ends_at_zero(params: TrainParams) -> None:
+    rate = [schedule.learning_rate(params, iteration) for iteration in range(200)]
+    assert rate[0] == pytest.approx(1 / 50)
+    assert rate[99] == pytest.approx((1 + math.cos(math.pi * 99 / 200)) / 2)
+    assert rate[49:100] == sorted(rate[49:100], reverse=True)
+    assert rate[100] == rate[149] == 0.5
+    assert rate[175] == pytest.approx(0.25)
+    assert 0 < rate[199] < 0.02
+
+
+def test_pix2pix_has_one_constant_rate(params: TrainParams) -> None:
+    plain = params.model_copy(update={"l1_epochs": 0, "decay": 0.0, "gan_warmup": 0})
+    assert {schedule.learning_rate(plain, iteration) for iteration in range(200)} == {0.5}
+    assert {schedule.gan_weight(plain, iteration) for iteration in range(200)} == {1.0}
+    assert schedule.betas(plain, 0) == (0.5, 0.999)
+
+
+def test_the_gan_rests_then_warms_up(params: TrainParams) -> None:
+    weight = [schedule.gan_weight(params, iteration) for iteration in range(200)]
+    assert set(weight[:100]) == {0.0}
+    assert weight[100] == pytest.approx(0.05)
+    assert weight[109] == pytest.approx(0.5)
+    assert set(weight[119:]) == {1.0}
+    assert schedule.betas(params, 99)[0] > schedule.betas(params, 100)[0] == 0.5

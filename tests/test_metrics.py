@@ -266,11 +266,18 @@ def test_any_statistic_has_an_interval() -> None:
     assert low < metrics.kernel_distance(terms)[0] < high
 
 
+def test_several_figures_at_once() -> None:
+    values, clusters = RANDOM.normal(0, 1, (20, 3)), [str(k) for k in range(20)]
+    together = metrics.bootstrap_interval(values, clusters, n=500)
+    alone = [metrics.bootstrap_interval(values[:, k], clusters, n=500) for k in range(3)]
+    np.testing.assert_allclose(together, np.column_stack(alone))
+
+
 def test_intervals_repeat_and_follow_the_seed() -> None:
     values, clusters = RANDOM.normal(0, 1, 20), [str(k) for k in range(20)]
     first = metrics.bootstrap_interval(values, clusters, n=2500, seed=3)
-    assert metrics.bootstrap_interval(values, clusters, n=2500, seed=3) == first
-    assert metrics.bootstrap_interval(values, clusters, n=2500, seed=4) != first
+    np.testing.assert_array_equal(metrics.bootstrap_interval(values, clusters, n=2500, seed=3), first)
+    assert (metrics.bootstrap_interval(values, clusters, n=2500, seed=4) != first).all()
 
 
 def test_one_cluster_has_no_interval() -> None:

@@ -237,11 +237,22 @@ def test_several_faults_are_counted(defaults: dict[str, Any], tmp_path: Path) ->
     assert fault(content, tmp_path).endswith("got 0 (and 1 more)")
 
 
-def test_crops_larger_than_squares(defaults: dict[str, Any], tmp_path: Path) -> None:
-    message = fault(changed(defaults, "train.size", 256), tmp_path)
-    assert message.startswith(f": train.size 256 is larger than convert.size {defaults['convert']['size']}: ")
-    content = changed(changed(defaults, "train.size", 256), "convert.size", 256)
-    assert load(content, tmp_path).train.size == 256
+@pytest.mark.parametrize(("key", "value"), [("train.size", 512), ("train.crop", [64, 512])])
+def test_crops_larger_than_squares(key: str, value: Any, defaults: dict[str, Any], tmp_path: Path) -> None:
+    size = defaults["convert"]["size"]
+    message = fault(changed(defaults, key, value), tmp_path)
+    assert message.startswith(f": train.crop and train.size reach 512 px, convert.size is {size}: ")
+    content = changed(changed(defaults, key, value), "convert.size", 512)
+    assert load(content, tmp_path).convert.size == 512
+
+
+def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path) -> None:
+    message = fault(changed(defaults, "train.crop", [128, 64]), tmp_path)
+    assert message == ": train: crop [128, 64]: the smallest side comes first"
+    epochs = defaults["train"]["epochs"]
+    message = fault(changed(defaults, "train.l1_epochs", epochs + 1), tmp_path)
+    assert message == f": train: l1_epochs {epochs + 1} is more than epochs {epochs}"
+    assert load(changed(defaults, "train.l1_epochs", epochs), tmp_path)
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.2), (1, 0)])
@@ -265,6 +276,7 @@ def test_shares_that_leave_nothing_to_train_on(
         (b"train: *nowhere\n", " is not readable YAML in line 1: found undefined alias"),
         (b"\xff\xfe\xfa", " is not readable YAML: "),
         (b"train: \x00\n", " is not readable YAML: "),
+        (b"train: 2024-13-45\n", " is not readable YAML: month must be"),
         (b"", ": the file must be a section of keys, got None"),
         (b"- 1\n- 2\n", ": the file must be a section of keys, got [1, 2]"),
         (b"just text", ": the file must be a section of keys, got 'just text'"),

@@ -8,7 +8,9 @@ import pytest
 from tintlab import program
 from tintlab.errors import TintlabError
 
-PREAMBLE = "import os, sys, time\nfrom tintlab import program\nfrom tintlab.errors import TintlabError\n"
+PREAMBLE = (
+    "import os, signal, sys, time\nfrom tintlab import program\nfrom tintlab.errors import TintlabError\n"
+)
 
 
 def started(body: str, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
@@ -38,7 +40,10 @@ def test_success() -> None:
         ("raise TintlabError('two\\n  lines')", "error: two lines\n"),
         ("raise TintlabError", "error: TintlabError\n"),
         ("open('/nowhere/at/all')", "error: [Errno 2] No such file or directory: '/nowhere/at/all'\n"),
-        ("raise OSError(28, 'No space left on device')", "error: [Errno 28] No space left on device\n"),
+        (
+            "raise OSError(28, 'No space left on device')",
+            "error: [Errno 28] No space left on device: make space, then run again; what was finished is kept\n",
+        ),
         ("raise TimeoutError", "error: TimeoutError\n"),
     ],
 )
@@ -58,7 +63,9 @@ def test_a_status_of_its_own_passes() -> None:
 
 
 def test_ctrl_c_is_status_130_without_a_traceback() -> None:
-    process = started("print('ready', flush=True); time.sleep(60)")
+    # A test run in the background of a shell ignores SIGINT, and so would what it starts.
+    listening = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = started(f"{listening}; print('ready', flush=True); time.sleep(60)")
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
@@ -67,11 +74,17 @@ def test_ctrl_c_is_status_130_without_a_traceback() -> None:
 
 
 def test_telemetry_is_off_in_programs_and_what_they_start() -> None:
-    bare = {name: value for name, value in os.environ.items() if name not in program.TELEMETRY_OPT_OUT}
-    names = sorted(program.TELEMETRY_OPT_OUT)
-    status, output, _ = ended(f"os.system('echo ' + ' '.join('$' + name for name in {names}))", bare)
+    expected = {  # as each project documents it
+        "DO_NOT_TRACK": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    bare = {name: value for name, value in os.environ.items() if name not in expected}
+    status, output, _ = ended(f"os.system('echo ' + ' '.join('$' + name for name in {list(expected)}))", bare)
     assert status == 0
-    assert output.split() == [program.TELEMETRY_OPT_OUT[name] for name in names]
+    assert output.split() == list(expected.values())
 
 
 def test_the_user_s_own_choice_stands() -> None:
@@ -100,6 +113,11 @@ def test_progress_passes_every_item_and_reports_on_stderr(capsys: pytest.Capture
     assert captured.out == ""
     assert "gathering: 100%" in captured.err
     assert "3/3" in captured.err
+
+
+def test_printable() -> None:
+    assert program.printable("Größe 5 µm.jpg") == "Größe 5 µm.jpg"
+    assert program.printable("a\nb\x1b[31m\u202ec\udce9") == "a\\nb\\x1b[31m\\u202ec\\udce9"
 
 
 def test_one_line() -> None:

@@ -193,10 +193,14 @@ class EfficientNetLite(nn.Module):
         """Pooled features (N, 1280), each in [0, 6], of pictures (N, 3, H, W)."""
         return self.pool(self.features(x)[-1])
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits (N, 1000) of ImageNet's classes, in their usual order."""
-        logits: Tensor = self._fc(self.pooled(x))
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Logits (N, 1000) of ImageNet's classes, in their usual order, of pooled features (N, 1280)."""
+        logits: Tensor = self._fc(pooled)
         return logits
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (N, 1000) of pictures (N, 3, H, W)."""
+        return self.classify(self.pooled(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """The same as `logits`."""

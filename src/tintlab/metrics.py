@@ -170,8 +170,8 @@ def frechet_distance(features: Numbers, true: Numbers) -> float | None:
 
 
 def weighted_mean(values: Numbers, weights: Numbers) -> Numbers:
-    """Means of `values` `(n,)` under each row of `weights` `(r, n)`: the statistic of most intervals."""
-    return np.asarray(weights @ values / weights.sum(axis=1))
+    """Means of `values` `(n,)` or `(n, k)` under each row of `weights` `(r, n)`: `(r,)` or `(r, k)`."""
+    return np.asarray((weights / weights.sum(axis=1, keepdims=True)) @ values)
 
 
 def bootstrap_interval(
@@ -181,17 +181,20 @@ def bootstrap_interval(
     n: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[float, float]:
+) -> Numbers:
     """Percentile bootstrap interval of a statistic of photos, resampling whole clusters of near-duplicates.
 
     Args:
         values: what the statistic is computed from; rows belong to photos.
         clusters: the cluster of each photo. Photos of one cluster come and go together.
         statistic: called with `values` and weights `(r, photos)`, how often each photo was drawn; returns
-            `(r,)`.
+            `(r,)`, or `(r, k)` for k figures at once.
         n: number of resamplings.
-        seed: of the resampling.
+        seed: of the resampling; the same one draws the same photos.
         level: probability that the interval is to cover.
+
+    Returns:
+        Low and high end, `(2,)` or `(2, k)`.
 
     Raises:
         ValueError: fewer than two clusters, which tell nothing of how the figure varies.
@@ -205,8 +208,7 @@ def bootstrap_interval(
         count = min(_RESAMPLINGS_AT_ONCE, n - start)
         draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
         results.append(statistic(values, draws[:, membership].astype(np.float64)))
-    low, high = np.quantile(np.concatenate(results), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return np.quantile(np.concatenate(results), [(1 - level) / 2, (1 + level) / 2], axis=0)
 
 
 def _at_most(rgb: color.Byte, area: int) -> color.Byte:

@@ -34,6 +34,7 @@ SAMPLES = Path("reports/samples")
 # evaluate
 METRICS = Path("reports/metrics.json")
 PER_PHOTO = Path("reports/per_photo.csv")
+INTERVALS = Path("reports/intervals.csv")
 DISTRIBUTIONS = Path("reports/distributions.csv")
 REPORT_PAGE = Path("reports/index.html")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from tintlab import color
+from tintlab import color, program
 from tintlab.errors import TintlabError
 
 # What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
@@ -143,10 +143,10 @@ def _formats() -> list[str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in a format that can be read"
-    text = " ".join(str(error).split())[:120]
+    text = program.printable(program.one_line(error))[:120]
     if "truncated" in text.lower() or "unexpected end" in text or isinstance(error, EOFError):
         return "the picture's data is cut short"
-    return f"broken picture data ({text or type(error).__name__})"
+    return f"broken picture data ({text})"
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -182,7 +182,7 @@ def _is_deep_negative(image: Image.Image) -> bool:
 def _deep_grey(values: NDArray[np.generic], white: float) -> NDArray[np.uint16]:
     """Grey values of 32 bits as uint16, where they keep to a range with a known white."""
     numbers = values.astype(np.float64)
-    if not (np.isfinite(numbers).all() and numbers.min() >= 0 and numbers.max() <= white):
+    if not (numbers.min() >= 0 and numbers.max() <= white):
         raise PhotoError(f"32-bit grey values outside 0 to {white:g} have no known white")
     return np.rint(numbers * (65535 / white)).astype(np.uint16)
 

@@ -1,12 +1,15 @@
 """What every entry point does first: environment, and errors as one clear line."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from tintlab import process
 from tintlab.errors import TintlabError
 
 T = TypeVar("T")
@@ -27,18 +30,37 @@ def prepare_environment() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main` as a program: a `TintlabError` or an `OSError` ends it with one line on stderr, status 1.
+    """Call `main` as a program: a fault that people can mend ends it with one line on stderr, status 1.
 
-    Ctrl-C ends it with status 130, as shells expect.
+    Ctrl-C and SIGTERM end it with status 130 and 143, as shells expect, and within 10 s; its children too.
     """
     prepare_environment()
     try:
-        main()
-    except (TintlabError, OSError) as error:
-        sys.exit(f"error: {one_line(error)}")
-    except KeyboardInterrupt:
+        with process.leaving_when_asked():
+            main()
+    except (TintlabError, OSError, BrokenProcessPool) as error:
+        sys.exit(f"error: {_fault(error)}")
+    except (KeyboardInterrupt, process.Interrupted) as error:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        sys.exit(error.code if isinstance(error, process.Interrupted) else 130)
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """As `run`, for a program that also ends when those who started it die; see `process.owners`."""
+
+    def watched() -> None:
+        process.watch_owners()
+        main()
+
+    run(watched)
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return "a worker process was killed, most likely for want of memory: free some, then run again"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{one_line(error)}: make space, then run again; what was finished is kept"
+    return one_line(error)
 
 
 def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None) -> "tqdm[T]":

@@ -50,10 +50,10 @@ MEASURES = {
     "delta_e00": Measure("ΔE00", "", "less", 2),
     "colourfulness": Measure("Colourfulness", "", "truth", 1),
     "colourfulness_difference": Measure("Colourfulness, difference to the truth", "", "zero", 1),
-    "similarity": Measure("Similarity to the truth (judge encoder)", "", "more", 3),
-    "same_class": Measure("Seen as the same class", "share", "more", 3),
-    "kernel_distance": Measure("Kernel feature distance", "", "less", 4),
-    "frechet_distance": Measure("Fréchet feature distance", "", "less", 4),
+    "judge_similarity": Measure("Similarity to the truth, by the judge", "", "more", 4),
+    "judge_same_class": Measure("Share that the judge takes for the same thing", "", "more", 3),
+    "judge_kernel_distance": Measure("Kernel distance of the judge’s features", "", "less", 4),
+    "judge_frechet_distance": Measure("Fréchet distance of the judge’s features", "", "less", 4),
     "colour_spill": Measure("Colour spill across edges", "", "less", 3, fair_to_colour=False),
 }
 """Display names of the figures; one that is not listed is shown under its key."""
@@ -110,6 +110,7 @@ def evaluation_page(
     per_photo: pd.DataFrame,
     pictures: Mapping[str, tuple[Byte, Byte, Byte]],
     previous: pd.DataFrame | None,
+    intervals: pd.DataFrame | None = None,
 ) -> str:
     """The page of the evaluate stage: the model beside its baselines, in total and photo by photo.
 
@@ -119,6 +120,8 @@ def evaluation_page(
             suffixes `_true`, `_grey`, `_median_ab` where they exist.
         pictures: grey, coloured and true sRGB `(h, w, 3)` uint8, of at least the photographs of `showcase`.
         previous: such a table of the last committed report.
+        intervals: columns `category` (empty for all), `photos`, `figure`, `method`, `value`, `low`, `high`; shown
+            are the methods `model` and `model_against_grey`.
     """
     systems, measures = _systems(metrics)
     # A difference to the truth is left to the totals where the truth itself stands beside its figure.
@@ -142,6 +145,7 @@ def evaluation_page(
             ]
             for title, names in showcase(per_photo).items()
         },
+        intervals=[] if intervals is None else _intervals(intervals),
         categories=_categories(per_photo, told),
         smallest_category=SMALLEST_CATEGORY,
         changes=None if previous is None else _changes(per_photo, previous, told),
@@ -294,6 +298,25 @@ def _points(heights: np.ndarray[Any, np.dtype[np.float64]]) -> str:
         heights = np.quantile(heights, np.linspace(0, 1, _CURVE_POINTS))
     across = np.linspace(0, 300, len(heights)) if len(heights) > 1 else np.full(len(heights), 150.0)
     return " ".join(f"{x:.1f},{120 - 120 * y:.1f}" for x, y in zip(across, heights, strict=True))
+
+
+def _intervals(intervals: pd.DataFrame) -> list[dict[str, Any]]:
+    """By group of photographs, all first: each figure of the model and its difference to grey, with intervals."""
+    groups = []
+    for (category, count), group in intervals.groupby(["category", "photos"]):
+        rows = []
+        for key in group["figure"].drop_duplicates():
+            measure = _measure(key)
+            found = group[group["figure"] == key].set_index("method")
+            cells = [_spread(found.loc["model"], measure), _spread(found.loc["model_against_grey"], measure)]
+            rows.append({"measure": measure, "cells": cells})
+        groups.append({"category": category, "photographs": count, "rows": rows})
+    return groups
+
+
+def _spread(row: pd.Series, measure: Measure) -> str:
+    low, high = _number(row["low"], measure), _number(row["high"], measure)
+    return f"{_number(row['value'], measure)} ({low} to {high})"
 
 
 def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""Files that are whole or absent: atomic writes of files and folders."""
+"""Files that are whole or absent: atomic writes of files and folders. And one writer at a time: locks."""
 
+import fcntl
 import json
 import os
+import shlex
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The content reaches the disk before the name does, so that a file that exists is whole even after a
-    power cut.
+    power cut. A fault of the disk names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
@@ -29,6 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -88,3 +97,75 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise TintlabError(f"{path} is not readable JSON ({error}): restore it or make it anew") from None
+
+
+# --- locks
+
+
+class Held(TintlabError):
+    """Someone else holds a lock; the message says who, and since when."""
+
+
+@contextmanager
+def exclusive(
+    path: Path, what: str, wait_seconds: float = 0.0, announce: Callable[[str], None] = print
+) -> Iterator[None]:
+    """Hold the kernel's lock on `path`, which says who holds it. It ends with this process, however that dies.
+
+    Args:
+        path: of the lock file, which stays; its existence means nothing.
+        what: what only one may do at a time, as in `another training`.
+        wait_seconds: how long to wait for another holder.
+        announce: told once when there is someone to wait for.
+
+    Raises:
+        Held: someone else holds it still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        _lock(file.fileno(), path, what, wait_seconds, announce)
+        # A copy of this process shares the lock: it would keep it after our death.
+        ours = [file.fileno()]
+        os.register_at_fork(after_in_child=lambda: _close_all(ours))
+        try:
+            file.truncate(0)
+            started = datetime.now().astimezone().isoformat(" ", "seconds")
+            file.write(f"pid {os.getpid()} ({shlex.join(sys.orig_argv)}) since {started}")
+            file.flush()
+            yield
+        finally:
+            ours.clear()
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock on `path` now, or None."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return path.read_text(encoding="utf-8", errors="replace") or "someone"
+    return None
+
+
+def _lock(
+    descriptor: int, path: Path, what: str, wait_seconds: float, announce: Callable[[str], None]
+) -> None:
+    patience = time.monotonic() + wait_seconds
+    told = False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= patience:
+            raise Held(f"{what} is under way: {path.read_text(encoding='utf-8', errors='replace')}")
+        if not told:
+            announce(f"waiting, for {what} is under way: {path.read_text(encoding='utf-8', errors='replace')}")
+            told = True
+        time.sleep(0.2)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

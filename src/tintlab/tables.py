@@ -16,6 +16,7 @@ PHOTO_FACTS = {
     "category": TEXT,
     "sha256": TEXT,
     "bytes": INT,
+    "copies": INT,  # how many more files have the same bytes
     "format": TEXT,
     "mode": TEXT,
     "width": INT,

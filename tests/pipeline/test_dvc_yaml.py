@@ -10,7 +10,14 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-NO_RESULT = {"tintlab.cli", "tintlab.lineage", "tintlab.runs", "tintlab.spool", "tintlab.tracking"}
+NO_RESULT = {
+    "tintlab.cli",
+    "tintlab.lineage",
+    "tintlab.process",
+    "tintlab.runs",
+    "tintlab.spool",
+    "tintlab.tracking",
+}
 """Modules that a stage may import though no output depends on them."""
 
 

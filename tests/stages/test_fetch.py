@@ -63,8 +63,10 @@ def test_every_photograph_gets_its_row_of_facts(inbox: Path, raw: Path) -> None:
 
 def test_the_same_content_twice_is_one_photograph(inbox: Path, raw: Path) -> None:
     (inbox / "copy.png").write_bytes((inbox / "d.png").read_bytes())
-    photos, _ = fetch([inbox, inbox], params(), 10, raw)
+    photos, _ = fetch([inbox], params(), 10, raw)
     assert len(photos) == 5
+    assert photos.set_index("origin")["copies"].to_dict()["inbox/copy.png"] == 1
+    assert photos["copies"].sum() == 1
 
 
 def test_unreadable_files_get_a_reason_and_the_others_are_kept(inbox: Path, raw: Path) -> None:
@@ -111,6 +113,19 @@ def test_an_archive_brings_its_attribution(raw: Path, tmp_path: Path) -> None:
     assert categories == {"photos.zip/photos/one.png": "reef", "photos.zip/photos/two.png": ""}
     known = attribution.set_index("photo").loc[lambda rows: rows["licence"] == "CC0-1.0"]
     assert known[["author", "origin"]].to_numpy().tolist() == [["Ada", "a book"]]
+
+
+def test_an_attribution_table_as_spreadsheets_write_it(inbox: Path, raw: Path) -> None:
+    (inbox / "ATTRIBUTION.csv").write_bytes("file,category,author\r\nd.png,reef,Ünal\r\n".encode("utf-8-sig"))
+    photos, attribution = fetch([inbox], params(), 10, raw)
+    assert photos.set_index("origin")["category"]["inbox/d.png"] == "reef"
+    assert "Ünal" in attribution["author"].tolist()
+
+
+def test_a_broken_attribution_table_is_named(inbox: Path, raw: Path) -> None:
+    (inbox / "ATTRIBUTION.csv").write_text('file,category\nd.png,"' + "x" * 200_000)
+    with pytest.raises(TintlabError, match=r"inbox holds a broken ATTRIBUTION\.csv \(field larger"):
+        fetch([inbox], params(), 10, raw)
 
 
 @pytest.mark.parametrize(

@@ -261,11 +261,11 @@ def test_main_reads_and_writes_its_files(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_bytes((repository / "params.yaml").read_bytes())
     (tmp_path / "data").mkdir()
-    columns = "photo,origin,category,sha256,bytes,format,mode,width,height,phash,colourfulness,"
+    columns = "photo,origin,category,sha256,bytes,copies,format,mode,width,height,phash,colourfulness,"
     columns += "l_low,l_high,a_low,a_high,b_low,b_high,problem\n"
-    row = "{name},o,,{sha256},1,PNG,RGB,9,9,{phash:016x},1,0,9,0,9,0,9,\n"
+    row = "{name},o,,{sha256},1,0,PNG,RGB,9,9,{phash:016x},1,0,9,0,9,0,9,\n"
     rows = [row.format(name=f"{n}.png", sha256=content_hash(n), phash=n << 40) for n in (0, 1, 272)]
-    bad = f",o,,{content_hash(5)},1,,,0,0,,,,,,,,,the file is empty\n"
+    bad = f",o,,{content_hash(5)},1,0,,,0,0,,,,,,,,,the file is empty\n"
     (tmp_path / "data" / "photos.csv").write_text(columns + "".join(rows) + bad)
     main()
     assert (tmp_path / "data" / "splits.csv").read_text() == (

@@ -38,6 +38,7 @@ def tables() -> Tables:
             "category": "made-up",
             "sha256": f"{number:064x}",
             "bytes": 1000,
+            "copies": 0,
             "format": "JPEG",
             "mode": "RGB",
             "width": 400,

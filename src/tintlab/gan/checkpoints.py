@@ -1,6 +1,10 @@
 """Checkpoints of an unfinished training: whole or absent, the last two kept, loaded without pickled code."""
 
+import hashlib
+import io
+import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +14,66 @@ from tintlab.storage import atomic_path
 
 KEPT = 2
 
+_NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.pt")
+"""Iteration, and the content's hash: neither torch nor zip sees a bit that has flipped."""
+
 
 class Checkpoints:
     """Numbered checkpoints in a folder of their own.
 
     Args:
         folder: one per training; see `lineage.fingerprint`.
+        announce: told of checkpoints that can't be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, announce: Callable[[str], None]) -> None:
         self.folder = folder
+        self.announce = announce
 
     def save(self, iteration: int, state: dict[str, Any]) -> None:
-        """Write the state after `iteration` steps atomically, then drop all but the newest `KEPT`."""
-        with atomic_path(self.folder / f"{iteration:08d}.pt") as temporary:
-            torch.save(state, temporary)
-        for old in self._newest_first()[KEPT:]:
+        """Write the state after `iteration` steps atomically, then drop all but the newest `KEPT`.
+
+        Raises:
+            OSError: such as a full disk; the earlier checkpoints stay.
+        """
+        content = io.BytesIO()
+        torch.save(state, content)
+        digest = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
+        path = self.folder / f"{iteration:08d}-{digest}.pt"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+        for old in numbered(self.folder)[KEPT:]:
             old.unlink()
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest state that can be read, or None."""
-        for path in self._newest_first():
+        """The newest state that is undamaged, or None."""
+        for path in numbered(self.folder):
             try:
-                state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-            except (OSError, RuntimeError, EOFError, ValueError):
-                # Damaged after it was written (a failing disk): the one before serves.
-                continue
-            return state
+                return _read(path)
+            except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                # Damaged after it was written, as by a failing disk: the one before serves.
+                reason = str(error).split("\n")[0][:80]
+                self.announce(f"checkpoint {path.name} is damaged ({reason}): not used")
         return None
 
-    def _newest_first(self) -> list[Path]:
-        if not self.folder.is_dir():
-            return []
-        numbered = [path for path in self.folder.iterdir() if re.fullmatch(r"\d{8}\.pt", path.name)]
-        return sorted(numbered, reverse=True)
+
+def numbered(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def iteration_of(path: Path) -> int:
+    """How many steps were done at a checkpoint of `numbered`."""
+    return int(path.name[:8])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    name = _NAME.fullmatch(path.name)
+    if name is None or hashlib.sha256(content).hexdigest()[:16] != name[2]:
+        raise ValueError("its content is not what was written")
+    # Not one byte of code: a checkpoint may come from somewhere else.
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return state

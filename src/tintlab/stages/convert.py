@@ -1,14 +1,13 @@
 """convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split."""
 
 import functools
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import color, paths, program
+from tintlab import color, paths, process, program
 from tintlab.params import ConvertParams, load_params
 from tintlab.photos import read_photo
 from tintlab.storage import atomic_folder
@@ -76,7 +75,7 @@ def convert(
     array = np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
     read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
     index: list[dict[str, object]] = []
-    with ProcessPoolExecutor() as pool:
+    with process.worker_pool() as pool:
         results = program.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
         for row, (squares, corners) in zip(rows.itertuples(), results, strict=True):
             array[len(index) : len(index) + len(squares)] = squares
@@ -107,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run_stage(main)

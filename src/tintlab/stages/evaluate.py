@@ -1,10 +1,9 @@
 """evaluate: judge the generator on the test photographs at full size, beside what needs no model at all."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tintlab import color, metrics, paths, pictures, program, report
+from tintlab import color, metrics, paths, pictures, process, program, report
 from tintlab.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
 from tintlab.errors import TintlabError
+from tintlab.judge import Judge, view
 from tintlab.params import EvaluateParams, load_params
 from tintlab.photos import Photo, PhotoError, read_photo
+from tintlab.report import SMALLEST_CATEGORY
 from tintlab.storage import write_json, write_text
 from tintlab.tables import read_table, write_table
 
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 METHODS = ("model", "grey", "median_ab")
 """What is judged: the generator; no colours at all; the training set's median colour everywhere."""
+
+AGAINST_GREY = "model_against_grey"
+"""Comparison of the model with no colours at all."""
 
 PLOTTED = ("psnr", "ssim", "delta_e00", "colourfulness")
 """Figures whose distribution over the photographs is plotted."""
@@ -71,23 +75,48 @@ class Prediction:
     ab: color.Float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a process finds out about a photo.
+
+    Attributes:
+        figures: its row in the table, but for its name and the judge's figures.
+        views: the true photo, then those of `METHODS`, as the judge sees them: `(4, h, w, 3)`.
+    """
+
+    figures: dict[str, float]
+    views: color.Byte
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model and its baselines do.
+
+    Attributes:
+        totals: by method, means over the photographs and the judge's distances of the sets.
+        per_photo: a row a photograph, sorted by name: `photo`, `cluster`, `category`, `colourfulness_true` and
+            the figures, plain for the model, with the suffixes `_grey` and `_median_ab` for the baselines.
+        intervals: see `intervals`.
+    """
+
+    totals: dict[str, Any]
+    per_photo: pd.DataFrame
+    intervals: pd.DataFrame
+
+
 def evaluate(
-    photos: pd.DataFrame, trial: Trial, colorizer: Colorizer, params: EvaluateParams
-) -> tuple[dict[str, Any], pd.DataFrame]:
+    photos: pd.DataFrame, trial: Trial, colorizer: Colorizer, judge: Judge, params: EvaluateParams
+) -> Evaluation:
     """Judge a model and its baselines on photographs at full size.
 
-    The network runs in this process; `params.threads` others read, colour and measure.
+    The networks run in this process; `params.threads` others read, colour and measure.
 
     Args:
         photos: columns `photo`, `cluster` and `category`.
         trial: what they are judged with.
         colorizer: the model.
+        judge: the network that says how alike coloured and true photos look.
         params: working size and number of processes.
-
-    Returns:
-        The totals, and the table behind them: a row a photograph, sorted by name, with `photo`, `cluster`,
-        `category`, `colourfulness_true`, and the figures of `figures`, plain for the model, with the suffixes
-        `_grey` and `_median_ab` for the baselines.
 
     Raises:
         TintlabError: there are no photographs, or one can't be read.
@@ -98,31 +127,40 @@ def evaluate(
         )
     known = photos.sort_values("photo", ignore_index=True)[["photo", "cluster", "category"]]
     predictions = (predict(photo, trial, colorizer, params.working_size) for photo in known["photo"])
+    rows, features = [], []
     # Forked after torch has run, a process may hang.
-    with ProcessPoolExecutor(params.threads, mp_context=get_context("spawn")) as pool:
+    with process.worker_pool(params.threads, spawned=True) as pool:
         tasks = (pool.submit(measure, prediction, trial) for prediction in predictions)
         results = _in_turn(tasks, _TASKS_AHEAD * params.threads)
-        rows = list(program.progress(results, "photos", "judging", len(known)))
+        for measured in program.progress(results, "photos", "judging", len(known)):
+            seen, classes = judge.look(measured.views)
+            rows.append(measured.figures | judged(seen, classes))
+            features.append(seen)
     per_photo = pd.concat([known, pd.DataFrame(rows)], axis=1)
-    return totals(per_photo), per_photo
+    by_method = dict(zip(("true", *METHODS), np.stack(features, axis=1), strict=True))
+    terms = {method: metrics.kernel_terms(by_method[method], by_method["true"]) for method in METHODS}
+    return Evaluation(totals(per_photo, by_method, terms), per_photo, intervals(per_photo, terms))
 
 
-def predict(photo: str, trial: Trial, colorizer: Colorizer, working_size: int) -> Prediction:
-    """Run the network on one photo."""
+def predict(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Prediction:
+    """Run the network on one photo; at the model's own working size where none is given."""
     lightness = trial.read(photo).lightness()
-    small = reduced(lightness, working_shape(lightness.shape, working_size))
+    shape = working_shape(lightness.shape, working_size or colorizer.settings.working_size)
+    small = reduced(lightness, shape)
     return Prediction(photo, small, colorizer.predict_working_ab(small[None])[0])
 
 
-def measure(prediction: Prediction, trial: Trial) -> dict[str, float]:
-    """The figures of one photo under each of `METHODS`: its row in the table, but for its name."""
+def measure(prediction: Prediction, trial: Trial) -> Measured:
+    """Colour one photo by each of `METHODS` and compare the results with the true photo."""
     photo = trial.read(prediction.photo)
     true = photo.rgb()
     row = {"colourfulness_true": color.colourfulness(true)}
+    views = [view(true)]
     for method, rgb in renderings(photo, prediction, trial).items():
         found = figures(rgb, true, row["colourfulness_true"])
         row |= {name + suffix(method): value for name, value in found.items()}
-    return row
+        views.append(view(rgb))
+    return Measured(row, np.stack(views))
 
 
 def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, color.Byte]:
@@ -150,14 +188,103 @@ def figures(rgb: color.Byte, true: color.Byte, true_colourfulness: float) -> dic
     }
 
 
-def totals(per_photo: pd.DataFrame) -> dict[str, Any]:
-    """Means over the photographs, by method; and how many photographs and clusters of near-duplicates."""
-    columns: list[str] = per_photo.columns.tolist()
-    names = [column.removesuffix("_grey") for column in columns if column.endswith("_grey")]
-    means: dict[str, Any] = {}
+def judged(features: metrics.Numbers, classes: NDArray[np.int64]) -> dict[str, float]:
+    """The judge's figures of one photo: features `(4, d)` and classes `(4,)`, true and then `METHODS`.
+
+    `judge_similarity` is the cosine of coloured and true features, `judge_same_class` 1 where the judge sees
+    the class that it sees in the true photo.
+    """
+    true = np.broadcast_to(features[0], features[1:].shape)
+    row: dict[str, float] = {}
+    for at, (method, alike) in enumerate(
+        zip(METHODS, metrics.similarity(features[1:], true), strict=True), start=1
+    ):
+        row[f"judge_similarity{suffix(method)}"] = float(alike)
+        row[f"judge_same_class{suffix(method)}"] = float(classes[at] == classes[0])
+    return row
+
+
+def totals(
+    per_photo: pd.DataFrame, features: Mapping[str, metrics.Numbers], terms: Mapping[str, metrics.Numbers]
+) -> dict[str, Any]:
+    """The figures by method, and how many photographs and clusters of near-duplicates there are.
+
+    Args:
+        per_photo: the table; its columns give means.
+        features: the judge's, `(n, d)`, of `true` and of each of `METHODS`.
+        terms: of `metrics.kernel_terms`, by method; their distance needs two photographs.
+    """
+    result: dict[str, Any] = {}
     for method in METHODS:
-        means[method] = {name: _rounded(per_photo[name + suffix(method)].mean()) for name in names}
-    return means | {"photos": len(per_photo), "clusters": int(per_photo["cluster"].nunique())}
+        found = {name: per_photo[name + suffix(method)].mean() for name in _figure_names(per_photo)}
+        if len(per_photo) > 1:
+            found["judge_kernel_distance"] = metrics.kernel_distance(terms[method])[0]
+        frechet = metrics.frechet_distance(features[method], features["true"])
+        if frechet is not None:
+            found["judge_frechet_distance"] = frechet
+        result[method] = {name: float(f"{value:.6g}") for name, value in found.items()}
+    return result | {"photos": len(per_photo), "clusters": int(per_photo["cluster"].nunique())}
+
+
+def intervals(per_photo: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> pd.DataFrame:
+    """95 % bootstrap intervals of all photographs and of each category of at least `SMALLEST_CATEGORY`.
+
+    Near-duplicates are resampled together; a group of a single cluster has no intervals.
+
+    Args:
+        per_photo: the table.
+        terms: of `metrics.kernel_terms`, by method.
+
+    Returns:
+        Columns `category` (empty for all photographs), `photos`, `figure`, `method`, `value`, `low`, `high`.
+        Besides `METHODS` there is `model_against_grey`: the mean difference, photo by photo; of
+        `judge_kernel_distance` the share that is left of grey's.
+    """
+    categories = per_photo["category"].value_counts()
+    groups = ["", *sorted(name for name in categories[categories >= SMALLEST_CATEGORY].index if name)]
+    rows = []
+    for category in groups:
+        inside = (
+            np.ones(len(per_photo), bool) if not category else (per_photo["category"] == category).to_numpy()
+        )
+        group = per_photo[inside]
+        if group["cluster"].nunique() > 1:
+            inner = {method: own[np.ix_(inside, inside)] for method, own in terms.items()}
+            for row in [*_mean_intervals(group), *_distance_intervals(group, inner)]:
+                rows.append({"category": category, "photos": len(group)} | row)
+    columns = ["category", "photos", "figure", "method", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _mean_intervals(group: pd.DataFrame) -> list[dict[str, Any]]:
+    names = _figure_names(group)
+    values = {method: group[[name + suffix(method) for name in names]].to_numpy() for method in METHODS}
+    values[AGAINST_GREY] = values["model"] - values["grey"]
+    rows = []
+    for method, table in values.items():
+        ends = metrics.bootstrap_interval(table, group["cluster"].tolist())
+        for name, value, low, high in zip(names, table.mean(axis=0), *ends, strict=True):
+            rows.append({"figure": name, "method": method, "value": value, "low": low, "high": high})
+    return rows
+
+
+def _distance_intervals(group: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> list[dict[str, Any]]:
+    def distances(stacked: metrics.Numbers, weights: metrics.Numbers) -> metrics.Numbers:
+        model, grey, median = (metrics.kernel_distance(own, weights) for own in stacked)
+        return np.stack([model, grey, median, model / grey], axis=-1)
+
+    stacked = np.stack([terms[method] for method in METHODS])
+    values = distances(stacked, np.ones((1, len(group))))[0]
+    ends = metrics.bootstrap_interval(stacked, group["cluster"].tolist(), distances)
+    return [
+        {"figure": "judge_kernel_distance", "method": method, "value": value, "low": low, "high": high}
+        for method, value, low, high in zip((*METHODS, AGAINST_GREY), values, *ends, strict=True)
+    ]
+
+
+def _figure_names(per_photo: pd.DataFrame) -> list[str]:
+    columns: list[str] = per_photo.columns.tolist()
+    return [column.removesuffix("_grey") for column in columns if column.endswith("_grey")]
 
 
 def distributions(per_photo: pd.DataFrame) -> pd.DataFrame:
@@ -171,10 +298,10 @@ def distributions(per_photo: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
 
 
-def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int) -> Triptych:
+def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Triptych:
     """A photo grey, coloured by the model and true, reduced for a page."""
     original = trial.read(photo)
-    shown = renderings(original, predict(photo, trial, colorizer, working_size), test)
+    shown = renderings(original, predict(photo, trial, colorizer, working_size), trial)
     grey, ours, true = (
         pictures.thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], original.rgb())
     )
@@ -214,18 +341,22 @@ def main() -> None:
     squares = np.load(paths.lab_squares("train"), mmap_mode="r")
     trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(squares))
     colorizer = Colorizer.load(paths.GENERATOR)
-    totals_, per_photo = evaluate(accepted[accepted["split"] == "test"], trial, colorizer, params.evaluate)
+    photos = accepted[accepted["split"] == "test"]
+    evaluation = evaluate(photos, trial, colorizer, Judge(), params.evaluate)
+    totals_, per_photo = evaluation.totals, evaluation.per_photo
     shown = {
         photo: triptych(photo, trial, colorizer, params.evaluate.working_size)
-        for photos in report.showcase(per_photo).values()
-        for photo in photos
+        for chosen in report.showcase(per_photo).values()
+        for photo in chosen
     }
+    page = report.evaluation_page(totals_, per_photo, shown, None, evaluation.intervals)
     write_json(paths.METRICS, totals_)
     write_table(per_photo, paths.PER_PHOTO)
+    write_table(evaluation.intervals, paths.INTERVALS)
     write_table(distributions(per_photo), paths.DISTRIBUTIONS)
-    write_text(paths.REPORT_PAGE, report.evaluation_page(totals_, per_photo, shown, previous=None))
+    write_text(paths.REPORT_PAGE, page)
     print(report.metrics_text(totals_))
-    print(f"photo by photo: {paths.PER_PHOTO}; pictures: {paths.REPORT_PAGE}")
+    print(f"photo by photo: {paths.PER_PHOTO}; how sure: {paths.INTERVALS}; pictures: {paths.REPORT_PAGE}")
 
 
 def _in_turn(tasks: Iterable[Future[T]], ahead: int) -> Iterator[T]:
@@ -244,9 +375,5 @@ def _uniform(ab: color.Float, shape: tuple[int, int]) -> GuidedColours:
     return GuidedColours(ab[None, None], np.zeros((1, 1), np.float32), shape)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
 if __name__ == "__main__":
-    program.run(main)
+    program.run_stage(main)

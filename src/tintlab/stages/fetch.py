@@ -1,14 +1,14 @@
 """fetch: gather photographs from all sources into data/raw/, and their facts into data/photos.csv."""
 
 import csv
+import dataclasses
 import functools
 import hashlib
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import color, paths, program, sources
+from tintlab import color, paths, process, program, sources
 from tintlab.errors import TintlabError
 from tintlab.params import FetchParams, load_params
 from tintlab.photos import PhotoError, read_photo
@@ -27,7 +27,7 @@ from tintlab.tables import write_table
 _NOT_PHOTOGRAPHS = {".csv", ".txt", ".md", ".json", ".html", ".xml", ".pdf", ".xmp"}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Candidate:
     """A file that may be a photograph, already in our folder under its hash.
 
@@ -36,12 +36,14 @@ class Candidate:
         origin: source and path within it, printable.
         category: from the source's attribution table, else its first folder.
         attribution: its row in the source's attribution table.
+        copies: how many more files have the same bytes.
     """
 
     sha256: str
     origin: str
     category: str
     attribution: dict[str, str]
+    copies: int = 0
 
 
 def gather(source: Path, folder: Path) -> Iterator[Candidate]:
@@ -52,8 +54,13 @@ def gather(source: Path, folder: Path) -> Iterator[Candidate]:
     """
     table: dict[str, dict[str, str]] = {}
     for member in sources.members(source, only=paths.ATTRIBUTION_NAME):
-        rows = csv.DictReader(io.StringIO(member.data.decode("utf-8", "replace")))
-        table |= {row["file"]: row for row in rows if row.get("file")}
+        rows = csv.DictReader(io.StringIO(member.data.decode("utf-8-sig", "replace")))
+        try:
+            table |= {row["file"]: row for row in rows if row.get("file")}
+        except csv.Error as error:
+            raise TintlabError(
+                f"{source} holds a broken {member.name} ({error}): mend or remove it"
+            ) from None
     for member in sources.members(source):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
@@ -72,15 +79,17 @@ def gather(source: Path, folder: Path) -> Iterator[Candidate]:
 def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
     """One candidate per content (the first), sorted by hash; a limit keeps the smallest salted hashes."""
     unique: dict[str, Candidate] = {}
+    copies: Counter[str] = Counter()
     for candidate in found:
-        unique.setdefault(candidate.sha256, candidate)
+        first = unique.setdefault(candidate.sha256, candidate)
+        copies[candidate.sha256] += candidate is not first
 
     def salted(sha256: str) -> str:
         # Not the hash that `split` draws by: under one salt a limit would keep the test split first.
         return hashlib.sha256(f"limit {salt} {sha256}".encode()).hexdigest()
 
     kept = sorted(unique, key=salted)[:limit]
-    return [unique[sha256] for sha256 in sorted(kept)]
+    return [dataclasses.replace(unique[sha256], copies=copies[sha256]) for sha256 in sorted(kept)]
 
 
 def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
@@ -92,6 +101,7 @@ def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str
         "category": candidate.category,
         "sha256": candidate.sha256,
         "bytes": file.stat().st_size,
+        "copies": candidate.copies,
         "format": "",
         "mode": "",
         "width": 0,
@@ -148,7 +158,7 @@ def fetch(
     found = (candidate for origin in origins for candidate in gather(origin, raw))
     kept = chosen(program.progress(found, "files", "gathering"), params.limit, params.salt)
     read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
-    with ProcessPoolExecutor() as pool:
+    with process.worker_pool() as pool:
         rows = list(program.progress(pool.map(read, kept, chunksize=8), "photos", "reading", len(kept)))
     attributions = []
     for candidate, row in zip(kept, rows, strict=True):
@@ -178,11 +188,12 @@ def main() -> None:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
     write_table(photos, paths.PHOTOS)
     write_table(attribution.fillna(""), paths.ATTRIBUTION)
-    unreadable = int((photos["problem"] != "").sum())
+    unreadable, copies = int((photos["problem"] != "").sum()), int(photos["copies"].sum())
     print(
-        f"{len(photos) - unreadable} photographs from {len(origins)} sources, {unreadable} unreadable files"
+        f"{len(photos) - unreadable} photographs from {len(origins)} sources; left out: "
+        f"{copies} copies of these, {unreadable} unreadable files"
     )
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run_stage(main)

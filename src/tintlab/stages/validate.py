@@ -406,4 +406,4 @@ def _page(outcome: Validation, max_megapixels: float) -> str:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run_stage(main)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run repro test test-all lint format ui smoke constraints clean
+.PHONY: help run repro test test-all lint format ui reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ format: $(BIN)/.installed  ## mend what can be mended
 
 ui: $(BIN)/.installed  ## browse the runs in MLflow
 	tintlab ui
+
+reference:  ## from now on, compare reports with the present one
+	cp reports/per_photo.csv reports/reference.csv
 
 constraints: $(BIN)/.installed  ## renew constraints.txt from what pyproject.toml resolves to today
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints

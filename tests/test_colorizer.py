@@ -7,7 +7,16 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 
 from tintlab import color, colorizer
-from tintlab.colorizer import Colorizer, GuidedColours, Settings, coloured, joined, reduced, working_shape
+from tintlab.colorizer import (
+    Colorizer,
+    GuidedColours,
+    Settings,
+    coloured,
+    joined,
+    local_models,
+    reduced,
+    working_shape,
+)
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.photos import Photo
@@ -159,37 +168,33 @@ def test_settings() -> None:
     assert ours.generator.seen == [(1, 1, 96, 96)]
 
 
-def guided_filter_by_the_book(ab: np.ndarray, guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
-    """He, Sun & Tang 2013, eq. 5, 6 and 8, window by window; the border's pixels are repeated."""
-    height, width = guide.shape
-    pad = 2 * radius
-    guide_out = np.pad(guide.astype(np.float64), pad, mode="edge")
-    ab_out = np.pad(ab.astype(np.float64), pad, mode="edge")
-    slope, offset = np.zeros((height + pad, width + pad)), np.zeros((height + pad, width + pad))
-    for row in range(height + pad):
-        for column in range(width + pad):
-            window = np.s_[row : row + 2 * radius + 1, column : column + 2 * radius + 1]
-            i, p = guide_out[window], ab_out[window]
-            slope[row, column] = ((i * p).mean() - i.mean() * p.mean()) / (i.var() + epsilon)
-            offset[row, column] = p.mean() - slope[row, column] * i.mean()
-    inner = np.s_[radius : radius + height, radius : radius + width]
-    slope = np.pad(slope[inner], radius, mode="edge")
-    offset = np.pad(offset[inner], radius, mode="edge")
-    result = np.zeros((height, width))
-    for row in range(height):
-        for column in range(width):
-            window = np.s_[row : row + 2 * radius + 1, column : column + 2 * radius + 1]
-            result[row, column] = slope[window].mean() * guide[row, column] + offset[window].mean()
-    return result
+def slopes_by_the_book(ab: np.ndarray, guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+    """He & Sun 2015, eq. 3 and the mean over windows of eq. 5, window by window; border pixels are repeated."""
+    guide, ab = (np.pad(values.astype(np.float64), radius, mode="edge") for values in (guide, ab))
+
+    def windows(values: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(values, (2 * radius + 1, 2 * radius + 1))
+
+    slopes = np.zeros(windows(guide).shape[:2])
+    for place in np.ndindex(slopes.shape):
+        i, p = windows(guide)[place], windows(ab)[place]
+        slopes[place] = ((i * p).mean() - i.mean() * p.mean()) / (i.var() + epsilon)
+    return windows(np.pad(slopes, radius, mode="edge")).mean(axis=(2, 3))
 
 
-def test_guided_filter_is_the_published_one() -> None:
+def test_slopes_are_the_guided_filters() -> None:
     guide = RANDOM.uniform(20, 80, (12, 17)).astype(np.float32)
     ab = RANDOM.normal(0, 20, (12, 17, 2)).astype(np.float32)
-    ours = GuidedColours(ab, guide, guide.shape).ab(guide, slice(0, 12))
+    models = local_models(ab, guide)
     for channel in (0, 1):
-        expected = guided_filter_by_the_book(ab[..., channel], guide, colorizer._RADIUS, colorizer._EPSILON)
-        np.testing.assert_allclose(ours[..., channel], expected, atol=0.01)
+        expected = slopes_by_the_book(ab[..., channel], guide, colorizer._RADIUS, colorizer._EPSILON)
+        np.testing.assert_allclose(models[..., channel], expected, atol=1e-3)
+
+
+def test_at_working_size_the_networks_colours_stay_as_they_are() -> None:
+    guide = RANDOM.uniform(20, 80, (12, 17)).astype(np.float32)
+    ab = RANDOM.normal(0, 20, (12, 17, 2)).astype(np.float32)
+    np.testing.assert_allclose(GuidedColours(ab, guide, (12, 17)).ab(guide, slice(0, 12)), ab, atol=1e-3)
 
 
 def test_strips_equal_the_whole() -> None:
@@ -217,7 +222,7 @@ def test_colours_keep_to_the_photos_edges() -> None:
     near = np.abs(np.hypot(rows - 128, columns - 128) - 70) < 6
     error, plain_error = (np.abs(ab - true)[near].mean() for ab in (guided, plain))
     assert plain_error > 10
-    assert error < plain_error / 4
+    assert error < plain_error / 3
 
 
 def test_one_colour_stays_one_colour() -> None:

@@ -131,7 +131,7 @@ def test_every_part_of_a_training_changes_its_fingerprint_and_nothing_else_does(
 
     def name(rate: float = 1.0, version: str = "2.13", threads: int = 2) -> str:
         params = {"rate": rate, "size": 64}
-        return lineage.training_fingerprint(params, data, sources, version, threads)
+        return lineage.fingerprint(lineage.training_inputs(params, data, sources, version, threads))
 
     names = [name(), name(rate=2.0), name(version="2.14"), name(threads=1)]
     write(tmp_path, {"data/b.npy": "3"})

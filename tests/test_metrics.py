@@ -205,6 +205,13 @@ def test_weights_count_photos_as_often_as_they_say() -> None:
     assert found[1] == pytest.approx(metrics.kernel_distance(metrics.kernel_terms(x, y))[0])
 
 
+def test_one_photo_has_no_kernel_distance() -> None:
+    terms = metrics.kernel_terms(RANDOM.normal(0, 1, (3, 5)), RANDOM.normal(0, 1, (3, 5)))
+    assert np.isnan(metrics.kernel_distance(terms, np.array([[0.0, 3, 0]]))).all()
+    ends = metrics.bootstrap_interval(terms, ["a", "b", "c"], metrics.kernel_distance, n=500)
+    assert np.isfinite(ends).all()
+
+
 def test_frechet_distance_of_a_worked_example() -> None:
     """One dimension: (m₁ - m₂)² + (s₁ - s₂)², with the samples' own means and deviations."""
     x, y = RANDOM.normal(0, 1, (50, 1)), RANDOM.normal(3, 2, (50, 1))

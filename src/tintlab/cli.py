@@ -108,6 +108,17 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     pipeline.serve_ui(port)
 
 
+@app.command(epilog="Status 0: all is well; 1: something is to be done.")
+def doctor() -> None:
+    """Look at versions, devices, disk, MLflow, locks and unfinished trainings; say what to do."""
+    from tintlab import doctor
+
+    findings = doctor.examine()
+    typer.echo(doctor.text(findings))
+    if any(finding.advice for finding in findings):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """The program `tintlab`."""
     program.run(app)

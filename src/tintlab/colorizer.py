@@ -30,8 +30,8 @@ MIN_SIDE = 32
 """Pixels of the short side that the network sees at least, if the photo has them."""
 
 _LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
-_RADIUS = 2  # of the guided filter's windows, in pixels of the working size
-_EPSILON = 4.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
+_RADIUS = 1  # of the guided filter's windows, in pixels of the working size
+_EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
 
 
 def working_shape(shape: tuple[int, ...], working_size: int) -> tuple[int, int]:
@@ -58,11 +58,12 @@ def reduced(lightness: color.Float, shape: tuple[int, int]) -> color.Float:
 
 
 class GuidedColours:
-    """The network's ab at the photo's full size: upsampled along the edges of L* by the fast guided filter.
+    """The network's ab at the photo's full size: upsampled along the edges of L*.
 
-    In each window of the working size ab is modelled as slope·L* + offset (He & Sun 2015, arXiv 1505.00996);
-    slopes and offsets are interpolated linearly and applied to the full-size L*, so colours change where the
-    photo's lightness does. Rows can be asked for in strips of any height, with the same result.
+    As in the fast guided filter (He & Sun 2015, arXiv 1505.00996) ab is modelled locally as slope·L* + offset
+    at working size; slopes and offsets are interpolated linearly and applied to the full-size L*, so colours
+    change where the photo's lightness does. Rows can be asked for in strips of any height, with the same
+    result.
 
     Args:
         ab: `(h, w, 2)` at working size.
@@ -71,9 +72,9 @@ class GuidedColours:
     """
 
     def __init__(self, ab: color.Float, lightness: color.Float, shape: tuple[int, ...]) -> None:
+        models = local_models(ab, lightness)
         low, high, share = _neighbours(lightness.shape[1], shape[1])
-        coefficients = guided_coefficients(ab, lightness)
-        left, right = coefficients[:, low], coefficients[:, high]
+        left, right = models[:, low], models[:, high]
         self._columns = left + share[:, None] * (right - left)
         self._low, self._high, self._share = _neighbours(lightness.shape[0], shape[0])
 
@@ -84,15 +85,17 @@ class GuidedColours:
         return models[..., :2] * lightness[..., None] + models[..., 2:]
 
 
-def guided_coefficients(ab: color.Float, lightness: color.Float) -> color.Float:
-    """Local linear models of `ab` `(h, w, 2)` by L* `(h, w)`: two slopes, then two offsets, `(h, w, 4)`."""
+def local_models(ab: color.Float, lightness: color.Float) -> color.Float:
+    """Models of `ab` `(h, w, 2)` by L* `(h, w)` around each pixel: two slopes, then two offsets, `(h, w, 4)`.
+
+    The slopes are the guided filter's. Its offsets would smooth the network's colours as well, and with them
+    the texture that makes them believable; here each pixel's model passes through the pixel's own ab.
+    """
     mean_l = _box_mean(lightness)
-    mean_ab = _box_mean(ab)
     variance = _box_mean(lightness * lightness) - mean_l * mean_l
-    covariance = _box_mean(lightness[..., None] * ab) - mean_l[..., None] * mean_ab
-    slope = covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))[..., None]
-    offset = mean_ab - slope * mean_l[..., None]
-    return _box_mean(np.concatenate([slope, offset], axis=-1))
+    covariance = _box_mean(lightness[..., None] * ab) - mean_l[..., None] * _box_mean(ab)
+    slope = _box_mean(covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))[..., None])
+    return np.concatenate([slope, ab - slope * lightness[..., None]], axis=-1)
 
 
 def coloured(lightness: color.Float, colours: GuidedColours) -> color.Byte:

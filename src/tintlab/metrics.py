@@ -136,7 +136,7 @@ def kernel_distance(terms: Numbers, weights: Numbers | None = None) -> Numbers:
 
     Row i of both sets is the same photo, coloured and true, so pairs i = j are left out of the cross terms as
     well (Gretton et al. 2012, lemma 6); with them, likeness of the two pictures of one photo would pass for
-    likeness of the sets. Can be below 0 by chance. Needs two photos.
+    likeness of the sets. Can be below 0 by chance. Of a single photo it is NaN.
 
     Args:
         terms: of `kernel_terms`.
@@ -149,7 +149,7 @@ def kernel_distance(terms: Numbers, weights: Numbers | None = None) -> Numbers:
     own = np.diag(terms)
     total = ((times @ terms) * times).sum(axis=1) - times**2 @ own
     pairs = times.sum(axis=1) ** 2 - (times**2).sum(axis=1)
-    return np.asarray(total / np.maximum(pairs, 1e-12))
+    return np.asarray(np.divide(total, pairs, out=np.full(len(times), np.nan), where=pairs > 0))
 
 
 def frechet_distance(features: Numbers, true: Numbers) -> float | None:
@@ -188,7 +188,7 @@ def bootstrap_interval(
         values: what the statistic is computed from; rows belong to photos.
         clusters: the cluster of each photo. Photos of one cluster come and go together.
         statistic: called with `values` and weights `(r, photos)`, how often each photo was drawn; returns
-            `(r,)`, or `(r, k)` for k figures at once.
+            `(r,)`, or `(r, k)` for k figures at once. Draws for which it is NaN are left out.
         n: number of resamplings.
         seed: of the resampling; the same one draws the same photos.
         level: probability that the interval is to cover.
@@ -208,7 +208,8 @@ def bootstrap_interval(
         count = min(_RESAMPLINGS_AT_ONCE, n - start)
         draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
         results.append(statistic(values, draws[:, membership].astype(np.float64)))
-    return np.quantile(np.concatenate(results), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return np.asarray(np.nanquantile(np.concatenate(results), ends, axis=0))
 
 
 def _at_most(rgb: color.Byte, area: int) -> color.Byte:

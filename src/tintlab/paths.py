@@ -7,6 +7,7 @@ PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
 DVC_FILE = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
+DVC_RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 
 # sources
 STARTER = Path("data/starter-photos.zip")
@@ -37,6 +38,9 @@ PER_PHOTO = Path("reports/per_photo.csv")
 INTERVALS = Path("reports/intervals.csv")
 DISTRIBUTIONS = Path("reports/distributions.csv")
 REPORT_PAGE = Path("reports/index.html")
+SHEET = Path("reports/sheet.webp")
+REFERENCE = Path("reports/reference.csv")
+"""The per-photo table that the page compares with; `make reference` renews it."""
 
 
 def state() -> Path:
@@ -74,6 +78,16 @@ def spool() -> Path:
 def checkpoints() -> Path:
     """Unfinished trainings, a folder a fingerprint."""
     return state() / "checkpoints"
+
+
+def training_lock() -> Path:
+    """Held by the training that is under way."""
+    return state() / "training.lock"
+
+
+def dvc_lock_copy() -> Path:
+    """The last whole dvc.lock."""
+    return state() / "dvc.lock"
 
 
 def data_docs() -> Path:

@@ -1,17 +1,24 @@
 """The pipeline as one command: DVC does the work, its runs reach MLflow, a summary ends it."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 
-from tintlab import paths, report, runs, tracking
+from tintlab import leftovers, paths, process, report, runs, tracking
 from tintlab.errors import TintlabError
 from tintlab.program import one_line
 from tintlab.storage import read_json
+
+_COPY_SECONDS = 1.0
+"""Between two looks at dvc.lock while DVC works."""
 
 
 def repro(preset: str | None, overrides: list[str]) -> None:
@@ -22,15 +29,47 @@ def repro(preset: str | None, overrides: list[str]) -> None:
     """
     settings = [*(preset_overrides(preset) if preset else []), *overrides]
     arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))] if settings else ["repro"]
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], env=_environment(), check=False
-    ).returncode
+    process.watch_owners()
+    for mended in leftovers.mend():
+        print(mended, flush=True)
+    status = run_dvc(arguments)
     print(sync())
     if status != 0:
         raise TintlabError("the pipeline stopped: the reason stands above")
     print(summary())
     if settings:
         print("params.yaml now holds the overrides; `git checkout params.yaml` brings the defaults back.")
+
+
+def run_dvc(arguments: list[str]) -> int:
+    """Run DVC, and keep a copy of dvc.lock whenever it has changed; DVC's status.
+
+    When this process is asked to leave, the stage is asked too, and DVC may end by itself: killed, it would
+    leave dvc.lock as it stands.
+    """
+    dvc = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], env=_environment())
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return dvc.wait(_COPY_SECONDS)
+            leftovers.keep_dvc_lock()
+    except process.Interrupted:
+        with suppress(psutil.Error):
+            for stage in _stages(psutil.Process(dvc.pid)):
+                stage.terminate()
+        # DVC heeds Ctrl-C, between stages; SIGTERM would end it on the spot.
+        dvc.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            dvc.wait(process.LEAVE_SECONDS - 1)
+        raise
+    finally:
+        leftovers.keep_dvc_lock()
+
+
+def _stages(dvc: psutil.Process) -> Iterator[psutil.Process]:
+    """The stage that DVC runs now, below the shell that it may use; not the stage's own processes."""
+    for child in dvc.children():
+        yield from child.children() if child.name() in process.SHELLS else [child]
 
 
 def preset_overrides(name: str) -> list[str]:
@@ -104,4 +143,5 @@ def _hydra(value: Any) -> str:
 def _environment() -> dict[str, str]:
     # DVC runs the stages' `python`: it must be this one, also when .venv is not activated.
     here = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": here + os.pathsep + os.environ.get("PATH", "")}
+    search = here + os.pathsep + os.environ.get("PATH", "")
+    return os.environ | process.ownership() | {"PATH": search}

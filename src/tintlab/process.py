@@ -28,7 +28,7 @@ OWNER_VARIABLE = "TINTLAB_OWNER"
 """The environment variable by which a starter makes itself an owner, see `ownership`."""
 
 _WATCH_SECONDS = 0.5
-_SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox"}
+SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox"}
 
 
 class Interrupted(SystemExit):
@@ -58,7 +58,8 @@ def leaving_when_asked() -> Iterator[None]:
         yield
     finally:
         for number, handler in earlier.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -95,7 +96,12 @@ def _leaving_already(number: int, _: object) -> None:
 def _end_in_time(pipe: int, heeded: list[signal.Signals]) -> None:
     while (number := os.read(pipe, 1)[0]) not in heeded:  # such as SIGCHLD
         pass
-    time.sleep(LEAVE_SECONDS)
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if signal.getsignal(number) is _interrupt:
+            # It came just before the main thread fell asleep, and nothing woke that up.
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
     end_now(128 + number)
 
 
@@ -122,7 +128,7 @@ def owners() -> list[psutil.Process]:
         ProcessLookupError: one of them has died already.
     """
     found = _ancestors_in_session()
-    working = [ancestor for ancestor in found if ancestor.name() not in _SHELLS]
+    working = [ancestor for ancestor in found if ancestor.name() not in SHELLS]
     if "DVC_STAGE" in os.environ and not working:
         raise ProcessLookupError("dvc, which started this stage, is gone")
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

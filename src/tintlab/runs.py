@@ -15,12 +15,12 @@ CHANGES_NO_RESULT = {"workers", "checkpoint_every"}
 """Keys of the `train` section that a training's fingerprint leaves out."""
 
 
-def training_fingerprint(params: Params) -> str:
-    """The name of the training that these parameters, this source and this data make."""
+def training_inputs(params: Params) -> dict[str, Any]:
+    """What the result of a training with these parameters, this source and this data depends on."""
     import torch
 
     inputs = lineage.stage_inputs("train")
-    return lineage.training_fingerprint(
+    return lineage.training_inputs(
         params.train.model_dump(mode="json", exclude=CHANGES_NO_RESULT),
         inputs.data,
         inputs.sources,
@@ -34,7 +34,7 @@ def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[tr
     """Record a training with its parameters, lineage and load; it ends as finished, killed or failed.
 
     Args:
-        fingerprint: see `training_fingerprint`.
+        fingerprint: of `training_inputs`.
         params: all parameters.
         working: folder for the patch on its way to MLflow.
     """

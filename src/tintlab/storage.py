@@ -102,7 +102,7 @@ def read_json(path: Path) -> Any:
 # --- locks
 
 
-class Held(TintlabError):
+class HeldError(TintlabError):
     """Someone else holds a lock; the message says who, and since when."""
 
 
@@ -119,7 +119,7 @@ def exclusive(
         announce: told once when there is someone to wait for.
 
     Raises:
-        Held: someone else holds it still.
+        HeldError: someone else holds it still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -129,8 +129,9 @@ def exclusive(
         os.register_at_fork(after_in_child=lambda: _close_all(ours))
         try:
             file.truncate(0)
+            command = " ".join(shlex.join(sys.orig_argv).split())[:120]
             started = datetime.now().astimezone().isoformat(" ", "seconds")
-            file.write(f"pid {os.getpid()} ({shlex.join(sys.orig_argv)}) since {started}")
+            file.write(f"pid {os.getpid()} ({command}) since {started}")
             file.flush()
             yield
         finally:
@@ -145,7 +146,7 @@ def holder(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except BlockingIOError:
-        return path.read_text(encoding="utf-8", errors="replace") or "someone"
+        return _said(path)
     return None
 
 
@@ -159,11 +160,15 @@ def _lock(
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         if time.monotonic() >= patience:
-            raise Held(f"{what} is under way: {path.read_text(encoding='utf-8', errors='replace')}")
+            raise HeldError(f"{what} is under way: {_said(path)}")
         if not told:
-            announce(f"waiting, for {what} is under way: {path.read_text(encoding='utf-8', errors='replace')}")
+            announce(f"waiting, for {what} is under way: {_said(path)}")
             told = True
         time.sleep(0.2)
+
+
+def _said(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") or "who it is, is not written yet"
 
 
 def _close_all(descriptors: list[int]) -> None:

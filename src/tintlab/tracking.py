@@ -48,6 +48,7 @@ __all__ = [
     "recording",
     "restore_run",
     "run_for",
+    "shown_uri",
     "sync",
     "system_metrics",
     "tracking_uri",
@@ -87,7 +88,7 @@ def recording(fingerprint: str) -> Iterator[Recorder]:
             left = sum(backlog().values())
             if left:
                 sys.stderr.write(
-                    f"{left} records wait for MLflow at {_shown_uri()}: the next stage sends them, "
+                    f"{left} records wait for MLflow at {shown_uri()}: the next stage sends them, "
                     "or run `tintlab sync`\n"
                 )
 
@@ -263,7 +264,7 @@ class _Store:
 
     def __init__(self) -> None:
         prepare_store()
-        self.name = _shown_uri()
+        self.name = shown_uri()
         self._client = _new_client(tracking_uri())
         self._experiment = _experiment(self._client)
 
@@ -445,14 +446,15 @@ def _unavailable_on_error() -> Iterator[None]:
         secret = urlsplit(tracking_uri()).netloc.rpartition("@")[0]
         reason = one_line(error).replace(f"{secret}@", "")[:200]
         raise TrackingUnavailableError(
-            f"MLflow at {_shown_uri()} can't be reached ({reason}): nothing is lost, try again later"
+            f"MLflow at {shown_uri()} can't be reached ({reason}): nothing is lost, try again later"
         ) from error
 
 
-def _shown_uri() -> str:
-    """The tracking URI without a password."""
-    parts = urlsplit(tracking_uri())
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def shown_uri() -> str:
+    """The tracking URI, without a password."""
+    uri = tracking_uri()
+    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    return uri.replace(f"{secret}@", "", 1) if secret else uri
 
 
 def _same(value: float, other: float) -> bool:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tintlab.errors import TintlabError
+from tintlab.gan.checkpoints import iteration_of, numbered
 from tintlab.gan.data import Lab, Squares, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
@@ -228,3 +230,66 @@ def test_the_perceptual_meter_stands_beside_the_six(squares: Squares, tmp_path: 
         (losses["loss_G_GAN"] + losses["loss_G_L1"]).item(), rel=1e-5
     )
     assert losses["loss_G_perceptual"].item() > 0
+
+
+@pytest.mark.parametrize("learning_rate", [1e25, 1e38])
+def test_guard_divergence_what_has_diverged_is_never_saved(
+    squares: Squares, tmp_path: Path, learning_rate: float
+) -> None:
+    """Guard: `Training._save_checkpoint` looks at the losses first; so the next start does not begin there."""
+    params = tiny(learning_rate=learning_rate, display_every=100, checkpoint_every=1)
+    with pytest.raises(TintlabError, match="diverged"):
+        Training(params, tmp_path, Recorded()).run(squares, squares[:4])
+    for path in numbered(tmp_path / "checkpoints"):
+        state = torch.load(path, weights_only=True)
+        assert all(math.isfinite(value) for value in state["meters"].values())
+
+
+def test_guard_divergence_keeps_the_last_good_weights_and_says_where(
+    squares: Squares, tmp_path: Path
+) -> None:
+    """Guard: `Training._stop_if_diverged`: here from the second epoch on."""
+    params = tiny(l1_epochs=1, l1_learning_rate=1e-3, learning_rate=1e30, epochs=3)
+    with pytest.raises(TintlabError, match=rf"diverged.*iteration \d.*learning_rate.*{tmp_path}/{WEIGHTS}"):
+        Training(params, tmp_path, Recorded()).run(squares, squares[:4])
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / WEIGHTS).values())
+
+
+def test_guard_collapse_a_discriminator_that_knows_all_stops_the_training(
+    squares: Squares, tmp_path: Path
+) -> None:
+    """Guard: `Training._stop_if_collapsed`. The generator is held, and told from photographs with ease."""
+    params = tiny(
+        learning_rate=1e-12, discriminator_learning_rate=0.02, dropout=0.0, iterations_per_epoch=30, epochs=6
+    )
+    listener = Recorded()
+    message = r"discriminator collapsed: loss_D is .* iteration (60|90|120|150|180), .*discriminator_learning"
+    with pytest.raises(TintlabError, match=message):
+        Training(params, tmp_path, listener).run(squares, squares[:4])
+    assert (tmp_path / WEIGHTS).exists()
+
+
+def test_no_collapse_in_the_phase_without_a_discriminator(squares: Squares, tmp_path: Path) -> None:
+    history = Training(tiny(l1_epochs=2), tmp_path, Recorded()).run(squares, squares[:4])
+    assert [row["loss_D"] for row in history.losses] == [0, 0, 0, 0]
+
+
+def test_guard_stop_who_is_asked_to_stop_saves_after_the_step(squares: Squares, tmp_path: Path) -> None:
+    """Guard: `asked_to_stop` in `Training.run`. Iteration 5 has no checkpoint of its own."""
+    whole = Training(tiny(), tmp_path / "whole", Recorded()).run(squares, squares[:4])
+    cut = Training(tiny(), tmp_path / "cut", Recorded())
+    with pytest.raises(KeyboardInterrupt):
+        cut.run(squares, squares[:4], lambda: cut.iteration == 5)
+    assert iteration_of(numbered(tmp_path / "cut" / "checkpoints")[0]) == 5
+    assert Training(tiny(), tmp_path / "cut", Recorded()).run(squares, squares[:4]) == whole
+
+
+def test_guard_workers_loader_processes_change_no_byte(squares: Squares, tmp_path: Path) -> None:
+    """Guard: a batch is a function of the seed and its number; also when the training is resumed with others."""
+    folders = [tmp_path / "none", tmp_path / "two", tmp_path / "changed"]
+    for folder, workers in zip(folders[:2], (0, 2), strict=True):
+        Training(tiny(workers=workers), folder, Recorded()).run(squares, squares[:4])
+    with pytest.raises(ConnectionAbortedError):
+        Training(tiny(workers=2), folders[2], Recorded(5)).run(squares, squares[:4])
+    Training(tiny(workers=1), folders[2], Recorded()).run(squares, squares[:4])
+    assert len({(folder / LAST_WEIGHTS).read_bytes() for folder in folders}) == 1

@@ -26,7 +26,7 @@ def params() -> TrainParams:
 def test_the_rate_warms_up_falls_and_ends_at_zero(params: TrainParams) -> None:
     rate = [schedule.learning_rate(params, iteration) for iteration in range(200)]
     assert rate[0] == pytest.approx(1 / 50)
-    assert rate[99] == pytest.approx((1 + math.cos(math.pi * 99 / 200)) / 2)
+    assert rate[99] == pytest.approx((1 + math.cos(math.pi * 99 / 100)) / 2)
     assert rate[49:100] == sorted(rate[49:100], reverse=True)
     assert rate[100] == rate[149] == 0.5
     assert rate[175] == pytest.approx(0.25)

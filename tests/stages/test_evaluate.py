@@ -12,16 +12,27 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tintlab import color, paths, report
-from tintlab.colorizer import Colorizer
+from tintlab import color, metrics, paths, report
+from tintlab.colorizer import Colorizer, Settings
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
+from tintlab.judge import Judge, view
 from tintlab.params import EvaluateParams
 from tintlab.stages import evaluate
 from tintlab.storage import read_json
 from tintlab.tables import write_table
 
 PARAMS = EvaluateParams(working_size=64, threads=2)
+FIGURES = (
+    "psnr",
+    "ssim",
+    "delta_e00",
+    "colourfulness",
+    "colourfulness_difference",
+    "colour_spill",
+    "judge_similarity",
+    "judge_same_class",
+)
 SIZES = [(96, 96), (130, 97), (101, 160)]
 
 
@@ -38,16 +49,15 @@ class Uniform(nn.Module):
         return self.ab.view(1, 2, 1, 1).expand(len(L), 2, *L.shape[2:])
 
 
-@pytest.fixture
-def raw(tmp_path: Path, picture) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory, picture) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
     for number, (width, height) in enumerate(SIZES):
         Image.fromarray(picture(width, height, seed=number)).save(folder / f"photo{number}.png")
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def photos() -> pd.DataFrame:
     """The last two are near-duplicates, and the order is not the alphabet's."""
     names = ["photo2.png", "photo0.png", "photo1.png"]
@@ -56,28 +66,39 @@ def photos() -> pd.DataFrame:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trial(raw: Path) -> evaluate.Trial:
     return evaluate.Trial(raw, max_megapixels=1, median_ab=np.array([3, 9], np.float32))
 
 
-def test_figures_stand_beside_the_baselines(photos: pd.DataFrame, trial: evaluate.Trial) -> None:
-    """A model that paints nothing is grey; what paints the median colour is `median_ab`."""
-    _, colourless = evaluate.evaluate(photos, trial, Colorizer(Uniform(0, 0), 32), PARAMS)
-    _, median = evaluate.evaluate(photos, trial, Colorizer(Uniform(3, 9), 32), PARAMS)
-    assert colourless["photo"].tolist() == ["photo0.png", "photo1.png", "photo2.png"]
-    assert colourless["cluster"].tolist() == ["a", "b", "b"]
-    for name in ("psnr", "ssim", "delta_e00", "colourfulness", "colourfulness_difference", "colour_spill"):
-        np.testing.assert_allclose(colourless[name], colourless[f"{name}_grey"], atol=1e-6)
-        np.testing.assert_allclose(median[name], median[f"{name}_median_ab"], atol=0.02)
-        assert (colourless[f"{name}_grey"] == median[f"{name}_grey"]).all()
-    assert (colourless["colourfulness_grey"] == 0).all()
-    assert (median["colourfulness_median_ab"] > 3).all()
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return Judge()
 
 
-def test_figures_are_those_of_the_photo_at_full_size(photos: pd.DataFrame, trial: evaluate.Trial) -> None:
-    totals, per_photo = evaluate.evaluate(photos, trial, Colorizer(Uniform(20, -10), 32), PARAMS)
-    for number, row in per_photo.iterrows():
+@pytest.fixture(scope="module")
+def uniform(photos: pd.DataFrame, trial: evaluate.Trial, judge: Judge) -> evaluate.Evaluation:
+    """The evaluation of a model that paints everything in (20, -10)."""
+    return evaluate.evaluate(photos, trial, Colorizer(Uniform(20, -10), 32), judge, PARAMS)
+
+
+def test_a_model_that_paints_a_baseline_is_judged_like_it(
+    photos: pd.DataFrame, trial: evaluate.Trial, judge: Judge
+) -> None:
+    for ab, baseline in (((0, 0), "_grey"), ((3, 9), "_median_ab")):
+        per_photo = evaluate.evaluate(photos, trial, Colorizer(Uniform(*ab), 32), judge, PARAMS).per_photo
+        assert per_photo["photo"].tolist() == ["photo0.png", "photo1.png", "photo2.png"]
+        assert per_photo["cluster"].tolist() == ["a", "b", "b"]
+        for name in FIGURES:
+            np.testing.assert_allclose(per_photo[name], per_photo[name + baseline], atol=0.02)
+        assert (per_photo["colourfulness_grey"] == 0).all()
+        assert (per_photo["colourfulness_median_ab"] > 3).all()
+
+
+def test_figures_are_those_of_the_photo_at_full_size(
+    uniform: evaluate.Evaluation, trial: evaluate.Trial, judge: Judge
+) -> None:
+    for number, row in uniform.per_photo.iterrows():
         true = np.asarray(Image.open(trial.raw / row["photo"]))
         assert true.shape == (*SIZES[number][::-1], 3)
         lab = color.rgb_to_lab(true)
@@ -89,31 +110,106 @@ def test_figures_are_those_of_the_photo_at_full_size(photos: pd.DataFrame, trial
         assert row["colourfulness_true"] == pytest.approx(color.colourfulness(true))
         gap = row["colourfulness"] - row["colourfulness_true"]
         assert row["colourfulness_difference"] == pytest.approx(gap)
+        (ours, theirs), _ = judge.look(np.stack([view(rgb), view(true)]))
+        cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+        assert row["judge_similarity"] == pytest.approx(cosine, abs=1e-3)
+
+
+def test_totals_are_means(uniform: evaluate.Evaluation) -> None:
+    totals, per_photo = uniform.totals, uniform.per_photo
     assert totals["photos"] == 3
     assert totals["clusters"] == 2
-    assert totals["model"]["psnr"] == pytest.approx(per_photo["psnr"].mean(), rel=1e-5)
-    assert totals["grey"]["delta_e00"] == pytest.approx(per_photo["delta_e00_grey"].mean(), rel=1e-5)
-    assert totals["median_ab"].keys() == totals["model"].keys() == totals["grey"].keys()
+    for method in evaluate.METHODS:
+        assert {*totals[method]} == {*FIGURES, "judge_kernel_distance"}  # too few for Fréchet's
+        for name in FIGURES:
+            mean = per_photo[name + evaluate.suffix(method)].mean()
+            assert totals[method][name] == pytest.approx(mean, rel=1e-5)
 
 
-def test_the_order_of_photographs_changes_nothing(photos: pd.DataFrame, trial: evaluate.Trial) -> None:
-    model = Colorizer(Uniform(20, -10), 32)
-    totals, per_photo = evaluate.evaluate(photos, trial, model, PARAMS)
+def test_the_order_of_photographs_changes_nothing(
+    uniform: evaluate.Evaluation, photos: pd.DataFrame, trial: evaluate.Trial, judge: Judge
+) -> None:
+    shuffled = photos.sample(frac=1, random_state=1)
     one_process = PARAMS.model_copy(update={"threads": 1})
-    again, per_photo_again = evaluate.evaluate(
-        photos.sample(frac=1, random_state=1), trial, model, one_process
+    again = evaluate.evaluate(shuffled, trial, Colorizer(Uniform(20, -10), 32), judge, one_process)
+    assert again.totals == uniform.totals
+    pd.testing.assert_frame_equal(again.per_photo, uniform.per_photo)
+
+
+def test_a_model_is_judged_at_its_own_working_size_unless_told_otherwise(trial: evaluate.Trial) -> None:
+    colorizer = Colorizer(Uniform(0, 0), 32, Settings(working_size=48))
+    assert evaluate.predict("photo0.png", trial, colorizer, None).lightness.shape == (48, 48)
+    assert evaluate.predict("photo0.png", trial, colorizer, 80).lightness.shape == (80, 80)
+
+
+def test_the_judge_asks_for_the_class_of_the_true_photo() -> None:
+    features = np.array([[3.0, 4.0], [4.0, 3.0], [3.0, 4.0], [-4.0, 3.0]])
+    row = evaluate.judged(features, np.array([7, 7, 8, 7]))
+    assert row == {
+        "judge_similarity": pytest.approx(24 / 25),
+        "judge_same_class": 1.0,
+        "judge_similarity_grey": pytest.approx(1),
+        "judge_same_class_grey": 0.0,
+        "judge_similarity_median_ab": pytest.approx(0),
+        "judge_same_class_median_ab": 1.0,
+    }
+
+
+def made_up(count: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Photographs with random figures, nine of them cats, and kernel terms of random features."""
+    random = np.random.default_rng(0)
+    names = [f"photo{at:02d}" for at in range(count)]
+    category = ["cat"] * 9 + ["dog"] * (count - 9)
+    columns = {"photo": names, "cluster": names, "category": category}
+    for method in evaluate.METHODS:
+        columns["psnr" + evaluate.suffix(method)] = random.normal(20, 2, count)
+    true = random.normal(0, 1, (count, 6))
+    shifts = dict(zip(evaluate.METHODS, (0.5, 1, 1.5), strict=True))
+    terms = {method: metrics.kernel_terms(true + shift, true) for method, shift in shifts.items()}
+    return pd.DataFrame(columns), terms
+
+
+def test_intervals_of_all_and_of_large_categories() -> None:
+    per_photo, terms = made_up(16)
+    table = evaluate.intervals(per_photo, terms)
+    assert table.groupby("category")["photos"].first().to_dict() == {"": 16, "cat": 9}  # of 7 dogs, none
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
+    rows = table.set_index(["category", "figure", "method"]).sort_index()
+    for category, group in (("", per_photo), ("cat", per_photo[:9])):
+        gain = (group["psnr"] - group["psnr_grey"]).to_numpy()
+        row = rows.loc[(category, "psnr", "model_against_grey")]
+        assert row["value"] == pytest.approx(gain.mean())
+        expected = metrics.bootstrap_interval(gain, group["cluster"].tolist())
+        assert row[["low", "high"]].tolist() == pytest.approx(expected.tolist())
+    distances = table[(table["category"] == "") & (table["figure"] == "judge_kernel_distance")]
+    distances = distances.set_index("method")["value"]
+    assert distances["model"] == pytest.approx(metrics.kernel_distance(terms["model"])[0])
+    assert distances["model_against_grey"] == pytest.approx(distances["model"] / distances["grey"])
+    cats = metrics.kernel_distance(terms["grey"][:9, :9])[0]
+    assert rows.loc[("cat", "judge_kernel_distance", "grey"), "value"] == pytest.approx(cats)
+
+
+def test_near_duplicates_count_once_and_one_cluster_has_no_interval() -> None:
+    per_photo, terms = made_up(16)
+    twins = pd.concat([per_photo] * 3, ignore_index=True)
+    twin_terms = {method: np.tile(own, (3, 3)) for method, own in terms.items()}
+    single, clustered = (
+        table[(table["category"] == "") & (table["figure"] == "psnr")]
+        for table in (evaluate.intervals(per_photo, terms), evaluate.intervals(twins, twin_terms))
     )
-    assert again == totals
-    pd.testing.assert_frame_equal(per_photo_again, per_photo)
+    np.testing.assert_allclose(clustered[["low", "high"]], single[["low", "high"]])
+    none = evaluate.intervals(per_photo.assign(cluster="one"), terms)
+    assert none.empty
+    assert list(none.columns) == list(single.columns)
 
 
-def test_faults_are_one_line(photos: pd.DataFrame, trial: evaluate.Trial) -> None:
+def test_faults_are_one_line(photos: pd.DataFrame, trial: evaluate.Trial, judge: Judge) -> None:
     model = Colorizer(Uniform(0, 0), 32)
     with pytest.raises(TintlabError, match="no test photographs"):
-        evaluate.evaluate(photos.iloc[:0], trial, model, PARAMS)
-    (trial.raw / "photo1.png").write_bytes(b"")
-    with pytest.raises(TintlabError, match=r"photo1\.png: the file is empty"):
-        evaluate.evaluate(photos, trial, model, PARAMS)
+        evaluate.evaluate(photos.iloc[:0], trial, model, judge, PARAMS)
+    with pytest.raises(TintlabError, match=r"photo9\.png: can't be opened"):
+        evaluate.evaluate(photos.assign(photo="photo9.png"), trial, model, judge, PARAMS)
     with pytest.raises(TintlabError, match="no training squares"):
         evaluate.median_ab(np.zeros((0, 8, 8, 3), np.uint8))
 
@@ -126,8 +222,8 @@ def test_median_ab_is_that_of_all_pixels() -> None:
         assert median[channel] == np.sort(squares[..., channel + 1], axis=None)[(7 * 25 - 1) // 2] - 128.0
 
 
-def test_distributions_are_quantiles_by_method(photos: pd.DataFrame, trial: evaluate.Trial) -> None:
-    _, per_photo = evaluate.evaluate(photos, trial, Colorizer(Uniform(20, -10), 32), PARAMS)
+def test_distributions_are_quantiles_by_method(uniform: evaluate.Evaluation) -> None:
+    per_photo = uniform.per_photo
     curves = evaluate.distributions(per_photo)
     assert list(curves.columns) == ["quantile", "method", *evaluate.PLOTTED]
     for method in evaluate.METHODS:
@@ -162,7 +258,7 @@ def test_the_program_makes_the_same_files_twice(
     config = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0}
     torch.manual_seed(0)
     save_generator(paths.GENERATOR, build_generator(config), config)
-    outputs = [paths.METRICS, paths.PER_PHOTO, paths.DISTRIBUTIONS, paths.REPORT_PAGE]
+    outputs = [paths.METRICS, paths.PER_PHOTO, paths.INTERVALS, paths.DISTRIBUTIONS, paths.REPORT_PAGE]
     contents = []
     for _ in range(2):
         done = run_stage(tmp_path)
@@ -182,4 +278,5 @@ def test_the_program_makes_the_same_files_twice(
     assert table["psnr_median_ab"].mean() == pytest.approx(totals["median_ab"]["psnr"], rel=1e-4)
     page = paths.REPORT_PAGE.read_text()
     assert "photo1.png" in page
+    assert "How sure" in page
     assert "data:image/" in page

@@ -42,8 +42,9 @@ class Checkpoints:
         path = self.folder / f"{iteration:08d}-{digest}.pt"
         with atomic_path(path) as temporary:
             temporary.write_bytes(content.getbuffer())
-        for old in numbered(self.folder)[KEPT:]:
-            old.unlink()
+        others = [other for other in numbered(self.folder) if other != path]
+        for other in others[KEPT - 1 :]:
+            other.unlink()
 
     def latest(self) -> dict[str, Any] | None:
         """The newest state that is undamaged, or None."""

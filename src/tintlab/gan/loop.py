@@ -1,9 +1,10 @@
 """The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -23,8 +24,13 @@ from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS, build_generator, gene
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.gan.validation import predict, sample_picks, validate
 from tintlab.params import TrainParams
+from tintlab.process import be_loader_worker
 
 SAMPLES = 8
+
+COLLAPSED_LOSS_D = 1e-4
+"""A mean loss_D below this over a whole epoch: the discriminator tells all fakes from all photographs with
+more than 99.99 % certainty, and the generator can't learn from it."""
 
 
 class Listener(Protocol):
@@ -72,14 +78,11 @@ class Training:
         self.best_score = math.inf
         self.history = History()
         self.meters = Meters()
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / "checkpoints", listener.announced)
 
         torch.set_num_threads(params.threads)
         torch.manual_seed(params.seed)
-        cuda = params.device == "cuda" or (params.device == "auto" and torch.cuda.is_available())
-        self.fabric = Fabric(
-            accelerator=params.device, devices=1, precision="bf16-mixed" if cuda else "32-true"
-        )
+        self.fabric = _fabric(params.device)
         generator = build_generator(generator_config(params))
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
         # A pretrained generator brings its own start.
@@ -113,18 +116,24 @@ class Training:
         module: nn.Module = self.average.module if self.average is not None else self.generator.module
         return module
 
-    def run(self, squares: Squares, val_squares: Squares) -> History:
+    def run(
+        self, squares: Squares, val_squares: Squares, asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> History:
         """Train to the end, from the latest checkpoint if there is one.
 
         Args:
             squares: training squares, `(n, side, side, 3)` packed L*a*b*.
             val_squares: validation squares, likewise.
+            asked_to_stop: looked at after each step.
 
         Raises:
-            TintlabError: a loss is no longer finite.
+            TintlabError: a loss is no longer finite, or the discriminator has collapsed.
+            KeyboardInterrupt: asked to stop, and a checkpoint is saved.
         """
         params = self.params
-        val_squares = centre_crops(val_squares, params.size)
+        # As much of each square as the generator takes: nearer to use than crops of the training size.
+        multiple = cast(int, self.kept_generator.multiple)
+        val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
@@ -137,6 +146,7 @@ class Training:
             batch_size=None,
             sampler=rest,
             num_workers=params.workers,
+            worker_init_fn=be_loader_worker,
             # Its own generator: a loader draws a number when it starts, and a resumed training starts one more.
             generator=torch.Generator(),
         )
@@ -148,8 +158,14 @@ class Training:
                 self._display(samples)
             if self.iteration % params.iterations_per_epoch == 0:
                 self._end_epoch(val_squares)
-            if self.iteration % params.checkpoint_every == 0 and self.iteration < self.iterations:
-                self.checkpoints.save(self.iteration, self.state_dict())
+            if self.iteration == self.iterations:
+                break
+            if asked_to_stop():
+                self._save_checkpoint()
+                self.listener.announced(f"stopped after iteration {self.iteration}: run again to go on")
+                raise KeyboardInterrupt
+            if self.iteration % params.checkpoint_every == 0:
+                self._save_checkpoint()
         save_weights(self.folder / LAST_WEIGHTS, self.kept_generator)
         return self.history
 
@@ -201,6 +217,11 @@ class Training:
         self.discriminator.requires_grad_(True)
         return losses
 
+    def _save_checkpoint(self) -> None:
+        # A training must not come back to what has diverged since it was last looked at.
+        self._stop_if_diverged(self.meters.means())
+        self.checkpoints.save(self.iteration, self.state_dict())
+
     def _display(self, samples: Lab) -> None:
         means = self.meters.means()
         self._stop_if_diverged(means)
@@ -209,7 +230,9 @@ class Training:
         self.listener.sampled(self.iteration, samples, self._predict(samples.L))
 
     def _end_epoch(self, val_squares: Squares) -> None:
-        self._stop_if_diverged(self.meters.means())
+        means = self.meters.means()
+        self._stop_if_diverged(means)
+        self._stop_if_collapsed(means)
         epoch = self.iteration // self.params.iterations_per_epoch
         figures = validate(val_squares, self._predict(scaled(val_squares).L))
         self.history.validation.append({"epoch": epoch, "iteration": self.iteration} | figures)
@@ -230,8 +253,22 @@ class Training:
         if broken:
             raise TintlabError(
                 f"training diverged: {broken[0]} is not finite by iteration {self.iteration}; "
-                "lower train.learning_rate or change train.seed, then run again"
+                f"lower train.learning_rate or change train.seed, then run again{self._kept()}"
             )
+
+    def _stop_if_collapsed(self, means: dict[str, float]) -> None:
+        epoch_start = self.iteration - self.params.iterations_per_epoch
+        in_gan_phase = epoch_start >= schedule.l1_iterations(self.params)
+        if in_gan_phase and means["loss_D"] < COLLAPSED_LOSS_D:
+            raise TintlabError(
+                f"the discriminator collapsed: loss_D is {means['loss_D']:.1g} over the epoch that ended with "
+                f"iteration {self.iteration}, so the generator learns nothing from it; "
+                "lower train.discriminator_learning_rate or change train.seed, then run again" + self._kept()
+            )
+
+    def _kept(self) -> str:
+        best = self.folder / WEIGHTS
+        return f"; the best weights until then are {best}" if best.exists() else ""
 
     def state_dict(self) -> dict[str, Any]:
         """All that a continued training needs to give the same result as an undisturbed one."""
@@ -247,7 +284,7 @@ class Training:
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
             "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "gpu_random": self._gpu.get_rng_state() if self._gpu else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -263,5 +300,21 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         torch.set_rng_state(state["random"])
-        if state["cuda_random"]:
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+        if self._gpu and state["gpu_random"] is not None:
+            self._gpu.set_rng_state(state["gpu_random"])
+
+    @property
+    def _gpu(self) -> Any:
+        """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
+        device = self.fabric.device
+        return None if device.type == "cpu" else torch.get_device_module(device)
+
+
+def _fabric(device: str) -> Fabric:
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    try:
+        return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if cuda else "32-true")
+    except RuntimeError as error:
+        raise TintlabError(
+            f"train.device is {device!r}, and torch finds no such device here: set it to auto or cpu"
+        ) from error

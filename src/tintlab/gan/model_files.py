@@ -1,11 +1,10 @@
 """A trained generator on disk: weights as safetensors, and the config that says how to build it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from tintlab.errors import TintlabError
@@ -56,8 +55,12 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> nn.Modul
                 raise TintlabError(
                     f"unknown generator {other!r}: this version knows pretrained_unet and unet"
                 )
-    except (KeyError, TypeError, ValueError) as error:
-        raise TintlabError(f"the generator's config is incomplete or wrong ({error!r})") from error
+    except KeyError as error:
+        raise TintlabError(
+            f"the generator's config lacks {error}: restore it or train a new model"
+        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TintlabError(f"the generator's config has a wrong value ({error}): restore it") from error
 
 
 def save_generator(
@@ -72,7 +75,8 @@ def save_weights(path: Path, network: nn.Module) -> None:
     """Write a network's weights as safetensors, atomically; the bytes depend on the weights alone."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+        # Not through safetensors' own writer: on a full disk its error is no OSError.
+        temporary.write_bytes(save(tensors))
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -81,16 +85,19 @@ def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         TintlabError: a file is missing, broken, or weights and config do not belong together.
     """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`")
+    config = read_json(folder / CONFIG)
+    generator = build_generator(config, pretrained=False)
     try:
-        config = read_json(folder / CONFIG)
-        generator = build_generator(config, pretrained=False)
         generator.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
+    except SafetensorError as error:
         raise TintlabError(
-            f"no model in {folder} ({error.filename} is missing): train one with `make run`"
+            f"{folder / WEIGHTS} is damaged ({error}): restore it or train a new model"
         ) from error
-    except (SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+    except RuntimeError as error:  # its text lists every weight
         raise TintlabError(
-            f"the model in {folder} is damaged or its files do not belong together: {error}"
+            f"weights and {CONFIG} in {folder} do not belong together: restore both or train a new model"
         ) from error
     return generator.eval(), config

@@ -33,6 +33,12 @@ class PerceptualLoss(nn.Module):
             [(1 - F.cosine_similarity(seen, true, dim=1)).mean() for seen, true in pairs]
         ).sum()
 
+    def train(self, mode: bool = True) -> "PerceptualLoss":
+        """As of any module, but the encoder stays in evaluation mode: its batch statistics are ImageNet's."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
     def _features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
         maps = self.encoder.features(network_input(lab_srgb(L, ab)))
         return [*maps[_FIRST_MAP:], self.encoder.pool(maps[-1])]

@@ -88,7 +88,7 @@ class PretrainedUNet(nn.Module):
         return self
 
     def _initialise(self) -> None:
-        """Begin near grey and near a decoder that ignores the context: large random colours only cost steps."""
+        """Begin with dull colours, |ab| of 16 in the mean, and with a decoder that hardly heeds the context."""
         nn.init.normal_(self.context[1].weight, 0.0, 0.01)  # type: ignore[arg-type]
         nn.init.normal_(self.output.weight, 0.0, 0.02)
         nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]

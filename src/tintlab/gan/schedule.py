@@ -25,7 +25,7 @@ def learning_rate(params: TrainParams, iteration: int) -> float:
     first, total = l1_iterations(params), total_iterations(params)
     if iteration < first:
         warm = min(1.0, (iteration + 1) / _WARMUP)
-        return params.l1_learning_rate * warm * (1 + math.cos(math.pi * iteration / total)) / 2
+        return params.l1_learning_rate * warm * (1 + math.cos(math.pi * iteration / first)) / 2
     left = (total - iteration) / (total - first)
     return params.learning_rate * (min(1.0, left / params.decay) if params.decay else 1.0)
 

@@ -1,6 +1,7 @@
 """convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split."""
 
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,11 @@ def convert(
         for width, height in zip(rows["width"], rows["height"], strict=True)
     )
     shape = (total, params.size, params.size, 3)
-    array = np.lib.format.open_memmap(folder / f"{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
+    path = folder / f"{split}.npy"
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("rb+") as file:
+        # Else a disk that gets full while the map is written ends the process without a word (SIGBUS).
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
     index: list[dict[str, object]] = []
     with process.worker_pool() as pool:

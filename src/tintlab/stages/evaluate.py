@@ -1,7 +1,7 @@
 """evaluate: judge the generator on the test photographs at full size, beside what needs no model at all."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
-from tintlab import color, metrics, paths, pictures, process, program, report
+from tintlab import color, metrics, paths, pictures, process, program, report, runs
 from tintlab.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
 from tintlab.errors import TintlabError
 from tintlab.judge import Judge, view
 from tintlab.params import EvaluateParams, load_params
 from tintlab.photos import Photo, PhotoError, read_photo
 from tintlab.report import SMALLEST_CATEGORY
-from tintlab.storage import write_json, write_text
+from tintlab.storage import atomic_path, write_json, write_text
 from tintlab.tables import read_table, write_table
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ PLOTTED = ("psnr", "ssim", "delta_e00", "colourfulness")
 Triptych = tuple[color.Byte, color.Byte, color.Byte]
 """A photo grey, coloured and true."""
 
+SHEET_PHOTOS = 40
+"""Photographs of the sheet: the first by name, not picked."""
+
+_SHEET_COLUMNS, _SHEET_SIDE = 4, 112
 _QUANTILES = 21
 _PICTURE_SIDE = 320
 _TASKS_AHEAD = 4  # a process; bounds what waits in memory
@@ -271,7 +276,8 @@ def _mean_intervals(group: pd.DataFrame) -> list[dict[str, Any]]:
 def _distance_intervals(group: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> list[dict[str, Any]]:
     def distances(stacked: metrics.Numbers, weights: metrics.Numbers) -> metrics.Numbers:
         model, grey, median = (metrics.kernel_distance(own, weights) for own in stacked)
-        return np.stack([model, grey, median, model / grey], axis=-1)
+        share = np.divide(model, grey, out=np.full(len(grey), np.nan), where=grey > 0)
+        return np.stack([model, grey, median, share], axis=-1)
 
     stacked = np.stack([terms[method] for method in METHODS])
     values = distances(stacked, np.ones((1, len(group))))[0]
@@ -306,6 +312,17 @@ def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int |
         pictures.thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], original.rgb())
     )
     return grey, ours, true
+
+
+def sheet(triptychs: Sequence[Triptych]) -> Image.Image:
+    """A contact sheet of photographs grey | coloured | true, four of them a row."""
+    blank = np.full((1, 1, 3), 255, np.uint8)
+    filled = [*triptychs, *[(blank, blank, blank)] * (-len(triptychs) % _SHEET_COLUMNS)]
+    rows = [
+        [picture for triple in filled[start : start + _SHEET_COLUMNS] for picture in triple]
+        for start in range(0, len(filled), _SHEET_COLUMNS)
+    ]
+    return pictures.grid(rows, _SHEET_SIDE, ["grey", "coloured", "true"] * _SHEET_COLUMNS)
 
 
 def median_ab(squares: color.Byte) -> color.Float:
@@ -344,17 +361,22 @@ def main() -> None:
     photos = accepted[accepted["split"] == "test"]
     evaluation = evaluate(photos, trial, colorizer, Judge(), params.evaluate)
     totals_, per_photo = evaluation.totals, evaluation.per_photo
+    first = per_photo["photo"].tolist()[:SHEET_PHOTOS]
+    showcase = [photo for chosen in report.showcase(per_photo).values() for photo in chosen]
     shown = {
         photo: triptych(photo, trial, colorizer, params.evaluate.working_size)
-        for chosen in report.showcase(per_photo).values()
-        for photo in chosen
+        for photo in dict.fromkeys(first + showcase)
     }
-    page = report.evaluation_page(totals_, per_photo, shown, None, evaluation.intervals)
+    reference = pd.read_csv(paths.REFERENCE)
+    page = report.evaluation_page(totals_, per_photo, shown, reference, evaluation.intervals)
+    with atomic_path(paths.SHEET) as temporary:
+        sheet([shown[photo] for photo in first]).save(temporary, format="WEBP", quality=85)
     write_json(paths.METRICS, totals_)
     write_table(per_photo, paths.PER_PHOTO)
     write_table(evaluation.intervals, paths.INTERVALS)
     write_table(distributions(per_photo), paths.DISTRIBUTIONS)
     write_text(paths.REPORT_PAGE, page)
+    runs.record_evaluation(totals_)
     print(report.metrics_text(totals_))
     print(f"photo by photo: {paths.PER_PHOTO}; how sure: {paths.INTERVALS}; pictures: {paths.REPORT_PAGE}")
 

@@ -1,5 +1,6 @@
 """train: the conditional GAN on squares of L*a*b*; its weights, its history, sample pictures."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from tintlab import color, paths, pictures, program, runs, tracking
+from tintlab import color, paths, pictures, process, program, runs, tracking, unfinished
+from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab
 from tintlab.gan.loop import History, Training
 from tintlab.gan.model_files import CONFIG, LAST_WEIGHTS, WEIGHTS, generator_config
-from tintlab.params import TrainParams, load_params
-from tintlab.storage import atomic_folder, atomic_path, write_json
+from tintlab.params import Params, TrainParams, load_params
+from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json
 from tintlab.tables import write_table
 
 SAMPLE_SIDE = 128
@@ -107,23 +109,45 @@ def publish(working: Path, config: dict[str, object], history: History) -> None:
     write_table(pd.DataFrame(history.validation), paths.VALIDATION_CURVES)
 
 
-def main() -> None:
-    """Run the stage on the files that dvc.yaml names."""
-    params = load_params()
-    fingerprint = runs.training_fingerprint(params)
-    working = paths.checkpoints() / fingerprint
-    (working / "samples").mkdir(parents=True, exist_ok=True)
+def train(params: Params) -> None:
+    """Train to the end, going on where a training with the same inputs was interrupted."""
+    inputs = runs.training_inputs(params)
+    working = unfinished.begin(inputs)
+    (working / "samples").mkdir(exist_ok=True)
+    if reason := unfinished.why_anew(working, inputs):
+        print(reason, flush=True)
+    fingerprint = working.name
     with runs.training_run(fingerprint, params, working) as recorder:
         reporter = Reporter(params.train, working / "samples", recorder)
         training = Training(params.train, working, reporter)
         squares, val_squares = (
             np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val")
         )
-        history = training.run(squares, val_squares)
+        with process.interrupts_deferred() as asked_to_stop:
+            history = training.run(squares, val_squares, asked_to_stop)
         publish(working, generator_config(params.train) | {"fingerprint": fingerprint}, history)
         recorder.artifact(paths.GENERATOR, "model")
-    shutil.rmtree(working)
+    unfinished.finish(working)
     print(f"trained {training.iterations} iterations; best validation score {training.best_score:.4f}")
+
+
+def patience() -> float:
+    """Seconds to wait for another training to end: `TINTLAB_WAIT`, else none.
+
+    Raises:
+        TintlabError: it is no number.
+    """
+    text = os.environ.get("TINTLAB_WAIT") or "0"
+    try:
+        return float(text)
+    except ValueError:
+        raise TintlabError(f"TINTLAB_WAIT must be a number of seconds, got {text!r}") from None
+
+
+def main() -> None:
+    """Run the stage on the files that dvc.yaml names."""
+    with exclusive(paths.training_lock(), "another training", patience()):
+        train(load_params())
 
 
 if __name__ == "__main__":

@@ -197,8 +197,8 @@ def test_gamut_mapping_ends_in_the_gamut_and_leaves_shown_colours_alone(lab: NDA
     assert rgb.min() >= 0
     assert rgb.max() <= 1
     inside = ((plain >= 0) & (plain <= 1)).all(axis=-1)
-    # Grey is exactly grey here, which it is not by the constants' last digits.
-    np.testing.assert_allclose(rgb[inside], plain[inside], atol=2e-4)
+    # Grey is exactly grey here, which it is not by the constants' last digits: a quarter of 1/255 at most.
+    np.testing.assert_allclose(rgb[inside], plain[inside], atol=1e-3)
 
 
 @given(any_lab.filter(lambda lab: bool(np.abs(lab[:, 1:]).max() > 60)))

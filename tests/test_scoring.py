@@ -84,3 +84,23 @@ def test_a_missing_model_says_how_to_get_one(archive: Path, tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["score", str(archive), str(tmp_path / "out"), "--model", str(tmp_path)])
     assert isinstance(result.exception, TintlabError)
     assert "make run" in str(result.exception)
+
+
+def test_no_two_files_of_a_tree_become_one(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.png", "a.jpg.jpg", "a.jpg.jpg.tif", "b", "b.png", "c.d.jpg", "sub/c.jpg"]
+    for name in names:
+        (tmp_path / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scans" / name).touch()
+    plan = dict(plan_tree(tmp_path / "scans", tmp_path / "out"))
+    assert len(plan) == len(set(plan.values())) == len(names)
+    assert plan[tmp_path / "scans/c.d.jpg"] == tmp_path / "out/c.d.png"
+    assert plan[tmp_path / "scans/sub/c.jpg"] == tmp_path / "out/sub/c.png"
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "31"])
+def test_an_impossible_working_size_is_refused(size: str, archive: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ["score", str(archive), str(tmp_path / "out"), "--model", str(model), "--working-size", size]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "working-size" in result.output
+    assert not (tmp_path / "out").exists()

@@ -286,3 +286,68 @@ def test_two_writers_end_with_one_whole_file(tmp_path: Path) -> None:
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert path.read_text() in ("a" * 100_000, "b" * 100_000)
     assert names(tmp_path) == ["file"]
+
+
+# --- writers that were killed
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from tintlab import storage
+with storage.atomic_{kind}(Path(sys.argv[1])) as temporary:
+    (temporary / "file" if "{kind}" == "folder" else temporary).write_text("half")
+    print(temporary.name, flush=True)
+    {then}
+"""
+
+
+def writer(kind: str, path: Path, then: str) -> "subprocess.Popen[str]":
+    code = WRITER.format(kind=kind, then=then)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().endswith(".part\n")
+    return process
+
+
+@pytest.mark.parametrize("kind", ["path", "folder"])
+def test_guard_sweep_what_a_killed_writer_left_goes_and_a_living_one_s_stays(
+    tmp_path: Path, kind: str
+) -> None:
+    """Guard: `storage._sweep`, and the lock by which it knows the living."""
+    path = tmp_path / "data" / "thing"
+    killed = writer(kind, path, "os.kill(os.getpid(), signal.SIGKILL)")
+    killed.communicate()
+    assert len(names(path.parent)) == 1
+    living = writer(kind, path, "sys.stdin.readline()")
+    (kept,) = names(path.parent)
+    assert kept.startswith(".thing.")
+    write_text(path.parent / "other", "")
+    assert names(path.parent) == [kept, "other"]
+    living.communicate()
+    assert names(path.parent) == ["other", "thing"]
+
+
+def test_guard_recovery_an_old_folder_comes_back_where_its_writer_was_killed_between_two_renames(
+    tmp_path: Path,
+) -> None:
+    """Guard: `storage._recover_old`."""
+    folder = tmp_path / "folder"
+    with atomic_folder(folder) as temporary:
+        fill(temporary, "old")
+    between = "replace = Path.replace; Path.replace = lambda a, b: (replace(a, b), os.kill(os.getpid(), 9))"
+    writer("folder", folder, between).communicate()
+    assert not folder.exists()
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder):
+        assert contents(folder) == {"old"}
+        raise ZeroDivisionError
+    assert contents(folder) == {"old"}
+
+
+def test_a_full_disk_is_told_with_the_file_s_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*photos\.csv'"),
+        atomic_path(tmp_path / "photos.csv"),
+    ):
+        Path("/dev/full").write_text("a line")

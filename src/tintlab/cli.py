@@ -55,7 +55,7 @@ def colorize(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
     working_size: Annotated[
-        int | None, typer.Option(help="What the network sees, about this squared.")
+        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
     ] = None,
 ) -> None:
     """Colour photographs at their full size."""
@@ -70,13 +70,27 @@ def score(
     target: Annotated[Path, typer.Argument(help="Folder for the same tree in colour, as PNG.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
     working_size: Annotated[
-        int | None, typer.Option(help="What the network sees, about this squared.")
+        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
     ] = None,
 ) -> None:
     """Colour a folder tree. Status 0: all; 2: some files could not be used; 1: none."""
     from tintlab import scoring
 
     _colorize(scoring.plan_tree(source, target), model, working_size)
+
+
+@app.command(epilog="Example: `tintlab evaluate ~/pictures/unseen`")
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(help="Colour photographs that the model has not been trained on.")
+    ],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
+) -> None:
+    """Judge the model on other photographs, beside the baselines."""
+    from tintlab import report
+    from tintlab.stages.evaluate import evaluate_folder
+
+    typer.echo(report.metrics_text(evaluate_folder(folder, model, load_params()).totals))
 
 
 def _colorize(plan: list[tuple[Path, Path]], model: Path, working_size: int | None) -> None:

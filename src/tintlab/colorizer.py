@@ -94,7 +94,8 @@ def local_models(ab: color.Float, lightness: color.Float) -> color.Float:
     mean_l = _box_mean(lightness)
     variance = _box_mean(lightness * lightness) - mean_l * mean_l
     covariance = _box_mean(lightness[..., None] * ab) - mean_l[..., None] * _box_mean(ab)
-    slope = _box_mean(covariance / (np.maximum(variance, 0) + np.float32(_EPSILON))[..., None])
+    regularised = np.maximum(variance, np.float32(0)) + np.float32(_EPSILON)
+    slope = _box_mean(covariance / regularised[..., None])
     return np.concatenate([slope, ab - slope * lightness[..., None]], axis=-1)
 
 
@@ -200,7 +201,7 @@ class Colorizer:
         return ab
 
 
-def _box_mean(values: color.Float) -> color.Float:
+def _box_mean(values: NDArray[np.floating]) -> color.Float:
     """Means over square windows, over the first two axes; at the border the outermost pixels repeat."""
     side = 2 * _RADIUS + 1
     means: color.Float = uniform_filter(values, side, mode="nearest", axes=(0, 1))

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from tintlab import lineage, paths, tracking
+from tintlab.errors import TintlabError
+from tintlab.gan.model_files import CONFIG
 from tintlab.params import Params, flatten, load_params
 from tintlab.storage import read_json, write_text
 
@@ -81,8 +83,14 @@ def restore_missing_run() -> str:
 
 
 def model_fingerprint() -> str:
-    """The fingerprint of the training that made the present model."""
-    fingerprint: str = read_json(paths.GENERATOR / "config.json")["fingerprint"]
+    """The fingerprint of the training that made the present model.
+
+    Raises:
+        TintlabError: the model's config names none, so the pipeline did not make it.
+    """
+    config: dict[str, Any] = read_json(paths.GENERATOR / CONFIG)
+    if not isinstance(fingerprint := config.get("fingerprint"), str):
+        raise TintlabError(f"the model in {paths.GENERATOR} names no training: run `dvc repro` to make one")
     return fingerprint
 
 

@@ -45,11 +45,12 @@ def plan_tree(source: Path, target: Path) -> list[tuple[Path, Path]]:
         )
     inside = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     files = sorted(path for path in inside if not any(part.startswith(".") for part in path.parts))
-    stems = Counter(path.with_suffix("") for path in files)
+    # Whole names are taken too: a.jpg, beside a.png, becomes a.jpg.png, and then a.jpg.tif must not.
+    taken = Counter(path.with_suffix("") for path in files) + Counter(files)
     return [
         (
             source / path,
-            target / (path.with_suffix(SUFFIX) if stems[path.with_suffix("")] == 1 else f"{path}{SUFFIX}"),
+            target / (path.with_suffix(SUFFIX) if taken[path.with_suffix("")] == 1 else f"{path}{SUFFIX}"),
         )
         for path in files
     ]

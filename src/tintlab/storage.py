@@ -1,6 +1,8 @@
 """Files that are whole or absent: atomic writes of files and folders. And one writer at a time: locks."""
 
 import fcntl
+import functools
+import glob
 import json
 import os
 import shlex
@@ -16,18 +18,17 @@ from typing import Any
 
 from tintlab.errors import TintlabError
 
+_PART, _OLD = ".tintlab.part", ".tintlab.old"
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The content reaches the disk before the name does, so that a file that exists is whole even after a
-    power cut. A fault of the disk names `path`.
+    power cut. A fault of the disk names `path`. What killed processes left half written here goes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary, handle = _new_part(path, _new_file)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -40,6 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 @contextmanager
@@ -47,15 +49,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
     The old folder steps aside for the new one and is deleted afterwards: between two renames there is none,
-    but at no time is either of them lost.
+    but at no time is either of them lost. What killed processes left half written here goes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part"))
-    old = temporary.with_suffix(".old")
+    temporary, handle = _new_part(path, tempfile.mkdtemp)
+    old = temporary.with_name(temporary.name.removesuffix(_PART) + _OLD)
+    _recover_old(path)
+    old_handle = None
     try:
         yield temporary
         temporary.chmod(0o755)
         if path.is_dir():
+            old_handle = _opened_locked(path)
             path.replace(old)
         try:
             temporary.replace(path)
@@ -68,6 +72,73 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if old.is_symlink():
             old.unlink()
         shutil.rmtree(old, ignore_errors=True)
+        os.close(handle)
+        if old_handle is not None:
+            os.close(old_handle)
+
+
+def _new_part(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
+    """A temporary file or folder beside `path`, and a descriptor with its lock: someone is at it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    while True:
+        temporary = Path(make(dir=path.parent, prefix=_prefix(path), suffix=_PART))
+        with suppress(FileNotFoundError):  # swept before it was locked
+            handle = _opened_locked(temporary)
+            if temporary.exists():
+                return temporary, handle
+            os.close(handle)
+
+
+def _new_file(dir: Path, prefix: str, suffix: str) -> str:
+    handle, name = tempfile.mkstemp(dir=dir, prefix=prefix, suffix=suffix)
+    os.close(handle)
+    return str(name)
+
+
+def _opened_locked(path: Path) -> int:
+    handle = os.open(path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left half written; once a process, for a folder may be large."""
+    for path in folder.iterdir():
+        if path.name.endswith(_PART) and _is_abandoned(path):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _recover_old(path: Path) -> None:
+    """Bring back, or remove where it is needless, what a writer killed between or after two renames left."""
+    for old in path.parent.glob(f"{glob.escape(_prefix(path))}*{_OLD}"):
+        if _is_abandoned(old):
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.replace(path)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether nobody holds the lock that a living writer has."""
+    try:
+        with _closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _closing(handle: int) -> Iterator[int]:
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _prefix(path: Path) -> str:

@@ -246,9 +246,15 @@ def test_the_program_makes_the_same_files_twice(
     monkeypatch.chdir(tmp_path)
     shutil.copy(repository / "params.yaml", tmp_path)
     write_table(photos.assign(width=100, height=100), paths.ACCEPTED)
+    paths.REFERENCE.parent.mkdir()
     shutil.copytree(raw, paths.RAW)
     paths.LAB.mkdir(parents=True)
     np.save(paths.lab_squares("train"), np.full((4, 8, 8, 3), 131, np.uint8))
+
+    before = pd.DataFrame(
+        {"photo": ["photo1.png", "gone.png"], "psnr": [1.0, 1.0], "delta_e00": [99.0, 99.0]}
+    )
+    before.to_csv(paths.REFERENCE, index=False)
 
     failed = run_stage(tmp_path)
     assert failed.returncode == 1
@@ -256,9 +262,11 @@ def test_the_program_makes_the_same_files_twice(
     assert "Traceback" not in failed.stderr
 
     config = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0}
+    config["fingerprint"] = "0123abcd"
     torch.manual_seed(0)
     save_generator(paths.GENERATOR, build_generator(config), config)
-    outputs = [paths.METRICS, paths.PER_PHOTO, paths.INTERVALS, paths.DISTRIBUTIONS, paths.REPORT_PAGE]
+    tables = [paths.METRICS, paths.PER_PHOTO, paths.INTERVALS, paths.DISTRIBUTIONS]
+    outputs = [*tables, paths.SHEET, paths.REPORT_PAGE]
     contents = []
     for _ in range(2):
         done = run_stage(tmp_path)
@@ -279,4 +287,6 @@ def test_the_program_makes_the_same_files_twice(
     page = paths.REPORT_PAGE.read_text()
     assert "photo1.png" in page
     assert "How sure" in page
+    assert "1 better" in page  # than in the reference
+    assert "gone.png" in page
     assert "data:image/" in page

@@ -16,7 +16,7 @@ from tintlab import color, metrics, paths, pictures, process, program, report, r
 from tintlab.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
 from tintlab.errors import TintlabError
 from tintlab.judge import Judge, view
-from tintlab.params import EvaluateParams, load_params
+from tintlab.params import EvaluateParams, Params, load_params
 from tintlab.photos import Photo, PhotoError, read_photo
 from tintlab.report import SMALLEST_CATEGORY
 from tintlab.storage import atomic_path, write_json, write_text
@@ -348,6 +348,23 @@ def suffix(method: str) -> str:
     return "" if method == "model" else f"_{method}"
 
 
+def evaluate_folder(folder: Path, model: Path, params: Params) -> Evaluation:
+    """Judge a model on the colour photographs in a folder, which need not belong to the pipeline.
+
+    Raises:
+        TintlabError: no folder, no photographs in it, or one that can't be read; no model.
+    """
+    if not folder.is_dir():
+        raise TintlabError(f"{folder} is not a folder: give one with colour photographs")
+    known = Image.registered_extensions()
+    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in known)
+    photos = pd.DataFrame({"photo": [path.as_posix() for path in inside]}, dtype="str")
+    photos = photos.assign(cluster=photos["photo"], category="")
+    squares = np.load(paths.lab_squares("train"), mmap_mode="r")
+    trial = Trial(folder, params.photos.max_megapixels, median_ab(squares))
+    return evaluate(photos, trial, Colorizer.load(model), Judge(), params.evaluate)
+
+
 def main() -> None:
     """Run the stage on the files that dvc.yaml names."""
     import torch
@@ -355,6 +372,7 @@ def main() -> None:
     params = load_params()
     torch.set_num_threads(1)  # the other threads are busy measuring
     accepted = read_table(paths.ACCEPTED)
+    reference = pd.read_csv(paths.REFERENCE) if paths.REFERENCE.exists() else None
     squares = np.load(paths.lab_squares("train"), mmap_mode="r")
     trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(squares))
     colorizer = Colorizer.load(paths.GENERATOR)
@@ -367,7 +385,6 @@ def main() -> None:
         photo: triptych(photo, trial, colorizer, params.evaluate.working_size)
         for photo in dict.fromkeys(first + showcase)
     }
-    reference = pd.read_csv(paths.REFERENCE)
     page = report.evaluation_page(totals_, per_photo, shown, reference, evaluation.intervals)
     with atomic_path(paths.SHEET) as temporary:
         sheet([shown[photo] for photo in first]).save(temporary, format="WEBP", quality=85)

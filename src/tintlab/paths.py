@@ -28,6 +28,9 @@ LAB = Path("data/lab")
 
 # train
 GENERATOR = Path("models/generator")
+WEIGHTS = "generator.safetensors"
+LAST_WEIGHTS = "last.safetensors"
+MODEL_CONFIG = "config.json"
 LOSSES = Path("reports/losses.csv")
 VALIDATION_CURVES = Path("reports/validation_curves.csv")
 SAMPLES = Path("reports/samples")

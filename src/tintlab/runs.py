@@ -9,7 +9,6 @@ import pandas as pd
 
 from tintlab import lineage, paths, tracking
 from tintlab.errors import TintlabError
-from tintlab.gan.model_files import CONFIG
 from tintlab.params import Params, flatten, load_params
 from tintlab.storage import read_json, write_text
 
@@ -88,7 +87,7 @@ def model_fingerprint() -> str:
     Raises:
         TintlabError: the model's config names none, so the pipeline did not make it.
     """
-    config: dict[str, Any] = read_json(paths.GENERATOR / CONFIG)
+    config: dict[str, Any] = read_json(paths.GENERATOR / paths.MODEL_CONFIG)
     if not isinstance(fingerprint := config.get("fingerprint"), str):
         raise TintlabError(f"the model in {paths.GENERATOR} names no training: run `dvc repro` to make one")
     return fingerprint

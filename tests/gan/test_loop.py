@@ -12,8 +12,8 @@ from tintlab.gan.checkpoints import iteration_of, numbered
 from tintlab.gan.data import Lab, Squares, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
-from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS
 from tintlab.params import TrainParams, load_params
+from tintlab.paths import LAST_WEIGHTS, WEIGHTS
 
 
 class Recorded:

@@ -18,8 +18,6 @@ from tintlab.efficientnet import load_efficientnet
 from tintlab.errors import TintlabError
 from tintlab.gan import pretrained_unet
 from tintlab.gan.model_files import (
-    CONFIG,
-    WEIGHTS,
     build_generator,
     generator_config,
     load_generator,
@@ -28,6 +26,8 @@ from tintlab.gan.model_files import (
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet
 from tintlab.params import TrainParams, load_params
+from tintlab.paths import MODEL_CONFIG as CONFIG
+from tintlab.paths import WEIGHTS
 
 WIDTH = 8
 

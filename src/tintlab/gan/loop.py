@@ -20,10 +20,11 @@ from tintlab.gan.data import Augmentation, Batches, Lab, Squares, centre_crops, 
 from tintlab.gan.discriminator import PatchDiscriminator
 from tintlab.gan.initialization import init_norm
 from tintlab.gan.losses import METERS, PERCEPTUAL_METER, Meters, gan_loss
-from tintlab.gan.model_files import LAST_WEIGHTS, WEIGHTS, build_generator, generator_config, save_weights
+from tintlab.gan.model_files import build_generator, generator_config, save_weights
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.gan.validation import predict, sample_picks, validate
 from tintlab.params import TrainParams
+from tintlab.paths import LAST_WEIGHTS, WEIGHTS
 from tintlab.process import be_loader_worker
 
 SAMPLES = 8

@@ -7,15 +7,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from tintlab import paths
 from tintlab.errors import TintlabError
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet
 from tintlab.params import TrainParams
 from tintlab.storage import atomic_path, read_json, write_json
-
-WEIGHTS = "generator.safetensors"
-LAST_WEIGHTS = "last.safetensors"
-CONFIG = "config.json"
 
 
 def generator_config(params: TrainParams) -> dict[str, Any]:
@@ -64,11 +61,11 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> nn.Modul
 
 
 def save_generator(
-    folder: Path, generator: nn.Module, config: dict[str, Any], weights: str = WEIGHTS
+    folder: Path, generator: nn.Module, config: dict[str, Any], weights: str = paths.WEIGHTS
 ) -> None:
     """Write weights and config into `folder`, each file atomically."""
     save_weights(folder / weights, generator)
-    write_json(folder / CONFIG, config)
+    write_json(folder / paths.MODEL_CONFIG, config)
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
@@ -85,19 +82,19 @@ def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         TintlabError: a file is missing, broken, or weights and config do not belong together.
     """
-    for name in (CONFIG, WEIGHTS):
+    for name in (paths.MODEL_CONFIG, paths.WEIGHTS):
         if not (folder / name).is_file():
             raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`")
-    config = read_json(folder / CONFIG)
+    config = read_json(folder / paths.MODEL_CONFIG)
     generator = build_generator(config, pretrained=False)
     try:
-        generator.load_state_dict(load_file(folder / WEIGHTS))
+        generator.load_state_dict(load_file(folder / paths.WEIGHTS))
     except SafetensorError as error:
         raise TintlabError(
-            f"{folder / WEIGHTS} is damaged ({error}): restore it or train a new model"
+            f"{folder / paths.WEIGHTS} is damaged ({error}): restore it or train a new model"
         ) from error
     except RuntimeError as error:  # its text lists every weight
         raise TintlabError(
-            f"weights and {CONFIG} in {folder} do not belong together: restore both or train a new model"
+            f"weights and {paths.MODEL_CONFIG} in {folder} do not belong together: restore both, or train anew"
         ) from error
     return generator.eval(), config

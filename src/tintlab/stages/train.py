@@ -15,7 +15,7 @@ from tintlab import color, paths, pictures, process, program, runs, tracking, un
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab
 from tintlab.gan.loop import History, Training
-from tintlab.gan.model_files import CONFIG, LAST_WEIGHTS, WEIGHTS, generator_config
+from tintlab.gan.model_files import generator_config
 from tintlab.params import Params, TrainParams, load_params
 from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json
 from tintlab.tables import write_table
@@ -100,9 +100,9 @@ def sample_grid(samples: Lab, predicted: Tensor) -> Image.Image:
 def publish(working: Path, config: dict[str, object], history: History) -> None:
     """Move what a finished training left in its working folder to where DVC expects it."""
     with atomic_folder(paths.GENERATOR) as model:
-        for name in (WEIGHTS, LAST_WEIGHTS):
+        for name in (paths.WEIGHTS, paths.LAST_WEIGHTS):
             shutil.copyfile(working / name, model / name)
-        write_json(model / CONFIG, config)
+        write_json(model / paths.MODEL_CONFIG, config)
     with atomic_folder(paths.SAMPLES) as samples:
         shutil.copytree(working / "samples", samples, dirs_exist_ok=True)
     write_table(pd.DataFrame(history.losses), paths.LOSSES)

@@ -102,7 +102,11 @@ def _undelivered() -> Iterator[Finding]:
     waiting = tracking.backlog()
     if not waiting:
         yield Finding("records for MLflow", "all delivered")
+    under_way = holder(paths.training_lock())
     for fingerprint, count in waiting.items():
+        if under_way:
+            yield Finding("records for MLflow", f"{count} of training {fingerprint} on their way")
+            continue
         yield Finding(
             "records for MLflow",
             f"{count} of training {fingerprint} wait",

@@ -41,7 +41,7 @@ PER_PHOTO = Path("reports/per_photo.csv")
 INTERVALS = Path("reports/intervals.csv")
 DISTRIBUTIONS = Path("reports/distributions.csv")
 REPORT_PAGE = Path("reports/index.html")
-SHEET = Path("reports/sheet.webp")
+SHEET = Path("reports/sheet.jpg")
 REFERENCE = Path("reports/reference.csv")
 """The per-photo table that the page compares with; `make reference` renews it."""
 

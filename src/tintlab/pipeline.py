@@ -114,19 +114,23 @@ def summary() -> str:
             f"model     {paths.GENERATOR}/",
             f"report    {paths.REPORT_PAGE}",
             f"data      {paths.VALIDATION_PAGE}",
-            f"runs      `make ui` ({tracking.tracking_uri()})",
+            f"runs      `make ui` ({tracking.shown_uri()})",
         ]
     )
 
 
 def serve_ui(port: int) -> None:
-    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C, after a sync."""
+    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C, after a sync; a server that is there already is only named."""
     print(sync())
-    tracking.prepare_store()
     uri = tracking.tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow: {tracking.shown_uri()}")
+        return
+    tracking.prepare_store()
     print(f"MLflow: http://127.0.0.1:{port}", flush=True)
-    command = ["server", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri]
-    subprocess.run([sys.executable, "-m", "mlflow", *command], env=_environment(), check=False)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    # By the environment, for a command line shows passwords to everyone on the machine.
+    subprocess.run(command, env=_environment() | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
 
 
 def _hydra(value: Any) -> str:

@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_SECONDS = 9.0
 """From being asked to the end by force."""
 
-ORPHAN_SECONDS = 3.5
+ORPHAN_SECONDS = 3.0
 """The same for a process whose owner has died; it is noticed within `_WATCH_SECONDS`."""
 
 OWNER_VARIABLE = "TINTLAB_OWNER"

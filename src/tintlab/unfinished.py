@@ -17,6 +17,7 @@ from tintlab.storage import read_json, write_json
 
 _INPUTS = "inputs.json"
 _FINISHED = ".finished"
+_MOST_NAMED = 4
 _NAMES = {"data": "the data", "source": "the source code", "torch": "the version of torch"}
 
 
@@ -89,8 +90,10 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+    if len(changed) > _MOST_NAMED:
+        changed = [*changed[:_MOST_NAMED], f"{len(changed) - _MOST_NAMED} more parameters changed"]
     parts = [key for key in ("data", "source", "torch") if then.get(key) != now.get(key)]
-    return ", ".join([*changed, *(f"{_NAMES[key]} changed" for key in parts)]) or "nothing"
+    return ", ".join([*changed, *(f"{_NAMES[key]} changed" for key in parts)])
 
 
 def _inputs(folder: Path) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def test_everything_promised_is_there(built: Workspace) -> None:
 
 def test_metrics_plots_and_params_show_in_dvc(built: Workspace) -> None:
     shown = json.loads(built.dvc("metrics", "show", "--json"))
-    assert "psnr" in shown["workspace"]["data"]["reports/metrics.json"]["data"]["model"]
+    (workspace,) = shown.values()
+    assert "psnr" in workspace["data"]["reports/metrics.json"]["data"]["model"]
     plots = built.dvc("plots", "show", "--json", "-o", str(built.folder / "dvc_plots"))
     for curve in ("GAN losses", "L1 loss", "Validation score", "reports/distributions.csv"):
         assert curve in plots

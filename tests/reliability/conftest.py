@@ -26,7 +26,7 @@ class Undisturbed:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         # Checkpoints as often as can be: more of what is to be hit. They are no part of a result.
-        workspace.set_params({"train": {"checkpoint_every": 1}})
+        workspace.set_params({"train": {"checkpoint_every": 1, "iterations_per_epoch": 12}})
         self.seconds: dict[str, float] = {}
         self._run()
         self.outputs = workspace.outputs()

@@ -387,7 +387,7 @@ def main() -> None:
     }
     page = report.evaluation_page(totals_, per_photo, shown, reference, evaluation.intervals)
     with atomic_path(paths.SHEET) as temporary:
-        sheet([shown[photo] for photo in first]).save(temporary, format="WEBP", quality=85)
+        sheet([shown[photo] for photo in first]).save(temporary, format="JPEG", quality=88, subsampling=0)
     write_json(paths.METRICS, totals_)
     write_table(per_photo, paths.PER_PHOTO)
     write_table(evaluation.intervals, paths.INTERVALS)

@@ -5,6 +5,8 @@ out; a finding about the set stops the pipeline.
 """
 
 import hashlib
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +90,7 @@ def validate(
     accepted = _with_twins(examined.drop(index=list(reasons)))
     set_results = _check(context, "accepted", accepted, set_rules)
     if data_docs is not None:
-        context.build_data_docs()
+        _build_pages(context)
 
     left_out = examined.loc[list(reasons)].assign(reason=["; ".join(found) for found in reasons.values()])
     left_out = left_out.sort_values(["origin", "sha256"], ignore_index=True)
@@ -328,6 +330,39 @@ def _context(data_docs: Path | None) -> Any:
         }
         context.add_data_docs_site("data_docs", site)
     return context
+
+
+def _build_pages(context: Any) -> None:
+    """Write Great Expectations' own pages.
+
+    Raises:
+        Exception: a page can't be made or written, as on a full disk. Great Expectations goes on, with half of
+            the pages and a traceback in its log.
+    """
+    log = logging.getLogger("great_expectations")
+    faults = _Faults()
+    log.addHandler(faults)
+    log.propagate = False
+    try:
+        context.build_data_docs()
+    finally:
+        log.removeHandler(faults)
+        log.propagate = True
+    if faults.found:
+        raise faults.found[0]
+
+
+class _Faults(logging.Handler):
+    """Keeps the exceptions that were logged where they were caught."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the exception that is being handled, if there is one."""
+        if (error := sys.exc_info()[1]) is not None:
+            self.found.append(error)
 
 
 def _check(context: Any, name: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[Any]:

@@ -135,20 +135,24 @@ def dvc_would_run(folder: Path) -> bool:
         return False
 
 
+@pytest.mark.parametrize("younger", [True, False])
 @pytest.mark.parametrize("where", [".dvc/tmp", ".dvc/tmp/exps"])
 def test_guard_dead_locks_an_entry_whose_number_another_process_has_is_cleared(
-    repository: Path, where: str
+    repository: Path, where: str, younger: bool
 ) -> None:
     """Guard: `leftovers._clear_dead_locks`. DVC itself would wait for the other process for ever."""
     folder = repository / where
     folder.mkdir(exist_ok=True)
     dead = take_dvc_lock(folder, "os.kill(os.getpid(), 9)")
-    living = subprocess.Popen(["sleep", "60"])
+    # Of the same command, and younger; or older, and of another.
+    living = subprocess.Popen(
+        ["sh", "-c", "sleep 60; exit", "repro"] if younger else ["sleep", "60"], cwd="/"
+    )
     lock = folder / "rwlock"
     lock.write_text(lock.read_text().replace(str(dead), str(living.pid)))
-    os.utime(lock, (1e9, 1e9))
     assert not dvc_would_run(folder)
-    os.utime(lock, (1e9, 1e9))
+    if younger:
+        os.utime(lock, (1e9, 1e9))
     assert leftovers.mend() == [f"cleared a lock of a dead process: {where}/rwlock: dvc repro"]
     assert dvc_would_run(folder)
     assert leftovers.mend() == []

@@ -74,18 +74,22 @@ def test_inputs_that_can_t_be_read_are_no_hindrance() -> None:
     assert str(unfinished.why_anew(unfinished.begin(inputs), inputs)).endswith("can't be read")
 
 
-def test_guard_finished_a_finished_training_is_never_resumed() -> None:
-    """Guard: the renaming in `unfinished.finish`: killed amid the removal, nothing of it is found again."""
+def test_guard_finished_a_finished_training_is_never_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: the renaming in `unfinished.finish`: stopped amid the removal, nothing of it is found again."""
     folder = interrupted(40)
-    gone = folder.with_suffix(".finished")
     unfinished.finish(folder)
     assert list(paths.checkpoints().iterdir()) == []
-    # as if it had been killed between the renaming and the removal
-    interrupted(40).rename(gone)
+
+    def cut_short(path: Path) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr("shutil.rmtree", cut_short)
+        unfinished.finish(interrupted(40))
     assert unfinished.trainings() == []
     again = unfinished.begin(INPUTS)
     assert Checkpoints(again / "checkpoints", print).latest() is None
-    assert not gone.exists()
+    assert [path.name for path in paths.checkpoints().iterdir()] == [again.name]
 
 
 def test_what_never_came_to_a_checkpoint_is_removed() -> None:

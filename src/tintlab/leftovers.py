@@ -128,10 +128,20 @@ def _living(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _holds(entry: dict[str, Any], path: Path) -> bool:
-    """Whether the process of an entry lives, and is the one that wrote it: not younger than the file."""
+    """Whether the process of an entry lives, and may be the one that wrote it.
+
+    That one is not younger than the file; and it works here, or was called with the same arguments.
+    """
     with suppress(psutil.NoSuchProcess):
         holder = psutil.Process(int(entry["pid"]))
-        return process.is_alive(holder) and holder.create_time() <= path.stat().st_mtime
+        if not process.is_alive(holder) or holder.create_time() > path.stat().st_mtime:
+            return False
+        with suppress(psutil.AccessDenied):
+            arguments = entry["cmd"].split(" ")[1:]
+            called = " ".join(holder.cmdline()).split(" ")
+            works_here = Path(holder.cwd()).is_relative_to(Path.cwd())
+            return works_here or called[len(called) - len(arguments) :] == arguments
+        return True
     return False
 
 

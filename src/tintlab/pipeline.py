@@ -148,4 +148,6 @@ def _environment() -> dict[str, str]:
     # DVC runs the stages' `python`: it must be this one, also when .venv is not activated.
     here = str(Path(sys.executable).parent)
     search = here + os.pathsep + os.environ.get("PATH", "")
-    return os.environ | process.ownership() | {"PATH": search}
+    # Threads that spin while they wait slow each other several times as soon as the machine does anything else.
+    polite = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+    return polite | os.environ | process.ownership() | {"PATH": search}

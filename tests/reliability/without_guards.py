@@ -1,0 +1,194 @@
+"""Take each guard out of a copy of the repository, one at a time: its test must fail.
+
+`python -m tests.reliability.without_guards [WORD…]`: all guards, or those whose name holds one of the words.
+Status 0: every one was missed by its test.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SRC = "src/tintlab/"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A piece of source, what stands in its place without it, and the test that must notice."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    test: str
+
+
+CHECKPOINTS, LOOP = "tests/gan/test_checkpoints.py", "tests/gan/test_loop.py"
+PROCESS, LOCKS, STORAGE = "tests/test_process.py", "tests/test_locks.py", "tests/test_storage.py"
+LEFTOVERS, UNFINISHED = "tests/test_leftovers.py", "tests/test_unfinished.py"
+LEAVING, DISK, FAULTS = (f"tests/reliability/test_{name}.py" for name in ("leaving", "disk", "faults"))
+KILLS = "tests/reliability/test_kills.py"
+
+GUARDS = [
+    Guard("only two checkpoints stay", "gan/checkpoints.py", "            other.unlink()", "            pass",
+          f"{CHECKPOINTS}::test_guard_two_kept"),
+    Guard("content hash of a checkpoint", "gan/checkpoints.py",
+          "name is None or hashlib.sha256(content).hexdigest()[:16] != name[2]", "name is None",
+          f"{CHECKPOINTS}::test_guard_fallback_a_damaged_newest_is_passed_over_aloud"),
+    Guard("weights_only", "gan/checkpoints.py", "weights_only=True", "weights_only=False",
+          f"{CHECKPOINTS}::test_guard_weights_only_code_in_a_checkpoint_is_not_run"),
+    Guard("checkpoints are written beside their place", "gan/checkpoints.py",
+          "with atomic_path(path) as temporary:",
+          "temporary = path\n        if path.parent.mkdir(exist_ok=True) is None:",
+          f"{CHECKPOINTS}::test_guard_whole_files_a_full_disk_leaves_the_earlier_one"),
+    Guard("what has diverged is not saved", "gan/loop.py",
+          "        self._stop_if_diverged(self.meters.means())\n        self.checkpoints.save",
+          "        self.checkpoints.save", f"{LOOP}::test_guard_divergence_what_has_diverged_is_never_saved"),
+    Guard("divergence stops", "gan/loop.py", "        if broken:\n", "        if False:\n",
+          f"{LOOP}::test_guard_divergence_keeps_the_last_good_weights_and_says_where"),
+    Guard("collapse stops", "gan/loop.py", "        if in_gan_phase and", "        if False and",
+          f"{LOOP}::test_guard_collapse_a_discriminator_that_knows_all_stops_the_training"),
+    Guard("a checkpoint when asked to stop", "gan/loop.py", "if asked_to_stop():", "if False:",
+          f"{LOOP}::test_guard_stop_who_is_asked_to_stop_saves_after_the_step"),
+    Guard("batches as functions of their number", "gan/data.py",
+          "np.random.default_rng([self.seed, 1, iteration])", "np.random.default_rng()",
+          f"{LOOP}::test_guard_workers_loader_processes_change_no_byte"),
+    Guard("random state in checkpoints", "gan/loop.py", '        torch.set_rng_state(state["random"])\n', "",
+          f"{LOOP}::test_an_interrupted_training_ends_as_an_undisturbed_one"),
+    Guard("optimiser state in checkpoints", "gan/loop.py",
+          '        self.generator_optimizer.load_state_dict(state["generator_optimizer"])\n', "",
+          f"{LOOP}::test_an_interrupted_training_ends_as_an_undisturbed_one"),
+    Guard("meters in checkpoints", "gan/loop.py", '        self.meters.load_state_dict(state["meters"])\n', "",
+          f"{LOOP}::test_an_interrupted_training_ends_as_an_undisturbed_one"),
+    Guard("the moving average in checkpoints", "gan/loop.py",
+          '            self.average.load_state_dict(state["average"])\n', "            pass\n",
+          f"{LOOP}::test_an_interrupted_training_ends_as_an_undisturbed_one"),
+    Guard("the deadline", "process.py", "    end_now(128 + number)\n", "    return\n",
+          f"{PROCESS}::test_guard_deadline_a_program_that_does_not_listen_is_ended_with_its_children"),
+    Guard("children end with a forced end", "process.py", "            child.kill()\n", "            pass\n",
+          f"{PROCESS}::test_guard_deadline_a_program_that_does_not_listen_is_ended_with_its_children"),
+    Guard("the owner watch", "program.py", "        process.watch_owners()\n", "",
+          f"{PROCESS}::test_guard_owner_watch_a_stage_ends_with_whoever_started_it"),
+    Guard("an orphan's forced end", "process.py", "    end_now(128 + signal.SIGTERM)\n", "",
+          f"{PROCESS}::test_guard_owner_watch_a_stage_deep_in_a_step_ends_within_5_s"),
+    Guard("an owner lost before the watch", "process.py", '"DVC_STAGE" in os.environ and not working', "False",
+          f"{PROCESS}::test_guard_lost_owner_a_stage_whose_dvc_died_before_it_looked_does_not_start"),
+    Guard("a named owner", "process.py", "return [*found, *_named_owner()]", "return found",
+          f"{PROCESS}::test_guard_named_owner_who_is_named_is_an_owner_across_sessions"),
+    Guard("workers end with their parent", "process.py", "initializer=be_pool_worker", "initializer=None",
+          f"{PROCESS}::test_guard_worker_pool_workers_end_with_a_parent_that_is_killed"),
+    Guard("workers are deaf to Ctrl-C", "process.py", "_be_worker(deaf_to=(signal.SIGINT, signal.SIGHUP))",
+          "_be_worker(deaf_to=())", f"{PROCESS}::test_guard_worker_pool_ctrl_c_is_the_parent_s_business"),
+    Guard("a broken pool is one line", "program.py", "OSError, BrokenProcessPool)", "OSError)",
+          f"{PROCESS}::test_guard_broken_pool_a_killed_worker_is_one_clear_line"),
+    Guard("the lock", "storage.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            return",
+          "return", f"{LOCKS}::test_guard_one_at_a_time_a_second_is_told_who_holds_it"),
+    Guard("waiting for the lock", "storage.py", "patience = time.monotonic() + wait_seconds", "patience = 0.0",
+          f"{LOCKS}::test_guard_waiting_who_waits_gets_it_when_the_holder_ends"),
+    Guard("copies give the lock up", "storage.py",
+          "        os.register_at_fork(after_in_child=lambda: _close_all(ours))\n", "",
+          f"{LOCKS}::test_guard_copies_a_worker_that_outlives_its_killed_parent_does_not_keep_the_lock"),
+    Guard("half-written files are swept", "storage.py", "    _sweep(path.parent)\n", "",
+          f"{STORAGE}::test_guard_sweep_what_a_killed_writer_left_goes_and_a_living_one_s_stays"),
+    Guard("living writers are not swept", "storage.py", "and _is_abandoned(path):", "and True:",
+          f"{STORAGE}::test_guard_sweep_what_a_killed_writer_left_goes_and_a_living_one_s_stays"),
+    Guard("an old folder comes back", "storage.py", "    _recover_old(path)\n", "",
+          f"{STORAGE}::test_guard_recovery_an_old_folder_comes_back_where_its_writer_was_killed_between_two_renames"),
+    Guard("dvc.lock is restored", "leftovers.py", "    if fault is None:\n", "    if True:\n",
+          f"{LEFTOVERS}::test_guard_dvc_lock_one_that_is_cut_anywhere_is_restored_with_a_word"),
+    Guard("a damaged dvc.lock is not copied", "leftovers.py", "and _fault(content) is None:", "and True:",
+          f"{LEFTOVERS}::test_guard_dvc_lock_one_that_is_damaged_is_restored_and_never_copied"),
+    Guard("locks of the dead are cleared", "leftovers.py",
+          "                write_json(path, _living(path))\n", "",
+          f"{LEFTOVERS}::test_guard_dead_locks_an_entry_whose_number_another_process_has_is_cleared"),
+    Guard("a finished training is never resumed", "unfinished.py",
+          "folder.replace(folder.with_suffix(_FINISHED))", "folder",
+          f"{UNFINISHED}::test_guard_finished_a_finished_training_is_never_resumed"),
+    Guard("a foreign training is not continued", "unfinished.py",
+          "paths.checkpoints() / lineage.fingerprint(inputs)", 'paths.checkpoints() / "training"',
+          f"{UNFINISHED}::test_guard_foreign_another_training_is_not_continued_and_it_says_why"),
+    # --- through the real commands: minutes
+    Guard("slow: signals are deferred to the step's end", "stages/train.py",
+          "training.run(squares, val_squares, asked_to_stop)", "training.run(squares, val_squares)",
+          f"{LEAVING}::test_guard_leaving_all_are_gone_within_10_s_and_a_checkpoint_is_saved"),
+    Guard("slow: tintlab passes SIGTERM on", "pipeline.py",
+          "                stage.terminate()\n", "                pass\n",
+          f"{LEAVING}::test_guard_leaving_all_are_gone_within_10_s_and_a_checkpoint_is_saved"),
+    Guard("slow: the training watches its owners", "program.py", "        process.watch_owners()\n", "",
+          f"{LEAVING}::test_guard_owner_watch_kill_9_leaves_no_process"),
+    Guard("slow: tintlab is an owner", "pipeline.py", "os.environ | process.ownership() |", "os.environ |",
+          f"{LEAVING}::test_guard_owner_watch_kill_9_leaves_no_process"),
+    Guard("slow: the training takes the lock", "stages/train.py",
+          'with exclusive(paths.training_lock(), "another training", patience()):', "if patience() >= 0:",
+          f"{LEAVING}::test_guard_one_at_a_time_a_second_training_refuses_or_waits"),
+    Guard("slow: a map's room is taken before it is written", "stages/convert.py",
+          "os.posix_fallocate(file.fileno(), 0, path.stat().st_size)", "pass",
+          f"{DISK}::test_guard_whole_files_a_disk_without_room[convert]"),
+    Guard("slow: a full disk is one clear line", "gan/checkpoints.py",
+          "temporary.write_bytes(content.getbuffer())", "torch.save(state, temporary)",
+          f"{DISK}::test_guard_whole_files_a_file_that_can_t_grow[train]"),
+    Guard("slow: tintlab repro mends", "pipeline.py",
+          "    for mended in leftovers.mend():", "    for mended in ():",
+          f"{FAULTS}::test_guard_mending_tintlab_repro_restores_dvc_lock_and_clears_dead_locks"),
+    Guard("slow: dvc.lock is copied while DVC works", "pipeline.py",
+          "            leftovers.keep_dvc_lock()\n    except", "    except",
+          f"{FAULTS}::test_guard_mending_dvc_lock_is_copied_while_dvc_works"),
+    Guard("slow: a diverged run is FAILED", "runs.py", '"FAILED")', '"FINISHED")',
+          f"{FAULTS}::test_guard_divergence_marks_the_run_failed"),
+    Guard("slow: resuming", "gan/loop.py", '        torch.set_rng_state(state["random"])\n', "",
+          f"{KILLS}::test_guard_exact_resume_kills_change_no_byte[repro, kills 1-10]"),
+]  # fmt: skip
+
+
+def misses(guard: Guard) -> bool:
+    """Whether the test fails without the guard."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, copy / name)
+        subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
+        source = copy / SRC / guard.file
+        text = source.read_text()
+        if guard.text not in text:
+            raise SystemExit(f"{guard.name}: {guard.file} has no {guard.text!r} any more")
+        source.write_text(text.replace(guard.text, guard.instead))
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", guard.test],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(copy / "src")},
+            check=False,
+        )
+        if ended.returncode not in (0, 1):
+            raise SystemExit(f"{guard.name}: the test can't run:\n{ended.stdout}{ended.stderr}")
+        return ended.returncode == 1
+
+
+def main() -> None:
+    """See the module."""
+    words = sys.argv[1:]
+    chosen = [guard for guard in GUARDS if not words or any(word in guard.name for word in words)]
+    unnoticed = 0
+    for guard in chosen:
+        noticed = misses(guard)
+        unnoticed += not noticed
+        print(
+            f"{'noticed  ' if noticed else 'UNNOTICED'} {guard.name}: {guard.test.split('::')[1]}", flush=True
+        )
+    print(f"{len(chosen)} guards taken out, {len(chosen) - unnoticed} noticed")
+    sys.exit(unnoticed > 0)
+
+
+if __name__ == "__main__":
+    main()

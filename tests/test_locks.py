@@ -68,11 +68,12 @@ def test_waiting_ends(tmp_path: Path) -> None:
 
 def test_guard_copies_a_worker_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
     """Guard: `os.register_at_fork` in `storage.exclusive`."""
-    fork = "child = os.fork()\n    if not child: time.sleep(30); os._exit(0)\n    print(child, flush=True)"
+    fork = (
+        "if not os.fork(): print(os.getpid(), flush=True); time.sleep(30); os._exit(0)\n    time.sleep(0.5)"
+    )
     code = HOLD.format(seconds=60, fork=fork)
     first = python(f"import sys; sys.argv = ['train', {str(tmp_path / 'lock')!r}]\n{code}")
-    (child,) = numbers(first)
-    numbers(first)
+    (child,), _ = numbers(first), numbers(first)
     first.kill()
     first.wait()
     with exclusive(tmp_path / "lock", "another training"):

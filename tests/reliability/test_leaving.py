@@ -89,6 +89,15 @@ def test_guard_owner_watch_kill_9_leaves_no_process(
     print(f"kill -9 of {victim}, {workers} workers: the training ended after {seconds:.1f} s, nobody is left")
 
 
+def test_guard_named_owner_a_stage_is_not_started_for_a_tintlab_that_is_dead(copied: Copied) -> None:
+    """Guard: `process.ownership` in `pipeline.run_dvc`: killed before DVC comes to the stage."""
+    pipeline = Pipeline(copied(**LONG), *TINTLAB)
+    wait_for(lambda: pipeline.one("-m dvc"), 60, "dvc")
+    pipeline.process.kill()
+    pipeline.gone_within(60)
+    assert "not started, for its owner is gone" in pipeline.output
+
+
 @pytest.mark.parametrize("stage", ["fetch", "validate", "convert", "evaluate"])
 def test_guard_owner_watch_the_other_stages_leave_too(copied: Copied, stage: str) -> None:
     """Guard: `program.run_stage`, `process.worker_pool`: killed themselves or without dvc, no worker stays."""

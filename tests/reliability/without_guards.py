@@ -121,7 +121,7 @@ GUARDS = [
     Guard("slow: the training watches its owners", "program.py", "        process.watch_owners()\n", "",
           f"{LEAVING}::test_guard_owner_watch_kill_9_leaves_no_process"),
     Guard("slow: tintlab is an owner", "pipeline.py", "os.environ | process.ownership() |", "os.environ |",
-          f"{LEAVING}::test_guard_owner_watch_kill_9_leaves_no_process"),
+          f"{LEAVING}::test_guard_named_owner_a_stage_is_not_started_for_a_tintlab_that_is_dead"),
     Guard("slow: the training takes the lock", "stages/train.py",
           'with exclusive(paths.training_lock(), "another training", patience()):', "if patience() >= 0:",
           f"{LEAVING}::test_guard_one_at_a_time_a_second_training_refuses_or_waits"),

@@ -19,6 +19,9 @@ app = typer.Typer(
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 
+Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
+WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]
+
 DEFAULT_MAX_MEGAPIXELS = 200.0
 """Where there is no params.yaml: the commands that colour work in any folder."""
 
@@ -53,10 +56,8 @@ def colorize(
         list[Path], typer.Argument(help="Photographs, grey or not; their own colours are ignored.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
-    working_size: Annotated[
-        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
-    ] = None,
+    model: Model = paths.GENERATOR,
+    working_size: WorkingSize = None,
 ) -> None:
     """Colour photographs at their full size."""
     from tintlab import scoring
@@ -68,10 +69,8 @@ def colorize(
 def score(
     source: Annotated[Path, typer.Argument(help="Folder of photographs, with subfolders.")],
     target: Annotated[Path, typer.Argument(help="Folder for the same tree in colour, as PNG.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
-    working_size: Annotated[
-        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
-    ] = None,
+    model: Model = paths.GENERATOR,
+    working_size: WorkingSize = None,
 ) -> None:
     """Colour a folder tree. Status 0: all; 2: some files could not be used; 1: none."""
     from tintlab import scoring
@@ -84,7 +83,7 @@ def evaluate(
     folder: Annotated[
         Path, typer.Argument(help="Colour photographs that the model has not been trained on.")
     ],
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = paths.GENERATOR,
+    model: Model = paths.GENERATOR,
 ) -> None:
     """Judge the model on other photographs, beside the baselines."""
     from tintlab import report

@@ -80,15 +80,7 @@ def _copied() -> bytes:
 
 def stale_locks() -> list[str]:
     """DVC's locks whose holders have died, as `path: command`."""
-    found = []
-    for path in _rwlocks():
-        locks = _read(path)
-        if locks is None:
-            found.append(f"{path}: not readable")
-        else:
-            dead = {entry["cmd"] for entry in _entries(locks) if not _holds(entry, path)}
-            found += [f"{path}: {command}" for command in sorted(dead)]
-    return found
+    return [line for path in _rwlocks() for line in _stale(path)]
 
 
 def _clear_dead_locks() -> list[str]:
@@ -99,12 +91,20 @@ def _clear_dead_locks() -> list[str]:
     """
     cleared = []
     for path in _rwlocks():
-        stale = [line for line in stale_locks() if line.startswith(f"{path}: ")]
+        stale = _stale(path)
         with _guarded(path) as ours:
             if stale and ours:
                 write_json(path, _living(path))
                 cleared += [f"cleared a lock of a dead process: {line}" for line in stale]
     return cleared
+
+
+def _stale(path: Path) -> list[str]:
+    locks = _read(path)
+    if locks is None:
+        return [f"{path}: not readable"]
+    dead = {entry["cmd"] for entry in _entries(locks) if not _holds(entry, path)}
+    return [f"{path}: {command}" for command in sorted(dead)]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ class Workspace:
 
 
 def clone_of_the_working_tree(folder: Path) -> None:
-    """Copy what git tracks or would track, as it is now, into a repository of its own with one commit."""
+    """Copy what git tracks or would track, as it is now, into `folder`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,

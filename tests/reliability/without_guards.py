@@ -5,14 +5,14 @@ Status 0: every one was missed by its test.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.pipeline.conftest import clone_of_the_working_tree
+
 SRC = "src/tintlab/"
 
 
@@ -148,14 +148,7 @@ def misses(guard: Guard) -> bool:
     """Whether the test fails without the guard."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, copy / name)
+        clone_of_the_working_tree(copy)
         subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
         source = copy / SRC / guard.file
         text = source.read_text()

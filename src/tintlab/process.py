@@ -21,13 +21,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVE_SECONDS = 9.0
 """From being asked to the end by force."""
 
-ORPHAN_SECONDS = 3.0
+ORPHAN_SECONDS = 2.5
 """The same for a process whose owner has died; it is noticed within `_WATCH_SECONDS`."""
 
 OWNER_VARIABLE = "TINTLAB_OWNER"
 """The environment variable by which a starter makes itself an owner, see `ownership`."""
 
-_WATCH_SECONDS = 0.5
+_WATCH_SECONDS = 0.25
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox"}
 
 
@@ -191,7 +191,8 @@ def _named_owner() -> list[psutil.Process]:
         return []
     try:
         owner = psutil.Process(int(number))
-        if abs(owner.create_time() - float(started)) < 2:  # the clock may have been set meanwhile
+        same = abs(owner.create_time() - float(started)) < 2  # the clock may have been set meanwhile
+        if same and is_alive(owner):
             return [owner]
     except ValueError:
         return []

@@ -12,14 +12,19 @@ ROOT = Path(__file__).parents[2]
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 NO_RESULT = {
     "tintlab.cli",
+    "tintlab.errors",
     "tintlab.lineage",
+    "tintlab.params",
+    "tintlab.paths",
     "tintlab.process",
+    "tintlab.program",
     "tintlab.runs",
     "tintlab.spool",
     "tintlab.tracking",
     "tintlab.unfinished",
 }
-"""Modules that a stage may import though no output depends on them."""
+"""Modules that a stage may import though no output depends on them: they check, name, watch and report. DVC knows
+the parameters' values and the outputs' names by itself."""
 
 
 def source_file(module: str) -> Path:

@@ -106,7 +106,8 @@ def test_guard_owner_watch_the_other_stages_leave_too(copied: Copied, stage: str
         command = (sys.executable, "-m", "dvc", "repro", "-f", "-s", stage)
         pipeline = Pipeline(workspace, *command)
         running = wait_for(lambda p=pipeline: p.one(f"tintlab.stages.{stage}"), 60, "the stage's start")
-        time.sleep(1.0)
+        # Workers, where the stage has some.
+        wait_for(lambda r=running: stage == "validate" or r.children(), 60, "workers")
         if victim == "dvc":
             pipeline.process.kill()
         else:
@@ -150,7 +151,10 @@ def test_guard_foreign_a_training_with_other_parameters_starts_anew_and_says_why
     workspace.set_params({"train": short})
     output = workspace.run("python", "-m", "tintlab.stages.train")
     assert "starting anew: the unfinished training in " in output
-    for reason in ("train.iterations_per_epoch is 4 now, was 100000", "train.lambda_l1 is 50 now, was 100"):
+    for reason in (
+        "train.iterations_per_epoch is 4 now, was 100000",
+        "train.lambda_l1 is 50.0 now, was 100.0",
+    ):
         assert reason in output
     assert "continuing" not in output
     anew = copied(**short)

@@ -1,0 +1,99 @@
+"""The model as MLflow loads it: the bytes of a photograph in, the bytes of a PNG in colour out.
+
+MLflow copies this file into a registered model and runs it there, see `tintlab.packaging`; nothing of a model
+is pickled. The package's modules lie beside it, as they were when the model was registered.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from PIL import Image
+from pydantic import ValidationError
+
+from tintlab.colorizer import Colorizer, Settings
+from tintlab.errors import TintlabError
+from tintlab.photos import PhotoError, read_photo
+
+IMAGE = "image"
+MAX_MEGAPIXELS = 200.0
+MAX_SIZE = 1024
+"""A request can't ask for more, for memory grows with its square."""
+
+
+class ColorizerModel(PythonModel):
+    """Colours photographs; see `predict`."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load weights and config, if they have the sha256 that the model was registered with.
+
+        Raises:
+            TintlabError: they have not, or they are damaged.
+        """
+        folder = Path(context.artifacts["model"])
+        for name, expected in context.model_config["sha256"].items():
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            if found != expected:
+                raise TintlabError(
+                    f"{folder / name} is not the file that was registered: its sha256 is {found[:16]}…, "
+                    f"not {expected[:16]}…: restore it, or use another version"
+                )
+        self._colorizer = Colorizer.load(folder)
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Colour photographs at their full size.
+
+        Args:
+            context: not used.
+            model_input: a table with the column `image`: the bytes of files in any format that `photos` reads.
+            params: `size` is the working size, `saturation` a factor on the colours; the defaults are the
+                model's own.
+
+        Returns:
+            A table with the column `image`: the bytes of PNG files, in the same order.
+
+        Raises:
+            MlflowException: with status 400 over HTTP: an image can't be used, or a parameter is out of range.
+        """
+        colorizer = self._with(params or {})
+        images = list(model_input[IMAGE])
+        return pd.DataFrame({IMAGE: [_coloured(colorizer, image, row) for row, image in enumerate(images)]})
+
+    def _with(self, params: dict[str, Any]) -> Colorizer:
+        settings = self._colorizer.settings.model_dump()
+        settings |= {"working_size": params.get("size", settings["working_size"])}
+        if settings["working_size"] > MAX_SIZE:
+            raise _refused(f"size: at most {MAX_SIZE}")
+        settings |= {"saturation": params.get("saturation", settings["saturation"])}
+        try:
+            wanted = Settings.model_validate(settings)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            name = "size" if fault["loc"][0] == "working_size" else fault["loc"][0]
+            raise _refused(f"{name}: {fault['msg']}") from None
+        return Colorizer(self._colorizer.generator, self._colorizer.multiple, wanted)
+
+
+def _coloured(colorizer: Colorizer, image: bytes, row: int) -> bytes:
+    try:
+        photo = read_photo(image, MAX_MEGAPIXELS)
+    except PhotoError as error:
+        raise _refused(f"image {row} can't be used: {error}") from None
+    file = io.BytesIO()
+    Image.fromarray(colorizer.colorize(photo)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _refused(reason: str) -> MlflowException:
+    return MlflowException(reason, error_code=INVALID_PARAMETER_VALUE)
+
+
+mlflow.models.set_model(ColorizerModel())

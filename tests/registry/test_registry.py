@@ -1,0 +1,258 @@
+"""Registering and finding models."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.registry.conftest import Verdict, make_model
+from tintlab import paths, registering, registry, tracking
+from tintlab.colorizer import Colorizer
+from tintlab.errors import TintlabError
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+pytestmark = pytest.mark.usefixtures("state")
+
+
+def test_a_registered_model_is_found_by_number_alias_and_word(models: list[Path]) -> None:
+    by_number = registry.locate("models:/tintlab/3")
+    assert by_number == registry.locate("models:/tintlab@challenger") == registry.locate("challenger")
+    assert (by_number.version, by_number.uri) == (3, "models:/tintlab/3")
+    assert by_number.run_id
+    for name in (paths.WEIGHTS, paths.MODEL_CONFIG):
+        assert (by_number.folder / name).read_bytes() == (models[2] / name).read_bytes()
+
+
+def test_a_local_folder_is_found_as_it_is(models: list[Path]) -> None:
+    found = registry.locate(str(models[0]))
+    assert (found.folder, found.version, found.run_id, found.uri) == (models[0], None, None, str(models[0]))
+    assert found.weights_sha256 == registry.locate("models:/tintlab/1").weights_sha256
+
+
+def test_a_located_model_colours_as_the_one_that_was_registered(models: list[Path]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    ours, original = registry.load_colorizer("models:/tintlab/2"), Colorizer.load(models[1])
+    assert np.array_equal(ours.colorize(photo), original.colorize(photo))
+
+
+def test_without_a_champion_the_pipelines_model_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registry.default_spec() == str(paths.GENERATOR)
+    monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "nothing there"))
+    assert registry.default_spec() == str(paths.GENERATOR)
+    assert not paths.tracking_database().exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("models:/tintlab/9", "there is no version 9 of tintlab: `tintlab models` lists what there is"),
+        ("models:/tintlab@nobody", "no version of tintlab has the alias nobody"),
+        ("champion", "there is no champion yet"),
+        ("models:/other/1", "models:/other/1 names no model: write models:/tintlab@champion"),
+        ("models:/tintlab/01", "names no model"),
+        ("no/such/folder", r"no model in no/such/folder \(generator.safetensors is missing\)"),
+        (__file__, "no model in"),
+    ],
+)
+def test_what_is_not_there_is_said(spec: str, message: str) -> None:
+    with pytest.raises(TintlabError, match=message) as fault:
+        registry.locate(spec)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_server_that_is_gone_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for command in (
+        registry.default_spec,
+        lambda: registry.locate("champion"),
+        lambda: registry.read_verdict(1),
+    ):
+        with pytest.raises(TintlabError, match=r"MLflow at http://127.0.0.1:9 can't be reached"):
+            command()
+
+
+# -- files
+
+
+def test_a_model_that_was_used_here_needs_no_artifact_store(weights_of: Callable[[int], Path]) -> None:
+    first = registry.locate("models:/tintlab/1")
+    weights_of(1).unlink()
+    assert registry.locate("models:/tintlab/1") == first
+
+
+def test_a_damaged_copy_on_this_disk_is_replaced() -> None:
+    first = registry.locate("models:/tintlab/1")
+    (first.folder / paths.WEIGHTS).write_bytes(b"damaged")
+    assert registry.locate("models:/tintlab/1") == first
+    assert registry.local_hashes(first.folder)[paths.WEIGHTS] == first.weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda path: path.write_bytes(b"other"),
+            r"generator.safetensors of version 1 was changed after it was reg",
+        ),
+        (lambda path: path.unlink(), r"version 1 has lost generator.safetensors at "),
+        (
+            lambda path: shutil.rmtree(path.parent),
+            r"version 1 has lost config.json and generator.safetensors at ",
+        ),
+    ],
+)
+def test_files_that_are_not_what_was_registered_are_refused(
+    damage: Callable[[Path], None], message: str, weights_of: Callable[[int], Path]
+) -> None:
+    damage(weights_of(1))
+    with pytest.raises(TintlabError, match=message):
+        registry.locate("models:/tintlab/1")
+    assert not list(paths.downloaded_models().glob("*/*")) if paths.downloaded_models().exists() else True
+
+
+def test_a_version_made_by_hand_bears_no_sha256_and_is_refused() -> None:
+    with tracking.connected() as client:
+        kept = registry.model_version(client, 1)
+        client.create_model_version("tintlab", kept.source, kept.run_id)
+    with pytest.raises(TintlabError, match="version 4 was not made by `tintlab register`"):
+        registry.locate("models:/tintlab/4")
+
+
+# -- registering
+
+
+def test_the_same_model_is_registered_once(models: list[Path], tmp_path: Path, sql: Sql) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(models[0], copy)
+    assert registering.register(copy) == registering.register(models[0])
+    assert registering.register(models[0]).version == 1
+    assert not registering.register(models[0]).new
+    assert sql("select count(*) from model_versions where name='tintlab'") == [(3,)]
+    assert registry.locate("challenger").version == 1
+
+
+def test_another_config_is_another_model(models: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(models[0], tmp_path / "vivid")
+    config = json.loads((models[0] / "config.json").read_text()) | {"saturation": 1.5}
+    (tmp_path / "vivid" / "config.json").write_text(json.dumps(config))
+    done = registering.register(tmp_path / "vivid")
+    assert (done.version, done.new) == (4, True)
+
+
+def test_several_at_once_register_it_once(tmp_path: Path, sql: Sql) -> None:
+    model = make_model(tmp_path / "model", 77)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(registering.register, [model] * 4))
+    assert {one.version for one in done} == {4}
+    assert sorted(one.new for one in done) == [False, False, False, True]
+    assert sql("select count(*) from model_versions where name='tintlab'") == [(4,)]
+
+
+def test_no_model_and_a_damaged_one_are_said(tmp_path: Path) -> None:
+    with pytest.raises(TintlabError, match=r"no model in .*nothing \(generator.safetensors is missing\)"):
+        registering.register(tmp_path / "nothing")
+    model = make_model(tmp_path / "model", 1)
+    (model / paths.WEIGHTS).write_bytes(b"no weights")
+    with pytest.raises(TintlabError, match=r"generator.safetensors is damaged"):
+        registering.register(model)
+
+
+# -- verdicts
+
+
+def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: Path, sql: Sql) -> None:
+    assert registry.read_verdict(2) is None
+    page = tmp_path / "page.html"
+    page.write_text("<p>the photos that changed most</p>")
+    verdict = judged(2)
+    registry.store_verdict(2, verdict | {"reasons": ["ΔE00 too large"]}, page)
+    assert registry.read_verdict(2) == verdict | {"reasons": ["ΔE00 too large"]}
+    assert registry.read_verdict(1) is None
+    [(text,)] = sql("select description from model_versions where name='tintlab' and version=2")
+    run = registry.locate("models:/tintlab/2").run_id
+    assert text.startswith("passed without a champion ([verdict](#/experiments/")
+    assert text.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
+    with tracking.connected() as client:
+        names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
+    assert names == ["verdicts/2.html", "verdicts/2.json"]
+
+
+# -- as MLflow loads it
+
+LOADED = """
+import sys, mlflow, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+png = model.predict(pd.DataFrame({"image": [open(sys.argv[2], "rb").read()]}), params={"size": 64})["image"][0]
+open("coloured.png", "wb").write(png)
+ours = {name: module.__file__ for name, module in sys.modules.items() if name.startswith("tintlab")}
+assert ours and all("/code/tintlab/" in file for file in ours.values()), ours
+"""
+
+
+def test_it_loads_in_an_empty_folder_with_its_own_code_and_without_pickle(
+    state: Path,
+    models: list[Path],
+    tmp_path: Path,
+    encoded: Callable[..., bytes],
+    picture: Callable[..., Any],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photo.jpg").write_bytes(encoded(picture(60, 40), "JPEG"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{state}/mlflow.db",
+    }
+    command = [sys.executable, "-W", "error::UserWarning:tintlab", "-c", LOADED, "models:/tintlab/2"]
+    ended = subprocess.run(
+        [*command, tmp_path / "photo.jpg"],
+        cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    from tintlab.photos import read_photo
+
+    coloured = read_photo(tmp_path / "empty" / "coloured.png", 1).pixels
+    photo = read_photo(tmp_path / "photo.jpg", 1)
+    assert np.array_equal(coloured, Colorizer.load(models[1]).colorize(photo, 64))
+
+
+def test_mlflow_refuses_to_load_changed_files(weights_of: Callable[[int], Path], state: Path) -> None:
+    import mlflow
+
+    shutil.copyfile(weights_of(1), weights_of(2))
+    with pytest.raises(TintlabError, match=r"generator.safetensors is not the file that was registered"):
+        mlflow.pyfunc.load_model(str(weights_of(2).parents[2]))
+    config = weights_of(3).with_name("config.json")
+    config.write_text(config.read_text() + " ")
+    with pytest.raises(TintlabError, match=r"config.json is not the file that was registered"):
+        mlflow.pyfunc.load_model(str(weights_of(3).parents[2]))
+
+
+def test_the_registered_model_says_what_it_takes_and_has_an_example(
+    weights_of: Callable[[int], Path],
+) -> None:
+    from mlflow.models import Model
+
+    folder = weights_of(1).parents[2]
+    model = Model.load(str(folder))
+    assert model.signature is not None
+    assert model.signature.inputs.to_dict() == model.signature.outputs.to_dict()
+    assert [(column["name"], column["type"]) for column in model.signature.inputs.to_dict()] == [
+        ("image", "binary")
+    ]
+    assert {param.name: param.default for param in model.signature.params} == {"size": 48, "saturation": 1.0}
+    example = model.load_input_example(str(folder))
+    assert example["image"][0].startswith(b"\x89PNG")
+    assert not list(folder.rglob("*.pkl"))
+    assert "torch==" in (folder / "requirements.txt").read_text()

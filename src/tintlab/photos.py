@@ -5,9 +5,14 @@ Files come from strangers: every fault of a decoder ends as a `PhotoError`, neve
 
 import functools
 import io
+import os
+import stat
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +21,7 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from tintlab import color, program
 from tintlab.errors import TintlabError
+from tintlab.metadata import CaptureMetadata, capture_metadata
 
 # What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
 # textures and films, are told by guessing, or are handed to other programs.
@@ -46,6 +52,13 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE_IS_ZERO = 0
+_FEW_STEPS = 100  # of the 255 that an 8-bit curve has
+_LONGEST_SIDE = 100_000
+_SLOW_DECODERS = {"bmp_rle", "ppm", "ppm_plain", "qoi"}
+_SLOW_MEGAPIXELS = 4
+_MOST_READS = 2_000_000
+_FEW_SCANS = 50  # encoders make ten
+_MOST_SCANNED = 2000  # scans times megapixels
 
 
 class PhotoError(TintlabError):
@@ -60,11 +73,13 @@ class Photo:
         pixels: `(h, w)` for grey photographs or `(h, w, 3)`; uint8, or uint16 for 16-bit grey.
         format: the file's format as Pillow names it, such as `JPEG`.
         mode: the pixel mode that the file was stored in, such as `CMYK` or `I;16`.
+        metadata: what the file says of its capture.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     format: str
     mode: str
+    metadata: CaptureMetadata = field(default_factory=CaptureMetadata)
 
     @property
     def height(self) -> int:
@@ -94,29 +109,33 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
     The first frame is taken, EXIF orientation applied, an ICC profile converted to sRGB, transparency laid
-    on white. 16-bit grey keeps its depth (and is taken as sRGB, whatever its profile says).
+    on white. 16-bit grey keeps its depth.
 
     Raises:
         PhotoError: no picture, a broken one, or one of more than `max_megapixels` (told by its header).
     """
-    data = source if isinstance(source, bytes) else _bytes_of(source)
-    if not data:
-        raise PhotoError("the file is empty")
     # Pillow's own guard follows ours, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with _opened(source) as file, Image.open(file, formats=_formats()) as image:
             megapixels = image.width * image.height / 1e6
             if megapixels > max_megapixels:
                 raise PhotoError(
                     f"{megapixels:.1f} megapixels, more than photos.max_megapixels {max_megapixels:g}"
                 )
+            if max(image.size) > _LONGEST_SIDE:
+                raise PhotoError(f"{image.width} × {image.height} pixels: a line, no photograph")
             stored_format, stored_mode = image.format or "?", image.mode
+            _refuse_slow(image, megapixels)
+            if stored_format == "JPEG":
+                _refuse_many_scans(file, megapixels)
             image.load()
             pixels = _pixels(_upright(image))
             if _is_deep_negative(image):
                 pixels = (65535 - pixels).astype(np.uint16)
-            return Photo(pixels, stored_format, stored_mode)
+            if pixels.dtype == np.uint16 and (profile := image.info.get("icc_profile")):
+                pixels = _deep_curve(profile)[pixels]
+            return Photo(pixels, stored_format, stored_mode, capture_metadata(image))
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -125,11 +144,78 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
         raise PhotoError(_reason(error)) from error
 
 
-def _bytes_of(path: Path) -> bytes:
+def megapixels_of(source: Path, max_megapixels: float) -> float:
+    """The size of a photograph by its header alone; 0 where `read_photo` will say what is wrong with it."""
+    Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
-        return path.read_bytes()
+        with _opened(source) as file, Image.open(file, formats=_formats()) as image:
+            return image.width * image.height / 1e6
+    except Exception:  # see `read_photo`
+        return 0.0
+
+
+class _Watched:
+    """A file for Pillow, which may read it `_MOST_READS` times.
+
+    Some of Pillow's decoders ask for a few bytes at a time, for each chunk or each run of pixels: small files
+    can keep them busy for hours. A number of reads, unlike seconds, is the same on every machine.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _MOST_READS
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise PhotoError("its data is in too many small pieces: save it anew, as PNG or TIFF")
+        return self._file.read(size)
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Any]:
+    if isinstance(source, bytes):
+        if not source:
+            raise PhotoError("the file is empty")
+        yield _Watched(io.BytesIO(source))
+        return
+    try:
+        # Else a pipe that nobody writes to would be waited for.
+        file = open(source, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))  # noqa: SIM115
     except OSError as error:
         raise PhotoError(f"can't be opened: {error.strerror}") from error
+    with file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise PhotoError("a device or pipe, no file")
+        if not found.st_size:
+            raise PhotoError("the file is empty")
+        yield _Watched(file)
+
+
+def _refuse_slow(image: Image.Image, megapixels: float) -> None:
+    """Some of Pillow's decoders are written in Python, and take a microsecond a pixel."""
+    slow = any(tile[0] in _SLOW_DECODERS for tile in getattr(image, "tile", ()))
+    if slow and megapixels > _SLOW_MEGAPIXELS:
+        raise PhotoError(
+            f"{megapixels:.1f} megapixels of a kind of {image.format} that takes long to read: "
+            "save it as PNG or TIFF"
+        )
+
+
+def _refuse_many_scans(file: _Watched, megapixels: float) -> None:
+    """A progressive JPEG goes over all its pixels in each scan, and a scan takes ten bytes."""
+    place = file.tell()
+    file.seek(0)
+    scans = 0
+    tail = b""
+    while block := file.read(1 << 20):
+        scans += (tail + block).count(b"\xff\xda")
+        tail = block[-1:]
+    file.seek(place)
+    if scans > _FEW_SCANS and scans * megapixels > _MOST_SCANNED:
+        raise PhotoError(f"{scans} scans over {megapixels:.1f} megapixels, as bombs have")
 
 
 @functools.cache
@@ -181,10 +267,12 @@ def _is_deep_negative(image: Image.Image) -> bool:
 
 def _deep_grey(values: NDArray[np.generic], white: float) -> NDArray[np.uint16]:
     """Grey values of 32 bits as uint16, where they keep to a range with a known white."""
-    numbers = values.astype(np.float64)
-    if not (numbers.min() >= 0 and numbers.max() <= white):
+    if not (values.min() >= 0 and values.max() <= white):
         raise PhotoError(f"32-bit grey values outside 0 to {white:g} have no known white")
-    return np.rint(numbers * (65535 / white)).astype(np.uint16)
+    deep = np.empty(values.shape, np.uint16)
+    for rows in color.strips(values.shape):
+        deep[rows] = np.rint(values[rows].astype(np.float64) * (65535 / white))
+    return deep
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -215,3 +303,37 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     except (OSError, ValueError, ImageCms.PyCMSError):
         return image
     return converted if converted is not None else image
+
+
+@functools.lru_cache(maxsize=8)
+def _deep_curve(profile: bytes) -> NDArray[np.uint16]:
+    """The sRGB value of each 16-bit grey value, by a grey profile; an unfitting profile is as good as none.
+
+    LittleCMS gives Pillow 8 bits: where they step from one value to the next tells the curve to within 0.05
+    of an 8-bit level.
+    """
+    from scipy.interpolate import PchipInterpolator  # half a second
+
+    ramp = np.arange(1 << 16, dtype=np.uint16)
+    same: NDArray[np.uint16] = ramp
+    try:
+        source = ImageCms.getOpenProfile(io.BytesIO(profile))
+        shown = ImageCms.profileToProfile(
+            Image.fromarray(ramp.reshape(256, 256)),
+            source,
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+            # Optimised, it is off by up to ten levels in the shadows.
+            flags=ImageCms.Flags.NOOPTIMIZE,
+        )
+    except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
+        return same
+    levels = np.asarray(shown)[..., 0].ravel().astype(np.int64) if shown else same[:0]
+    steps = np.flatnonzero(np.diff(levels))
+    if len(steps) < _FEW_STEPS or np.diff(levels).min() < 0:
+        return same
+    known = np.concatenate([[0], steps + 0.5, [65535]])
+    values = np.concatenate([levels[:1], (levels[steps] + levels[steps + 1]) / 2, levels[-1:]])
+    curve = PchipInterpolator(known, values)(ramp) * 257
+    rounded: NDArray[np.uint16] = np.rint(curve).astype(np.uint16)
+    return rounded

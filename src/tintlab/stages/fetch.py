@@ -5,10 +5,12 @@ import dataclasses
 import functools
 import hashlib
 import io
+import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,13 +19,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import color, paths, process, program, sources
+from tintlab import archives, color, paths, process, program, sources
 from tintlab.errors import TintlabError
 from tintlab.params import FetchParams, load_params
 from tintlab.photos import PhotoError, read_photo
 from tintlab.storage import atomic_folder, read_json
 from tintlab.tables import write_table
 
+_LARGEST_ATTRIBUTION = 64 << 20  # bytes
+_MOST_COLUMNS = 64
+_CHUNK = 8
+_MOST_CRASHES = 10
 _NOT_PHOTOGRAPHS = {".csv", ".txt", ".md", ".json", ".html", ".xml", ".pdf", ".xmp"}
 
 
@@ -46,22 +52,23 @@ class Candidate:
     copies: int = 0
 
 
-def gather(source: Path, folder: Path) -> Iterator[Candidate]:
+def gather(
+    source: Path, folder: Path, limits: archives.Limits = archives.DEFAULT_LIMITS
+) -> Iterator[Candidate]:
     """Copy every file of a source that may be a photograph into `folder`, named by its hash.
 
     Raises:
-        TintlabError: see `sources.members`.
+        TintlabError: see `archives.members`; or a broken attribution table.
     """
     table: dict[str, dict[str, str]] = {}
-    for member in sources.members(source, only=paths.ATTRIBUTION_NAME):
-        rows = csv.DictReader(io.StringIO(member.data.decode("utf-8-sig", "replace")))
+    for member in archives.members(source, paths.ATTRIBUTION_NAME, limits):
         try:
-            table |= {row["file"]: row for row in rows if row.get("file")}
-        except csv.Error as error:
+            table |= attributions(member.data)
+        except (csv.Error, ValueError) as error:
             raise TintlabError(
-                f"{source} holds a broken {member.name} ({error}): mend or remove it"
+                f"{source} holds a broken {program.printable(str(member.name))} ({error}): mend or remove it"
             ) from None
-    for member in sources.members(source):
+    for member in archives.members(source, limits=limits):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
         sha256 = hashlib.sha256(member.data).hexdigest()
@@ -74,6 +81,26 @@ def gather(source: Path, folder: Path) -> Iterator[Candidate]:
             category=row.get("category") or (program.printable(folders[0]) if folders and not table else ""),
             attribution=row,
         )
+
+
+def attributions(data: bytes) -> dict[str, dict[str, str]]:
+    """The rows of an attribution table by the file that they are of; printable text only.
+
+    Raises:
+        csv.Error: it is no such table.
+        ValueError: it is larger than any such table.
+    """
+    if len(data) > _LARGEST_ATTRIBUTION:
+        raise ValueError(f"larger than {_LARGEST_ATTRIBUTION >> 20} MB")
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace")))
+    if len(rows.fieldnames or ()) > _MOST_COLUMNS:
+        raise ValueError(f"more than {_MOST_COLUMNS} columns")
+    # What stands past the last column has no name; a missing value is None.
+    return {
+        row["file"]: {name: program.printable(text or "") for name, text in row.items() if name}
+        for row in rows
+        if row.get("file")
+    }
 
 
 def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
@@ -94,23 +121,9 @@ def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Can
 
 def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
     """The row of a candidate in data/photos.csv: facts of a photograph, or why it can't be read."""
-    file = folder / candidate.sha256
-    row: dict[str, Any] = {
-        "photo": "",
-        "origin": candidate.origin,
-        "category": candidate.category,
-        "sha256": candidate.sha256,
-        "bytes": file.stat().st_size,
-        "copies": candidate.copies,
-        "format": "",
-        "mode": "",
-        "width": 0,
-        "height": 0,
-        "phash": "",
-        "problem": "",
-    }
+    row = _facts_of_none(candidate, folder)
     try:
-        photo = read_photo(file, max_megapixels)
+        photo = read_photo(folder / candidate.sha256, max_megapixels)
     except PhotoError as error:
         return row | {"problem": str(error)}
     picture = Image.fromarray(photo.rgb())
@@ -136,6 +149,56 @@ def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str
     }
 
 
+def _facts_of_none(candidate: Candidate, folder: Path) -> dict[str, Any]:
+    """The row of a candidate that has not been read."""
+    return {
+        "photo": "",
+        "origin": candidate.origin,
+        "category": candidate.category,
+        "sha256": candidate.sha256,
+        "bytes": (folder / candidate.sha256).stat().st_size,
+        "copies": candidate.copies,
+        "format": "",
+        "mode": "",
+        "width": 0,
+        "height": 0,
+        "phash": "",
+        "problem": "",
+    }
+
+
+def read_all(
+    kept: list[Candidate], read: Callable[[Candidate], dict[str, Any]], folder: Path
+) -> Iterator[dict[str, Any]]:
+    """The rows of all candidates, in their order, read by several processes.
+
+    Where one of these crashes, the next candidates are read each by a process of its own, and the one that
+    crashes that, too, gets its reason.
+
+    Raises:
+        BrokenProcessPool: more than a few do: then it is the machine and not the files.
+    """
+    done = crashed = 0
+    while done < len(kept):
+        try:
+            with process.worker_pool() as pool:
+                for row in pool.map(read, kept[done:], chunksize=_CHUNK):
+                    done += 1
+                    yield row
+        except BrokenProcessPool:
+            for candidate in kept[done : done + _CHUNK * ((os.cpu_count() or 1) + 2)]:
+                try:
+                    with process.worker_pool(1) as pool:
+                        row = pool.submit(read, candidate).result()
+                except BrokenProcessPool:
+                    crashed += 1
+                    if crashed > _MOST_CRASHES:
+                        raise
+                    row = _facts_of_none(candidate, folder) | {"problem": "its decoder crashes"}
+                done += 1
+                yield row
+
+
 def file_name(candidate: Candidate, picture_format: str) -> str:
     """A plain, unique name for data/raw/: the origin's letters and digits, and eight digits of the hash."""
     stem = (
@@ -155,11 +218,11 @@ def fetch(
     Raises:
         TintlabError: a source can't be read, or there is no photograph at all.
     """
-    found = (candidate for origin in origins for candidate in gather(origin, raw))
+    limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
+    found = (candidate for origin in origins for candidate in gather(origin, raw, limits))
     kept = chosen(program.progress(found, "files", "gathering"), params.limit, params.salt)
     read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
-    with process.worker_pool() as pool:
-        rows = list(program.progress(pool.map(read, kept, chunksize=8), "photos", "reading", len(kept)))
+    rows = list(program.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
     attributions = []
     for candidate, row in zip(kept, rows, strict=True):
         if row["photo"]:
@@ -180,10 +243,8 @@ def main() -> None:
     """Run the stage on the files that dvc.yaml names."""
     params = load_params()
     lock = read_json(paths.SOURCES_LOCK)
-    for source in params.fetch.sources:
-        sources.check(source, lock)
-    origins = [paths.STARTER] if params.fetch.starter else []
-    origins += [paths.INBOX, *(Path(source.path) for source in params.fetch.sources)]
+    named = [sources.located(source, lock) for source in params.fetch.sources]
+    origins = [*([paths.STARTER] if params.fetch.starter else []), paths.INBOX, *named]
     with atomic_folder(paths.RAW) as raw:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
     write_table(photos, paths.PHOTOS)

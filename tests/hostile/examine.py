@@ -1,0 +1,213 @@
+"""Hostile files one by one, each in a process of its own: what became of it, how long it took, how much memory.
+
+`python -m tests.hostile.examine` makes the corpus and takes it through fetch, colorize, score and the pyfunc.
+"""
+
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tests.hostile import corpus
+from tintlab.colorizer import Colorizer
+from tintlab.errors import TintlabError
+from tintlab.gan.model_files import save_generator
+from tintlab.gan.unet import UNet
+from tintlab.params import load_params
+from tintlab.photos import PhotoError, read_photo
+from tintlab.stages.fetch import fetch
+
+MEGAPIXELS = 200.0
+MOST_SECONDS = 10.0
+MOST_MEGABYTES = 1000.0
+PATIENCE = 60
+"""Seconds of the processor until a file is given up; ten times as many of the clock, for busy machines."""
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a file.
+
+    Attributes:
+        path: of the file.
+        outcome: `used`, `refused: …` with the reason, or `crashed: …`.
+        seconds: of the processor.
+        megabytes: at the most, above what the process had before.
+    """
+
+    path: Path
+    outcome: str
+    seconds: float
+    megabytes: float
+
+    @property
+    def is_borne(self) -> bool:
+        """Whether it was used or refused, in time and within the memory that is allowed."""
+        known = self.outcome == "used" or self.outcome.startswith("refused: ")
+        return known and self.seconds <= MOST_SECONDS and self.megabytes <= MOST_MEGABYTES
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All entries that are no folders, sorted; also links and pipes."""
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+
+
+def tiny_model(folder: Path) -> Path:
+    """A small generator with random weights, as a trained one lies on disk."""
+    torch.manual_seed(0)
+    config = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.0, "z_dim": 0, "working_size": 64}
+    save_generator(folder, UNet(32, 4, 0.0), config)
+    return folder
+
+
+def examined(files: Iterable[Path], use: Callable[[Path], object]) -> list[Finding]:
+    """Use each file in a copy of this process."""
+    return [_examined(path, use) for path in files]
+
+
+def not_borne(files: Sequence[Path], use: Callable[[Path], object], batch: int = 50) -> list[Finding]:
+    """Those that crash, hang or take too much; a process for each batch, and for each file of a bad one."""
+    found = []
+    for start in range(0, len(files), batch):
+        some = files[start : start + batch]
+
+        def use_all(_: Path, some: Sequence[Path] = some) -> None:
+            for path in some:
+                with contextlib.suppress(TintlabError):
+                    use(path)
+
+        if not _examined(some[0], use_all).is_borne:
+            found += [finding for finding in examined(some, use) if not finding.is_borne]
+    return found
+
+
+def _examined(path: Path, use: Callable[[Path], object]) -> Finding:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        for number in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+        signal.alarm(10 * PATIENCE)
+        before, started = _megabytes(), time.process_time()
+        try:
+            use(path)
+            outcome = "used"
+        except TintlabError as error:
+            outcome = f"refused: {error}"
+        except BaseException as error:
+            outcome = f"crashed: {error!r}"
+        said = [outcome, time.process_time() - started, _megabytes() - before]
+        os.write(writing, json.dumps(said).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:  # noqa: PTH123
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if not said:
+        return Finding(path, f"crashed: ended by signal {os.WTERMSIG(status)}", float(PATIENCE), 0.0)
+    return Finding(path, *json.loads(said))
+
+
+def _megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# --- the ways in
+
+
+def colorize(model: Path) -> Callable[[Path], object]:
+    """Read a file and colour it."""
+    colorizer = Colorizer.load(model)
+    return lambda path: colorizer.colorize(read_photo(path, MEGAPIXELS))
+
+
+def pyfunc(model: Path, folder: Path) -> Callable[[Path], object]:
+    """Give a file's bytes to the registered model, as MLflow's server would."""
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    from tintlab.packaging import save_pyfunc
+
+    save_pyfunc(model, folder)
+    loaded = mlflow.pyfunc.load_model(str(folder))
+
+    def use(path: Path) -> object:
+        try:
+            return loaded.predict(pd.DataFrame({"image": [path.read_bytes()]}))
+        except MlflowException as error:  # the answer of status 400
+            raise PhotoError(str(error)) from None
+
+    return use
+
+
+def fetched(folder: Path, raw: Path) -> dict[str, str]:
+    """What the fetch stage says of each content, by its sha256; empty where it was used."""
+    params = load_params(ROOT / "params.yaml").fetch
+    with contextlib.redirect_stderr(io.StringIO()):
+        photos, _ = fetch([folder], params, MEGAPIXELS, raw)
+    assert all(text.isprintable() for column in ("origin", "photo", "problem") for text in photos[column])
+    return dict(zip(photos["sha256"], photos["problem"], strict=True))
+
+
+def scored(folder: Path, target: Path, model: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run `tintlab score`."""
+    return subprocess.run(
+        [sys.executable, "-m", "tintlab.cli", "score", str(folder), str(target), "--model", str(model)],
+        capture_output=True,
+        timeout=1500,
+        cwd=target.parent,
+        check=False,
+    )
+
+
+def told(name: str, findings: Sequence[Finding]) -> str:
+    """Counts and extremes on a line."""
+    used = sum(finding.outcome == "used" for finding in findings)
+    borne = sum(finding.is_borne for finding in findings)
+    slowest = max(findings, key=lambda finding: finding.seconds)
+    largest = max(findings, key=lambda finding: finding.megabytes)
+    return (
+        f"{name}: {len(findings)} files, {used} used, {borne - used} refused with a reason, "
+        f"{len(findings) - borne} not borne; at the most {slowest.seconds:.1f} s ({slowest.path.name!r}) "
+        f"and {largest.megabytes:.0f} MB ({largest.path.name!r})"
+    )
+
+
+def main() -> None:
+    """See the module."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"{corpus.make(folder / 'corpus', large=True)} entries", flush=True)
+        files = files_in(folder / "corpus")
+        model = tiny_model(folder / "model")
+        print(told("colorize", examined(files, colorize(model))), flush=True)
+        readable = [path for path in files if path.is_file() and path.parent.name != "links"]
+        print(told("pyfunc", examined(readable, pyfunc(model, folder / "pyfunc"))), flush=True)
+        (folder / "raw").mkdir()
+        problems = fetched(folder / "corpus", folder / "raw").values()
+        refused = sum(map(bool, problems))
+        print(
+            f"fetch: {len(problems)} contents, {len(problems) - refused} used, {refused} refused with a reason"
+        )
+        ended = scored(folder / "corpus", folder / "coloured", model)
+        print(f"score: status {ended.returncode}, {ended.stdout.decode().splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What a retraining leaves in Prefect: a page, and a table of its stages."""
+
+import base64
+import io
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+
+from flows.stages import StageClock
+from tintlab import history, paths, registry, tracking, workspace
+from tintlab.program import printable
+from tintlab.redaction import redacted
+from tintlab.storage import read_json
+
+PAGE_KEY, STAGES_KEY, FAULT_KEY = "retrain", "retrain-stages", "retrain-fault"
+
+_PICTURE_WIDTH, _PICTURE_QUALITY = 1000, 70
+_VALIDATIONS = "tintlab-validations"
+"""The MLflow experiment in which the pages of unfit photographs are kept."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What became of a retraining.
+
+    Attributes:
+        version: of the model in the registry.
+        run_id: of its training in MLflow.
+        experiment_id: of that run.
+        verdict: see `judging.record`.
+        champion: the version that is champion now; None before the first.
+        metrics: of the model and the baselines, as in metrics.json.
+    """
+
+    version: int
+    run_id: str
+    experiment_id: str
+    verdict: Mapping[str, Any]
+    champion: int | None
+    metrics: Mapping[str, Any]
+
+    @property
+    def outcome(self) -> str:
+        """`Promoted`, or `NotPromoted`."""
+        return "Promoted" if self.champion == self.version else "NotPromoted"
+
+    @property
+    def sentence(self) -> str:
+        """The outcome, and why."""
+        now = f"version {self.version} is champion" if self.champion == self.version else self._stays
+        return f"{now}; verdict: {'passed' if self.verdict.get('passed') else 'not passed'}: {self.reasons}"
+
+    @property
+    def reasons(self) -> str:
+        """Those of the verdict."""
+        return "; ".join(self.verdict.get("reasons", ())) or "none given"
+
+    @property
+    def _stays(self) -> str:
+        return f"version {self.champion} stays champion" if self.champion else "there is no champion"
+
+
+def read_facts(prepared: workspace.Workspace) -> Facts:
+    """Look up in MLflow what `tintlab register`, `judge` and `promote` did last.
+
+    Raises:
+        TintlabError: MLflow can't be reached, or nothing was registered.
+    """
+    version = registry.locate(registry.CHALLENGER).version
+    assert version is not None
+    with tracking.connected() as client:
+        run_id = registry.model_version(client, version).run_id
+        experiment_id = client.get_run(run_id).info.experiment_id
+        champion = history.read(client).champion
+    return Facts(
+        version,
+        str(run_id),
+        str(experiment_id),
+        registry.read_verdict(version) or {},
+        champion.version if champion else None,
+        read_json(prepared.folder / paths.METRICS),
+    )
+
+
+def leave(
+    facts: Facts, prepared: workspace.Workspace, experiment: str, clock: StageClock, cause: str
+) -> None:
+    """The page and the table of a retraining that came to its verdict."""
+    model = f"[version {facts.version}]({_link(f'models/{registry.MODEL_NAME}/versions/{facts.version}')})"
+    run = f"[{facts.run_id[:8]}]({_link(f'experiments/{facts.experiment_id}/runs/{facts.run_id}')})"
+    text = [
+        f"# {facts.outcome}: version {facts.version}",
+        as_text(facts.sentence),
+        f"Model {model}, MLflow run {run}, commit `{prepared.commit[:12]}`, DVC experiment `{experiment}`.",
+        *_why(cause),
+        "## Figures",
+        figures_table(facts.metrics, facts.verdict),
+        "## Pictures",
+        *_pictures(prepared.folder),
+    ]
+    create_markdown_artifact("\n\n".join(text), key=PAGE_KEY, description=as_text(facts.sentence))
+    _leave_stages(clock)
+
+
+def leave_failure(reason: str, prepared: workspace.Workspace | None, clock: StageClock, cause: str) -> None:
+    """The page of a retraining that failed; it links the validation's where the photographs were unfit."""
+    text = ["# Failed", as_text(reason), *_why(cause)]
+    if prepared:
+        text.append(f"What it left lies in `{prepared.folder}`. The champion is what it was.")
+        if list(clock.stages)[-1:] == ["validate"]:
+            text += _validation(prepared.folder)
+    create_markdown_artifact("\n\n".join(text), key=PAGE_KEY, description=as_text(reason))
+    _leave_stages(clock)
+
+
+def figures_table(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    """A Markdown table: the new model beside the champion and the baselines."""
+    columns = {"new model": metrics.get("model", {})}
+    champion = verdict.get("totals", {}).get("champion", {}).get("model")
+    if champion:
+        columns[f"champion (version {verdict.get('champion')})"] = champion
+    columns |= {
+        name.replace("_", " "): values
+        for name, values in metrics.items()
+        if name != "model" and isinstance(values, Mapping)
+    }
+    rows = [["figure", *columns], ["---"] + ["---:"] * len(columns)]
+    for figure in columns["new model"]:
+        cells = (values.get(figure) for values in columns.values())
+        rows.append([figure, *("" if cell is None else f"{cell:.4g}" for cell in cells)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _leave_stages(clock: StageClock) -> None:
+    if clock.stages:
+        create_table_artifact(clock.rows(), key=STAGES_KEY, description="stages, ran or cached, in seconds")
+
+
+def _why(cause: str) -> list[str]:
+    return [f"Set off by: {as_text(cause)}"] if cause else []
+
+
+def _pictures(folder: Path) -> list[str]:
+    """The sheet of test photographs, inside the page: it must show without anything being served."""
+    try:
+        with Image.open(folder / paths.SHEET) as sheet:
+            sheet.thumbnail((_PICTURE_WIDTH, 100_000))
+            file = io.BytesIO()
+            sheet.convert("RGB").save(file, "JPEG", quality=_PICTURE_QUALITY)
+    except OSError:
+        return ["none"]
+    data = base64.b64encode(file.getvalue()).decode()
+    return [f"![grey, coloured, true](data:image/jpeg;base64,{data})"]
+
+
+def _validation(folder: Path) -> list[str]:
+    """Where the page of the unfit photographs is: in MLflow, if that can be reached, and on this disk."""
+    page = folder / paths.VALIDATION_PAGE
+    if not page.exists():
+        return []
+    text = [f"The validation page lies in `{page}`."]
+    with suppress(tracking.TrackingUnavailableError), tracking.connected() as client:
+        experiment = tracking.experiment_id(client, _VALIDATIONS)
+        run = client.create_run(experiment, run_name="unfit photographs")
+        client.log_artifact(run.info.run_id, str(page))
+        client.set_terminated(run.info.run_id, "FAILED")
+        link = _link(f"experiments/{experiment}/runs/{run.info.run_id}/artifacts/{page.name}")
+        text.append(f"[The validation page]({link}) shows which photographs and why.")
+        get_run_logger().error("the validation page: %s", link)
+    with suppress(OSError, ValueError, KeyError):
+        faults = read_json(folder / paths.VALIDATION_JSON)["faults"]
+        text += ["\n".join(f"- {as_text(fault)}" for fault in faults)]
+    return text
+
+
+def _link(path: str) -> str:
+    """A page of MLflow's; where no server is known, the one that `tintlab ui` starts."""
+    uri = tracking.shown_uri()
+    base = uri if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+    return f"{redacted(base).rstrip('/')}/#/{path}"
+
+
+def as_text(text: str) -> str:
+    """Plain words in Markdown: what could be markup is escaped, such as a photograph's name."""
+    plain = printable(" ".join(redacted(text).split()))
+    return "".join(f"\\{char}" if char in r"\`*_{}[]<>#|!" else char for char in plain)

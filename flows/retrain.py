@@ -1,0 +1,191 @@
+"""retrain: what changed is trained, judged against the champion, and promoted if it is better; a page says so."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
+
+from flows import common, pages
+from flows.stages import StageClock
+from tintlab import paths, tracking, workspace
+from tintlab.errors import TintlabError
+from tintlab.params import load_params
+from tintlab.storage import HeldError
+
+
+@flow
+def retrain(
+    preset: str | None = None,
+    overrides: list[str] | None = None,
+    force: bool = False,
+    promote: bool = True,
+    wait_hours: float = 12.0,
+    cause: str = "",
+) -> State[Any]:
+    """Train on what is there now, register, judge, and promote what is better.
+
+    Works in a clone of the last commit; the user's working tree is never touched. It ends as `NothingToDo`
+    where nothing changed since the last time, as `UnderWay` where another retraining is.
+
+    Args:
+        preset: of presets/, as in `tintlab repro --preset`.
+        overrides: as in `tintlab repro -S`, such as `train.epochs=20`.
+        force: train once more, with another seed, though nothing changed.
+        promote: make the model champion if the verdict allows it.
+        wait_hours: how long to wait for a training that somebody started by hand.
+        cause: what set this off, for the page.
+    """
+    common.begin()
+    try:
+        with workspace.held():
+            return _Retraining(preset, overrides or [], promote, wait_hours, cause).run(force)
+    except HeldError as error:
+        return Cancelled(name="UnderWay", message=str(error))
+
+
+class _Retraining:
+    """One retraining, with the workspace's lock in its hands."""
+
+    def __init__(
+        self, preset: str | None, overrides: Sequence[str], promote: bool, wait_hours: float, cause: str
+    ) -> None:
+        self.preset = preset
+        self.overrides = overrides
+        self.promote = promote
+        self.cause = cause
+        self.environment = {"TINTLAB_WAIT": str(wait_hours * 3600)}
+        self.experiment = f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        self.clock = StageClock()
+
+    def run(self, force: bool) -> State[Any]:
+        try:
+            self.workspace = prepare(Path.cwd())
+            refresh_sources(self.workspace)
+            settings = {"preset": self.preset, "overrides": list(self.overrides), "promote": self.promote}
+            digest = workspace.inputs_digest(self.workspace, settings)
+            last = workspace.last_retraining()
+            known = last.get("digest") == digest
+            repeats = last["repeats"] if known else 0
+            if known and not force:
+                return Completed(
+                    name="NothingToDo",
+                    message=f"nothing changed since {last['experiment']}; `force` trains once more",
+                )
+            if known or force:
+                repeats += 1
+            self._build(repeats)
+            outcome = self._judge()
+        except TintlabError as error:
+            return self._failed(str(error))
+        workspace.record_retraining(digest, repeats, self.experiment)
+        common.notify(f"tintlab retrain: {outcome.name}", f"{outcome.message}\n{common.run_link()}")
+        return outcome
+
+    def _build(self, repeats: int) -> None:
+        overrides = list(self.overrides)
+        if repeats and not any(one.startswith("train.seed=") for one in overrides):
+            # Repeated because it was killed, a forced training takes the same seed and goes on.
+            overrides.append(
+                f"train.seed={load_params(self.workspace.folder / paths.PARAMS).train.seed + repeats}"
+            )
+        arguments = ["--experiment", self.experiment, *(["--preset", self.preset] if self.preset else [])]
+        arguments += [part for one in overrides for part in ("-S", one)]
+        repro(self.workspace, arguments, self.environment, self.clock)
+        bring_back(self.workspace, self.experiment)
+
+    def _judge(self) -> State[Any]:
+        deliver(self.workspace)
+        register(self.workspace)
+        judge(self.workspace)
+        if self.promote:
+            promote_if_passed(self.workspace)
+        facts = pages.read_facts(self.workspace)
+        pages.leave(facts, self.workspace, self.experiment, self.clock, self.cause)
+        return Completed(name=facts.outcome, message=facts.sentence)
+
+    def _failed(self, reason: str) -> State[Any]:
+        pages.leave_failure(reason, getattr(self, "workspace", None), self.clock, self.cause)
+        common.notify("tintlab retrain failed", f"{reason}\n{common.run_link()}")
+        return Failed(message=reason)
+
+
+@task(cache_policy=NO_CACHE)
+def prepare(repository: Path) -> workspace.Workspace:
+    """Set the clone to the last commit and today's inbox."""
+    prepared = workspace.prepare(repository)
+    logger = get_run_logger()
+    logger.info("commit %s in %s", prepared.commit[:12], prepared.folder)
+    if prepared.left_out:
+        logger.warning("not committed, so left out: %s", "; ".join(prepared.left_out))
+    return prepared
+
+
+@task(retries=2, retry_delay_seconds=30, cache_policy=NO_CACHE)
+def refresh_sources(prepared: workspace.Workspace) -> None:
+    """Record what the sources hold now; they may lie on a network."""
+    if load_params(prepared.folder / paths.PARAMS).fetch.sources:
+        _tintlab(prepared, "sources", "refresh")
+
+
+@task(cache_policy=NO_CACHE)
+def repro(
+    prepared: workspace.Workspace, arguments: Sequence[str], environment: dict[str, str], clock: StageClock
+) -> None:
+    """Run the pipeline as a DVC experiment; its lines are this task's log, its stages a progress bar."""
+    bar = create_progress_artifact(0.0, key="retrain-progress", description="stages of the pipeline")
+
+    def on_line(line: str) -> None:
+        if clock.read(line):
+            update_progress_artifact(bar, progress=100 * clock.share_done, description=clock.text)  # type: ignore[arg-type]
+
+    try:
+        common.tintlab(
+            "repro", *arguments,
+            folder=prepared.folder, environment=prepared.environment() | environment, on_line=on_line,
+        )  # fmt: skip
+    finally:
+        clock.stop()
+    update_progress_artifact(bar, progress=100.0)  # type: ignore[arg-type]
+
+
+@task(cache_policy=NO_CACHE)
+def bring_back(prepared: workspace.Workspace, experiment: str) -> None:
+    """Make the experiment visible to `dvc exp show` in the user's repository."""
+    if workspace.bring_back(prepared, experiment):
+        get_run_logger().info("`dvc exp show` lists it as %s; `dvc exp apply` takes it over", experiment)
+
+
+@task(**common.NETWORK)
+def deliver(prepared: workspace.Workspace) -> None:
+    """Wait until MLflow has every record of the training."""
+    _tintlab(prepared, "sync")
+    if left := sum(tracking.backlog().values()):
+        raise tracking.TrackingUnavailableError(f"{left} records wait for MLflow at {tracking.shown_uri()}")
+
+
+@task(**common.NETWORK)
+def register(prepared: workspace.Workspace) -> None:
+    """Make a version of the model."""
+    _tintlab(prepared, "register")
+
+
+@task(**common.NETWORK)
+def judge(prepared: workspace.Workspace) -> None:
+    """Compare it with the champion."""
+    _tintlab(prepared, "judge")
+
+
+@task(**common.NETWORK)
+def promote_if_passed(prepared: workspace.Workspace) -> None:
+    """Make it champion, if the verdict is that it is better."""
+    _tintlab(prepared, "promote", "--if-passed")
+
+
+def _tintlab(prepared: workspace.Workspace, *arguments: str) -> list[str]:
+    return common.tintlab(*arguments, folder=prepared.folder, environment=prepared.environment())

@@ -1,0 +1,87 @@
+"""score: an archive is coloured in chunks, on this machine or on a Dask cluster."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows import common
+from flows.pages import as_text
+from tintlab import batch, process
+from tintlab.errors import TintlabError
+from tintlab.scoring import ScoreSettings
+from tintlab.spread import colour_all
+
+_SHOWN = 50
+
+
+@flow
+def score(
+    source: str,
+    output: str,
+    model: str | None = None,
+    chunk_size: int = 200,
+    dask: str | None = None,
+    file_format: str = "png",
+    quality: int = 92,
+    depth: int = 8,
+) -> State[Any]:
+    """Colour an archive; started again, it goes on where it was.
+
+    Args:
+        source: a folder, a list or a pattern, as for `tintlab score`.
+        output: folder of the coloured photographs; of a cluster, one that all its machines share.
+        model: as for `tintlab score`; the champion where none is named.
+        chunk_size: photographs a task.
+        dask: address of a Dask scheduler, such as `tcp://10.0.0.5:8786`; none colours them on this machine.
+        file_format: of the coloured files.
+        quality: of JPEG and WebP.
+        depth: bits a channel.
+    """
+    common.begin()
+    options = batch.Options(file_format, quality, depth)  # type: ignore[arg-type]
+    try:
+        settings = batch.settings_for(common.pinned(Path(output)), model, options)
+        with batch.begun(str(common.pinned(Path(source))), settings) as work:
+            for word in work.words:
+                get_run_logger().info("%s", word)
+            if work.left:
+                colour_all.with_options(task_runner=_runner(dask))(work.left, settings, chunk_size)
+            return _finish(batch.finished(work), settings)
+    except TintlabError as error:
+        return Failed(message=str(error))
+    except TerminationSignal:
+        # The threads that colour are in the middle of photographs, and would be waited for.
+        process.end_now(143)
+        raise
+
+
+def _runner(dask: str | None) -> TaskRunner[Any]:
+    if dask is None:
+        return ThreadPoolTaskRunner(max_workers=1)  # a chunk itself uses all CPUs
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError:
+        raise TintlabError("prefect-dask is not installed: `pip install 'tintlab[dask]'`") from None
+    return DaskTaskRunner(address=dask)
+
+
+def _finish(done: batch.Finished, settings: ScoreSettings) -> State[Any]:
+    sentence = f"{done.coloured} photographs coloured, {len(done.quarantined)} can't be used"
+    bad = [f"- {as_text(name)}: {as_text(why)}" for name, why in list(done.quarantined.items())[:_SHOWN]]
+    text = [
+        f"# {sentence}",
+        f"Model `{settings.model}`, weights `{settings.weights_sha256[:16]}`, in `{settings.output}`.",
+        *map(as_text, done.words),
+        "\n".join(bad),
+    ]
+    create_markdown_artifact("\n\n".join(text), key="score", description=as_text(sentence))
+    common.notify("tintlab score", "\n".join([sentence, *done.words]))
+    if done.status == 1:
+        return Failed(message=sentence)
+    return Completed(name="SomeQuarantined" if done.status else None, message=sentence)

@@ -1,0 +1,97 @@
+"""watch: are there enough new photographs for a retraining? Has what is scored drifted from what was learnt?"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+from flows import common
+from tintlab import arrivals, paths
+from tintlab.params import load_params
+from tintlab.tracking import TrackingUnavailableError
+
+ARRIVED = "tintlab.photographs.arrived"
+"""The event on which prefect.yaml sets off a retraining."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is acted on once.
+
+    Attributes:
+        cause: names it for ever.
+        text: for people.
+    """
+
+    cause: str
+    text: str
+
+
+@flow
+def watch() -> State[Any]:
+    """Look at the inbox, the sources and the drift of scored archives.
+
+    Enough new colour photographs, or a changed source, set off a retraining, once a cause. Drift without them
+    is told to people: more of the same photographs would not cure it.
+    """
+    common.begin()
+    known = arrivals.seen()
+    came = [finding for finding in look_at_photographs(Path.cwd()) if finding.cause not in known]
+    drifted = [finding for finding in look_for_drift() if finding.cause not in known]
+    for finding in came:
+        set_off(finding)
+    if drifted and not came:
+        text = "\n".join(finding.text for finding in drifted)
+        common.notify("tintlab: what is scored is unlike what was learnt", text)
+        get_run_logger().warning("%s", text)
+    arrivals.remember({finding.cause for finding in (*came, *drifted)})
+    if came:
+        return Completed(name="SetOff", message="; ".join(finding.text for finding in came))
+    if drifted:
+        return Completed(name="Drifted", message="; ".join(finding.text for finding in drifted))
+    return Completed(name="NothingNew", message="nothing new")
+
+
+@task(cache_policy=NO_CACHE)
+def look_at_photographs(repository: Path) -> list[Finding]:
+    """New photographs, if they are enough, and sources that changed."""
+    params = load_params()
+    new = arrivals.new_photographs(repository / paths.INBOX, paths.workspace() / paths.INBOX, params)
+    get_run_logger().info("%d new files, %d or more are colour photographs", new.files, new.coloured)
+    found = []
+    if new.coloured >= params.watch.min_new_photos:
+        found.append(Finding(new.digest, f"{new.files} new files in {paths.INBOX}"))
+    changed = arrivals.changed_sources(params)
+    if changed:
+        cause = hashlib.sha256("\0".join(sorted(changed.values())).encode()).hexdigest()
+        found.append(Finding(cause, f"changed: {', '.join(sorted(changed))}"))
+    return found
+
+
+@task(cache_policy=NO_CACHE)
+def look_for_drift() -> list[Finding]:
+    """Archives that drifted; none where MLflow is away: it is asked again in an hour."""
+    try:
+        return [
+            Finding(one.run_id, f"drift in {one.name} (MLflow run {one.run_id})")
+            for one in arrivals.drifted_archives()
+        ]
+    except TrackingUnavailableError as error:
+        get_run_logger().warning("%s", error)
+        return []
+
+
+@task(cache_policy=NO_CACHE)
+def set_off(finding: Finding) -> None:
+    """Tell Prefect; an automation of `retrain/manual` listens."""
+    emit_event(
+        event=ARRIVED,
+        resource={"prefect.resource.id": "tintlab.inbox", "prefect.resource.name": "data/inbox"},
+        payload={"cause": finding.text, "digest": finding.cause},
+    )

@@ -1,7 +1,7 @@
 """Checkpoints are whole or absent, the last two are kept, and what can't be trusted is not loaded."""
 
 import hashlib
-import pickle
+import pickle  # noqa: TID251 - to make what must be refused
 import resource
 import subprocess
 import sys

@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tintlab import color
-from tintlab.gan.data import Augmentation, Batches, Squares, centre_crops, scaled
+from tintlab.gan.data import Augmentation, Batches, Mixture, Squares, centre_crops, scaled
 
 
 @pytest.fixture
@@ -99,3 +99,30 @@ def test_contrast_and_brightness_change_L_within_their_bounds_and_never_ab() -> 
     assert low <= lightness.min() < low + 1.5
     assert high - 1.5 < lightness.max() <= high
     assert all(torch.allclose(batches[i].ab[:, 1], torch.tensor(12 / 110)) for i in range(3))
+
+
+@pytest.mark.parametrize("rehearsed", [0, 1, 3])
+def test_a_mixture_takes_its_share_of_each_batch_and_every_square_once_a_pass(
+    squares: Squares, rehearsed: int
+) -> None:
+    focus, others = np.array([1, 4, 7, 8]), np.array([0, 2, 9])
+    mixture = Mixture(focus, others, rehearsed)
+    batches = Batches(squares, 16, batch_size=4, iterations=12, seed=3, augmentation=PLAIN, mixture=mixture)
+    learnt, remembered = [], []
+    for iteration in range(12):
+        seen = which(batches[iteration].L)
+        learnt += seen[: 4 - rehearsed]
+        remembered += seen[4 - rehearsed :]
+        assert set(seen[: 4 - rehearsed]) <= set(focus.tolist())
+    assert np.bincount(learnt, minlength=10)[focus].tolist() == [3 * (4 - rehearsed)] * 4
+    assert len(remembered) == 12 * rehearsed
+    if rehearsed:
+        assert np.bincount(remembered, minlength=10)[others].tolist() == [4 * rehearsed] * 3
+
+
+def test_a_mixture_of_all_is_none(squares: Squares) -> None:
+    everything = Mixture(np.arange(10), np.arange(0))
+    plain, mixed = (Batches(squares, 16, 5, 4, 3, PLAIN, mixture) for mixture in (None, everything))
+    for iteration in range(4):
+        assert torch.equal(plain[iteration].L, mixed[iteration].L)
+        assert torch.equal(plain[iteration].ab, mixed[iteration].ab)

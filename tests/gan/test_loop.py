@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from tintlab.errors import TintlabError
 from tintlab.gan.checkpoints import iteration_of, numbered
-from tintlab.gan.data import Lab, Squares, scaled
+from tintlab.gan.data import Lab, Mixture, Squares, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
 from tintlab.params import TrainParams, load_params
@@ -55,7 +55,7 @@ def tiny(**changes: Any) -> TrainParams:
     """A training of seconds, by the pix2pix recipe unless changed."""
     small = {
         "generator": "unet",
-        "size": 32,
+        "image_size": 32,
         "channels": 8,
         "dropout": 0.5,
         "discriminator_channels": 8,
@@ -153,6 +153,67 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
+@pytest.mark.parametrize("generator", ["unet", "pretrained_unet"])
+def test_an_interrupted_fine_tuning_ends_as_an_undisturbed_one(
+    squares: Squares, tmp_path: Path, generator: str
+) -> None:
+    """From a parent, with rehearsal, its encoder let go after the first epoch; cut before and after that."""
+    parent = Training(tiny(generator=generator, seed=7), tmp_path / "parent", Recorded())
+    weights = parent.kept_generator.state_dict()
+    params = tiny(generator=generator, frozen_epochs=1, ema_decay=0.9, focus=("any",), rehearsal=0.4)
+    mixture = Mixture(np.arange(5), np.arange(5, 12), params.rehearsed)
+    ends = []
+    for folder, stops in (("whole", []), ("cut", [3, 7])):
+        for stop in stops:
+            with pytest.raises(ConnectionAbortedError):
+                Training(params, tmp_path / folder, Recorded(stop + 1), weights).run(
+                    squares, squares[:4], mixture=mixture
+                )
+        training = Training(params, tmp_path / folder, Recorded(), weights)
+        history = training.run(squares, squares[:4], mixture=mixture)
+        ends.append((history, (tmp_path / folder / LAST_WEIGHTS).read_bytes()))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(("generator", "encoder"), [("unet", "downs"), ("pretrained_unet", "encoder")])
+def test_a_frozen_encoder_learns_from_its_epoch_on_and_the_rest_before(
+    squares: Squares, tmp_path: Path, generator: str, encoder: str
+) -> None:
+    params = tiny(generator=generator, frozen_epochs=1, weight_decay=0.1)
+    training = Training(params, tmp_path, Recorded())
+    batch = scaled(squares[:4, :32, :32])
+
+    def weights() -> dict[str, torch.Tensor]:
+        network = training.generator.module
+        return {name: value.detach().clone() for name, value in network.named_parameters()}
+
+    def moved(before: dict[str, torch.Tensor]) -> set[bool]:
+        now = weights()
+        return {name.startswith(f"{encoder}.") for name in now if not torch.equal(now[name], before[name])}
+
+    before = weights()
+    for training.iteration in range(4):
+        training.step(batch)
+    assert moved(before) == {False}
+    before = weights()
+    training.iteration = 4
+    training.step(batch)
+    assert moved(before) == {False, True}
+
+
+def test_a_fine_tuning_starts_from_its_parent_at_another_size_too(squares: Squares, tmp_path: Path) -> None:
+    params = tiny(generator="pretrained_unet", ema_decay=0.9)
+    weights = Training(
+        params.model_copy(update={"seed": 7}), tmp_path, Recorded()
+    ).kept_generator.state_dict()
+    larger = params.model_copy(update={"image_size": 64, "crop": (20, 40)})
+    child = Training(larger, tmp_path, Recorded(), weights)
+    for network in (child.generator.module, child.kept_generator):
+        assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    child.step(scaled(squares[:4, :32, :32]))
+    assert not torch.equal(child.generator.module.output.weight, weights["output.weight"])
+
+
 def test_the_best_weights_are_those_of_the_best_score(squares: Squares, tmp_path: Path) -> None:
     history = Training(tiny(epochs=4, learning_rate=0.05), tmp_path, Recorded()).run(squares, squares[:4])
     scores = [row["val_score"] for row in history.validation]
@@ -241,7 +302,7 @@ def test_guard_divergence_what_has_diverged_is_never_saved(
     with pytest.raises(TintlabError, match="diverged"):
         Training(params, tmp_path, Recorded()).run(squares, squares[:4])
     for path in numbered(tmp_path / "checkpoints"):
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True)  # noqa: TID251
         assert all(math.isfinite(value) for value in state["meters"].values())
 
 

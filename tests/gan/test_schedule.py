@@ -33,6 +33,16 @@ def test_the_rate_warms_up_falls_and_ends_at_zero(params: TrainParams) -> None:
     assert 0 < rate[199] < 0.02
 
 
+def test_the_encoder_is_frozen_for_its_epochs_or_left_as_it_is_built(params: TrainParams) -> None:
+    assert schedule.encoder_is_frozen(params, 0) is None
+    frozen = params.model_copy(update={"frozen_epochs": 3})
+    assert [schedule.encoder_is_frozen(frozen, iteration) for iteration in (0, 29, 30, 199)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    never = params.model_copy(update={"frozen_epochs": 0})
+    assert schedule.encoder_is_frozen(never, 0) is False
+
+
 def test_pix2pix_has_one_constant_rate(params: TrainParams) -> None:
     plain = params.model_copy(update={"l1_epochs": 0, "decay": 0.0, "gan_warmup": 0})
     assert {schedule.learning_rate(plain, iteration) for iteration in range(200)} == {0.5}

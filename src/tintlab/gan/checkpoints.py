@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import pickle
+import pickle  # noqa: TID251 - for the name of its error
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -76,5 +76,5 @@ def _read(path: Path) -> dict[str, Any]:
     if name is None or hashlib.sha256(content).hexdigest()[:16] != name[2]:
         raise ValueError("its content is not what was written")
     # Not one byte of code: a checkpoint may come from somewhere else.
-    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")  # noqa: TID251
     return state

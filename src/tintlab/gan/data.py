@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 from tintlab.color import AB_SCALE
 
 Squares = NDArray[np.uint8]
+Places = NDArray[np.int64]
+"""Numbers of squares."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Augmentation:
     brightness: float = 0.0
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Which squares the batches take.
+
+    Attributes:
+        focus: places of those to learn from, `(n,)`.
+        others: places of those that are not to be forgotten, `(m,)`.
+        rehearsed: how many of a batch are of `others`.
+    """
+
+    focus: Places
+    others: Places
+    rehearsed: int = 0
+
+
 class Batches(Dataset[Lab]):
     """The batches of a training, in order: random crops of shuffled squares.
 
@@ -65,6 +82,7 @@ class Batches(Dataset[Lab]):
         iterations: how many batches there are.
         seed: batch i depends on this and on i alone.
         augmentation: what is done to the crops.
+        mixture: which squares are taken; all where it is None.
     """
 
     def __init__(
@@ -75,6 +93,7 @@ class Batches(Dataset[Lab]):
         iterations: int,
         seed: int,
         augmentation: Augmentation,
+        mixture: Mixture | None = None,
     ) -> None:
         self.squares = squares
         self.size = size
@@ -82,6 +101,8 @@ class Batches(Dataset[Lab]):
         self.iterations = iterations
         self.seed = seed
         self.augmentation = augmentation
+        every = np.arange(len(squares))
+        self.mixture = mixture or Mixture(focus=every, others=every[:0])
 
     def __len__(self) -> int:
         return self.iterations
@@ -94,14 +115,20 @@ class Batches(Dataset[Lab]):
         return Lab(self._relit(batch.L, random), batch.ab)
 
     def _places(self, iteration: int) -> list[int]:
-        """Which squares batch `iteration` takes from the endless sequence of freshly shuffled passes."""
-        wanted = range(iteration * self.batch_size, (iteration + 1) * self.batch_size)
-        turns = [divmod(position, len(self.squares)) for position in wanted]
+        """Which squares batch `iteration` takes."""
+        mixture = self.mixture
+        learnt = self._taken(mixture.focus, self.batch_size - mixture.rehearsed, iteration, stream=0)
+        return learnt + self._taken(mixture.others, mixture.rehearsed, iteration, stream=2)
+
+    def _taken(self, pool: Places, count: int, iteration: int, stream: int) -> list[int]:
+        """The next `count` places of the endless sequence of freshly shuffled passes through a pool."""
+        wanted = range(iteration * count, (iteration + 1) * count)
+        turns = [divmod(position, len(pool)) for position in wanted]
         orders = {
-            turn: np.random.default_rng([self.seed, 0, turn]).permutation(len(self.squares))
+            turn: np.random.default_rng([self.seed, stream, turn]).permutation(len(pool))
             for turn in {turn for turn, _ in turns}
         }
-        return [int(orders[turn][position]) for turn, position in turns]
+        return [int(pool[orders[turn][position]]) for turn, position in turns]
 
     def _crop(self, place: int, random: np.random.Generator) -> Squares:
         square = self.squares[place]

@@ -1,7 +1,7 @@
 """The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -16,7 +16,7 @@ from tintlab.errors import TintlabError
 from tintlab.gan import schedule
 from tintlab.gan.averaging import moving_average
 from tintlab.gan.checkpoints import Checkpoints
-from tintlab.gan.data import Augmentation, Batches, Lab, Squares, centre_crops, scaled
+from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
 from tintlab.gan.discriminator import PatchDiscriminator
 from tintlab.gan.initialization import init_norm
 from tintlab.gan.losses import METERS, PERCEPTUAL_METER, Meters, gan_loss
@@ -68,9 +68,16 @@ class Training:
         params: the `train` section of params.yaml.
         folder: where best and last weights are written; checkpoints go to its subfolder.
         listener: told what happens.
+        parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
     """
 
-    def __init__(self, params: TrainParams, folder: Path, listener: Listener) -> None:
+    def __init__(
+        self,
+        params: TrainParams,
+        folder: Path,
+        listener: Listener,
+        parent: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.params = params
         self.folder = folder
         self.listener = listener
@@ -86,10 +93,16 @@ class Training:
         self.fabric = _fabric(params.device)
         generator = build_generator(generator_config(params))
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
-        # A pretrained generator brings its own start.
-        for network in (generator, discriminator) if params.generator == "unet" else (discriminator,):
+        # A pretrained generator brings its own start, and so does a parent.
+        fresh = params.generator == "unet" and parent is None
+        for network in (generator, discriminator) if fresh else (discriminator,):
             init_norm(network)
             listener.announced("model initialized with norm initialization")
+        if parent is not None:
+            generator.load_state_dict(parent)
+        if params.frozen_epochs is not None:
+            # All that will ever train is the optimizer's from the start, so that its state is the same all along.
+            generator.freeze_encoder(False)
         trainable = [parameter for parameter in generator.parameters() if parameter.requires_grad]
         self.generator, self.generator_optimizer = self._set_up(
             generator,
@@ -118,7 +131,11 @@ class Training:
         return module
 
     def run(
-        self, squares: Squares, val_squares: Squares, asked_to_stop: Callable[[], bool] = lambda: False
+        self,
+        squares: Squares,
+        val_squares: Squares,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+        mixture: Mixture | None = None,
     ) -> History:
         """Train to the end, from the latest checkpoint if there is one.
 
@@ -126,6 +143,7 @@ class Training:
             squares: training squares, `(n, side, side, 3)` packed L*a*b*.
             val_squares: validation squares, likewise.
             asked_to_stop: looked at after each step.
+            mixture: which training squares the batches take; all where it is None.
 
         Raises:
             TintlabError: a loss is no longer finite, or the discriminator has collapsed.
@@ -140,7 +158,9 @@ class Training:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
         augmentation = Augmentation(params.crop, params.contrast, params.brightness)
-        batches = Batches(squares, params.size, params.batch_size, self.iterations, params.seed, augmentation)
+        batches = Batches(
+            squares, params.image_size, params.batch_size, self.iterations, params.seed, augmentation, mixture
+        )
         rest = range(self.iteration, self.iterations)
         loader = DataLoader(
             batches,
@@ -181,6 +201,8 @@ class Training:
         for group in self.generator_optimizer.param_groups:
             group["lr"] = schedule.learning_rate(self.params, self.iteration)
             group["betas"] = schedule.betas(self.params, self.iteration)
+        if (frozen := schedule.encoder_is_frozen(self.params, self.iteration)) is not None:
+            self.generator.module.freeze_encoder(frozen)
         fake_ab = self.generator(batch.L)
         gan_weight = schedule.gan_weight(self.params, self.iteration)
         losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}

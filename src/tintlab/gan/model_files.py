@@ -1,25 +1,30 @@
 """A trained generator on disk: weights as safetensors, and the config that says how to build it."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
-from tintlab import paths
+from tintlab import paths, program
 from tintlab.errors import TintlabError
 from tintlab.gan.pretrained_unet import PretrainedUNet
-from tintlab.gan.unet import UNet
+from tintlab.gan.unet import UNet, depth_for
 from tintlab.params import TrainParams
 from tintlab.storage import atomic_path, read_json, write_json
+
+_IN_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
 
 
 def generator_config(params: TrainParams) -> dict[str, Any]:
     """What must be known to build the generator again: the content of config.json."""
     return {
         "generator": params.generator,
-        "size": params.size,
+        "size": params.image_size,
         "channels": params.channels,
         "dropout": params.dropout,
         "context_dropout": params.context_dropout,
@@ -30,7 +35,7 @@ def generator_config(params: TrainParams) -> dict[str, Any]:
     }
 
 
-def build_generator(config: dict[str, Any], pretrained: bool = True) -> nn.Module:
+def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | PretrainedUNet:
     """Build the generator that a config describes, with fresh weights.
 
     Args:
@@ -50,14 +55,15 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> nn.Modul
                 )
             case other:
                 raise TintlabError(
-                    f"unknown generator {other!r}: this version knows pretrained_unet and unet"
+                    f"unknown generator {str(other)[:60]!r}: this version knows pretrained_unet and unet"
                 )
     except KeyError as error:
         raise TintlabError(
             f"the generator's config lacks {error}: restore it or train a new model"
         ) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TintlabError(f"the generator's config has a wrong value ({error}): restore it") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        reason = program.one_line(error)[:160]
+        raise TintlabError(f"the generator's config has a wrong value ({reason}): restore it") from error
 
 
 def save_generator(
@@ -76,25 +82,78 @@ def save_weights(path: Path, network: nn.Module) -> None:
         temporary.write_bytes(save(tensors))
 
 
-def load_generator(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Module, dict[str, Any]]:
     """Load a generator, in evaluation mode on the CPU, and its config.
 
     Raises:
         TintlabError: a file is missing, broken, or weights and config do not belong together.
     """
-    for name in (paths.MODEL_CONFIG, paths.WEIGHTS):
+    for name in (paths.MODEL_CONFIG, weights):
         if not (folder / name).is_file():
             raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`")
+        _refuse_link_outside(folder / name)
     config = read_json(folder / paths.MODEL_CONFIG)
-    generator = build_generator(config, pretrained=False)
     try:
-        generator.load_state_dict(load_file(folder / paths.WEIGHTS))
+        _refuse_other_shapes(config, folder / weights)
+        generator = build_generator(config, pretrained=False)
+        generator.load_state_dict(load_file(folder / weights))
     except SafetensorError as error:
         raise TintlabError(
-            f"{folder / paths.WEIGHTS} is damaged ({error}): restore it or train a new model"
+            f"{folder / weights} is damaged ({error}): restore it or train a new model"
         ) from error
     except RuntimeError as error:  # its text lists every weight
         raise TintlabError(
             f"weights and {paths.MODEL_CONFIG} in {folder} do not belong together: restore both, or train anew"
         ) from error
     return generator.eval(), config
+
+
+def _refuse_other_shapes(config: dict[str, Any], weights: Path) -> None:
+    """Compare a config with the header of the weights, before either takes memory."""
+    with torch.device("meta"):
+        expected = build_generator(config, pretrained=False).state_dict()
+    with safe_open(weights, "pt") as file:
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if found != {name: list(tensor.shape) for name, tensor in expected.items()}:
+        raise RuntimeError
+
+
+def _refuse_link_outside(file: Path) -> None:
+    """A stranger's model must not bring in files of this machine; DVC's cache is linked to, by content."""
+    target = file.resolve()
+    if not target.is_relative_to(file.parent.resolve()) and not _IN_DVC_CACHE.search(target.as_posix()):
+        raise TintlabError(f"{file} is a link out of its folder: copy the file that it means to its place")
+
+
+def parent_weights(weights: Path, params: TrainParams) -> dict[str, Tensor]:
+    """The weights from which a generator of another training is to start.
+
+    Args:
+        weights: safetensors, with the config beside them.
+        params: of the training.
+
+    Raises:
+        TintlabError: the parent is built in another way, or can't be loaded.
+    """
+    parent, config = load_generator(weights.parent, weights.name)
+    theirs, ours = _architecture(config), _architecture(generator_config(params))
+    if theirs != ours:
+        other = ", ".join(
+            f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]
+        )
+        raise TintlabError(
+            f"train.init_from is a model of another architecture ({other}): "
+            "set train.generator, train.channels and train.image_size to the parent's, or train from scratch"
+        )
+    return parent.state_dict()
+
+
+def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the shapes of a generator's weights."""
+    shape = {
+        "generator": config["generator"],
+        "channels": config["channels"],
+        "z_dim": config.get("z_dim", 0),
+    }
+    # The fully convolutional one takes any size; pix2pix's has a layer for each halving.
+    return shape | {"depth": depth_for(config["size"]) if config["generator"] == "unet" else 0}

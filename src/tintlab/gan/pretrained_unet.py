@@ -2,6 +2,7 @@
 
 A few hundred photographs can teach which colours go where, not what a dog is; the encoder brings that along.
 It stays frozen, weights and batch statistics, so that it cannot unlearn it (and training runs a third faster).
+Fine-tuning may let the weights go; the batch statistics always stay ImageNet's.
 """
 
 import torch
@@ -49,7 +50,8 @@ class PretrainedUNet(nn.Module):
             raise ValueError(f"z_dim is 0 (no noise yet), not {z_dim}")
         self.multiple = _STRIDE
         self.encoder = load_efficientnet(_ENCODER) if pretrained else EfficientNetLite()
-        self.encoder.requires_grad_(False).eval()
+        self.encoder.eval()
+        self.freeze_encoder(True)
         *skips, deepest = self.encoder.feature_channels
         channels = (4 * width, 3 * width, 2 * width, width, width // 2)
         self.bottleneck = _conv_norm_relu(deepest, channels[0])
@@ -72,7 +74,7 @@ class PretrainedUNet(nn.Module):
         """
         self._check(L, z)
         # frozen: no gradient is wanted inside, so no activations are kept
-        with torch.no_grad():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             *skips, deepest = self.encoder.features(network_input(grey_srgb(L)))
             pooled = self.encoder.pool(deepest)
         x = self.bottleneck(deepest) + self.context(pooled)[:, :, None, None]
@@ -80,6 +82,11 @@ class PretrainedUNet(nn.Module):
         for up_block, skip in zip(self.up_blocks, reversed(skips), strict=True):
             x = up_block(x, skip)
         return _double(torch.tanh(self.output(x)))
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Hold the encoder's weights, or let them train."""
+        self._frozen = frozen
+        self.encoder.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> "PretrainedUNet":
         """As of any module, but the encoder stays in evaluation mode: its batch statistics are ImageNet's."""

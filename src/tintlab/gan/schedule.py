@@ -35,6 +35,13 @@ def betas(params: TrainParams, iteration: int) -> tuple[float, float]:
     return (_L1_BETA1, params.betas[1]) if iteration < l1_iterations(params) else params.betas
 
 
+def encoder_is_frozen(params: TrainParams, iteration: int) -> bool | None:
+    """Whether the encoder keeps its weights at a step; None where the generator is left as it was built."""
+    if params.frozen_epochs is None:
+        return None
+    return iteration < params.frozen_epochs * params.iterations_per_epoch
+
+
 def gan_weight(params: TrainParams, iteration: int) -> float:
     """The GAN loss's weight at a step: 0 in the L1 phase, then rising to 1 over `gan_warmup` steps."""
     since = iteration - l1_iterations(params)

@@ -56,6 +56,10 @@ class UNet(nn.Module):
                     up.append(nn.Dropout(dropout))
             self.ups.append(nn.Sequential(*up))
 
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Hold the weights of the down-blocks, or let them train; their batch statistics follow the pictures."""
+        self.downs.requires_grad_(not frozen)
+
     def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
         """Predict colours.
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from tintlab import color, paths, pictures, process, program, runs, tracking, unfinished
+from tintlab import color, parents, paths, pictures, process, program, runs, tracking, unfinished
 from tintlab.errors import TintlabError
-from tintlab.gan.data import Lab
+from tintlab.gan.data import Lab, Mixture, Squares
 from tintlab.gan.loop import History, Training
-from tintlab.gan.model_files import generator_config
+from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.params import Params, TrainParams, load_params
 from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json
-from tintlab.tables import write_table
+from tintlab.tables import read_table, write_table
 
 SAMPLE_SIDE = 128
 
@@ -103,14 +104,73 @@ def publish(working: Path, config: dict[str, object], history: History) -> None:
         for name in (paths.WEIGHTS, paths.LAST_WEIGHTS):
             shutil.copyfile(working / name, model / name)
         write_json(model / paths.MODEL_CONFIG, config)
+        shutil.copyfile(paths.lab_summary("train"), model / paths.TRAINING_SUMMARY)
     with atomic_folder(paths.SAMPLES) as samples:
         shutil.copytree(working / "samples", samples, dirs_exist_ok=True)
     write_table(pd.DataFrame(history.losses), paths.LOSSES)
     write_table(pd.DataFrame(history.validation), paths.VALIDATION_CURVES)
 
 
+def described(params: TrainParams) -> dict[str, object]:
+    """The content of config.json: how the generator is built and used, and its parent where it has one."""
+    known = parents.recorded(params.init_from)
+    return generator_config(params) | ({"parent": known} if known else {})
+
+
+def chosen(categories: "pd.Series[str]", focus: Sequence[str], rehearsed: int) -> Mixture:
+    """Which training squares the batches take.
+
+    Args:
+        categories: of each square.
+        focus: categories to learn from.
+        rehearsed: how many of a batch are of others.
+
+    Raises:
+        TintlabError: no square is of a category of `focus`, or none of another is there to rehearse.
+    """
+    known = set(categories)
+    if missing := [category for category in focus if category not in known]:
+        there = ", ".join(sorted(category or "(none)" for category in known))
+        raise TintlabError(f"train.focus: no training photographs of {missing[0]!r}; there are {there}")
+    wanted = categories.isin(focus).to_numpy()
+    mixture = Mixture(np.flatnonzero(wanted), np.flatnonzero(~wanted), rehearsed)
+    if rehearsed and not len(mixture.others):
+        raise TintlabError(
+            "train.rehearsal: there are no training photographs outside train.focus: set it to 0"
+        )
+    return mixture
+
+
+def validating(squares: Squares, categories: "pd.Series[str]", focus: Sequence[str]) -> Squares:
+    """The validation squares that choose the best weights: those of `focus`, or all where it has none."""
+    inside = np.flatnonzero(categories.isin(focus))
+    if not len(inside):
+        print("no validation photographs of train.focus: all of them choose the best weights", flush=True)
+        return squares
+    return squares[inside]
+
+
+def starting_point(params: TrainParams) -> Mapping[str, Tensor] | None:
+    """The weights of `train.init_from` as they were recorded; None where it is null.
+
+    Raises:
+        TintlabError: not recorded, changed since, gone, or of another architecture.
+    """
+    if params.init_from is None or (known := parents.recorded(params.init_from)) is None:
+        return None
+    weights = parent_weights(parents.verified(params.init_from, known), params)
+    print(f"starting from {params.init_from}, weights {known['weights_sha256'][:16]}", flush=True)
+    return weights
+
+
 def train(params: Params) -> None:
     """Train to the end, going on where a training with the same inputs was interrupted."""
+    parent = starting_point(params.train)
+    squares, val_squares = (np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val"))
+    mixture = None
+    if (focus := params.train.focus) is not None:
+        mixture = chosen(read_table(paths.lab_index("train"))["category"], focus, params.train.rehearsed)
+        val_squares = validating(val_squares, read_table(paths.lab_index("val"))["category"], focus)
     inputs = runs.training_inputs(params)
     working = unfinished.begin(inputs)
     (working / "samples").mkdir(exist_ok=True)
@@ -119,13 +179,10 @@ def train(params: Params) -> None:
     fingerprint = working.name
     with runs.training_run(fingerprint, params, working) as recorder:
         reporter = Reporter(params.train, working / "samples", recorder)
-        training = Training(params.train, working, reporter)
-        squares, val_squares = (
-            np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val")
-        )
+        training = Training(params.train, working, reporter, parent)
         with process.interrupts_deferred() as asked_to_stop:
-            history = training.run(squares, val_squares, asked_to_stop)
-        publish(working, generator_config(params.train) | {"fingerprint": fingerprint}, history)
+            history = training.run(squares, val_squares, asked_to_stop, mixture)
+        publish(working, described(params.train) | {"fingerprint": fingerprint}, history)
         recorder.artifact(paths.GENERATOR, "model")
     unfinished.finish(working)
     print(f"trained {training.iterations} iterations; best validation score {training.best_score:.4f}")

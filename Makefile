@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run repro test test-all lint format ui reference constraints clean
+.PHONY: fuzz help run repro test test-all lint format ui up screenshots ablation reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -13,14 +13,20 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-run: $(BIN)/.installed  ## from photographs to a judged model; PRESET=smoke|thesis for another size
+run: $(BIN)/.installed  ## from photographs to a judged model, champion if it passed; PRESET=smoke|thesis for another size
 	tintlab repro $(if $(PRESET),--preset $(PRESET))
+	tintlab register
+	tintlab judge
+	tintlab promote --if-passed
 
 test: $(BIN)/.installed  ## the quick test suite
 	pytest -m 'not slow'
 
-test-all: $(BIN)/.installed  ## the long tests too
-	pytest
+test-all: test  ## the long tests too
+	pytest -m slow
+
+fuzz: $(BIN)/.installed  ## damaged photographs, read and coloured; SECONDS=600 for longer
+	python -m tests.hostile.fuzz $(or $(SECONDS),60)
 
 lint: $(BIN)/.installed  ## style, types, import order
 	ruff check .
@@ -34,6 +40,23 @@ format: $(BIN)/.installed  ## mend what can be mended
 
 ui: $(BIN)/.installed  ## browse the runs in MLflow
 	tintlab ui
+
+up: $(BIN)/.installed  ## MLflow, Prefect and a worker on this machine, until Ctrl-C; docs/operations.md
+	tintlab up
+
+screenshots: $(BIN)/.installed  ## pictures of both UIs into docs/, while `make up` runs; needs chromium
+	python docs/screenshots.py
+
+HALF := -S train.iterations_per_epoch=25 -S train.gan_warmup=35
+ablation: $(BIN)/.installed  ## the recipe beside its variants, at half its length: hours; docs/recipe.md has the table
+	dvc exp run --queue -S train.seed=0,1,2 -S train.l1_epochs=8,11 $(HALF)
+	dvc exp run --queue -S train.seed=0,1,2 -S train.lambda_perceptual=0 $(HALF)
+	dvc exp run --queue -S train.lambda_perceptual=0 -S train.l1_epochs=11 $(HALF)
+	dvc exp run --queue -S train.ema_decay=0 $(HALF)
+	dvc exp run --queue -S 'train.crop=[240,240]' $(HALF)
+	dvc exp run --queue -S validate.min_colourfulness=0 $(HALF)
+	dvc exp run --run-all
+	dvc exp show --only-changed
 
 reference:  ## from now on, compare reports with the present one
 	cp reports/per_photo.csv reports/reference.csv

@@ -9,6 +9,7 @@ from typing import Any
 # Before torch is imported: two processes whose threads spin slow each other several times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 
 import hypothesis
 import numpy as np

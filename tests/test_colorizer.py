@@ -65,7 +65,7 @@ def photo(height: int, width: int) -> color.Byte:
         ((1, 1), 64, (64, 64)),
         ((37, 4001), 128, (32, 3460)),  # the short side keeps 32
         ((20, 4000), 128, (20, 4000)),  # but is not enlarged for it
-        ((1, 100_000), 128, (1, 40477)),  # nor beyond what memory bears
+        ((1, 100_000), 128, (1, 4096)),  # nor is a line longer than what memory bears
     ],
 )
 def test_working_shape(shape: tuple[int, int], size: int, expected: tuple[int, int]) -> None:
@@ -249,7 +249,9 @@ def test_load(tmp_path: Path) -> None:
     lightness = color.lightness(photo(40, 50))
     loaded = Colorizer.load(tmp_path)
     direct = Colorizer(generator, 32, Settings(saturation=1.25))
-    np.testing.assert_array_equal(loaded.predict_ab(lightness, 64), direct.predict_ab(lightness, 64))
+    np.testing.assert_allclose(
+        loaded.predict_ab(lightness, 64), direct.predict_ab(lightness, 64), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_one_and_two_threads_agree(tmp_path: Path) -> None:

@@ -119,11 +119,44 @@ def test_params_are_immutable(default_params: Params) -> None:
 def test_flatten_names_every_leaf_as_params_yaml_does(
     default_params: Params, defaults: dict[str, Any]
 ) -> None:
-    expected = {
-        f"{section}.{key}": value for section, keys in defaults.items() for key, value in keys.items()
-    }
+    expected: dict[str, Any] = {}
+    for section, keys in defaults.items():
+        for key, value in keys.items():
+            inner = value if isinstance(value, dict) else {"": value}
+            expected |= {f"{section}.{key}.{name}".rstrip("."): leaf for name, leaf in inner.items()}
     assert flatten(default_params) == expected
     assert flatten(default_params.split)["twin_distance"] == defaults["split"]["twin_distance"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"train.rehearsal": 0.5}, ": train: rehearsal 0.5 needs focus"),
+        (
+            {"train.rehearsal": 0.01, "train.focus": ["reef"]},
+            ": train: rehearsal 0.01 needs a larger batch_size",
+        ),
+        ({"train.focus": []}, ": train.focus: "),
+        (
+            {"promotion.colourfulness": [1.1, 0.5]},
+            ": promotion: colourfulness [1.1, 0.5]: the least comes first",
+        ),
+        ({"promotion.min_gain": -0.1}, ": promotion.min_gain: "),
+    ],
+)
+def test_mixtures_and_rules_that_can_t_be(
+    changes: dict[str, Any], told: str, defaults: dict[str, Any], tmp_path: Path
+) -> None:
+    content = defaults
+    for key, value in changes.items():
+        content = changed(content, key, value)
+    assert fault(content, tmp_path).startswith(told)
+
+
+def test_a_batch_rehearses_its_share_and_learns_at_least_one(default_params: Params) -> None:
+    train = default_params.train.model_copy(update={"batch_size": 8, "focus": ("reef",)})
+    rehearsed = {share: train.model_copy(update={"rehearsal": share}).rehearsed for share in (0, 0.25, 0.99)}
+    assert rehearsed == {0: 0, 0.25: 2, 0.99: 7}
 
 
 def test_every_key_of_params_yaml_is_explained() -> None:
@@ -166,7 +199,7 @@ def test_the_order_of_keys_in_params_yaml_is_that_of_the_code(defaults: dict[str
         ("train.betas", [0.5, "0.9"], ": train.betas.1: Input should be a valid number, got '0.9'"),
         ("train.betas", 0.5, ": train.betas: Input should be a valid tuple, got 0.5"),
         ("train.dropout", 1, ": train.dropout: Input should be less than 1, got 1"),
-        ("train.size", 100, ": train.size: Input should be a multiple of 32, got 100"),
+        ("train.image_size", 100, ": train.image_size: Input should be a multiple of 32, got 100"),
         ("train.seed", 2**32, ": train.seed: Input should be less than 4294967296, got 4294967296"),
         ("train.device", "gpu", ": train.device: Input should be 'auto', 'cpu', 'cuda' or 'mps', got 'gpu'"),
         ("fetch.starter", "yes", ": fetch.starter: Input should be a valid boolean, got 'yes'"),
@@ -219,7 +252,7 @@ def test_misspelt_keys_and_sections(right: str, wrong: str, defaults: dict[str, 
 
 def test_keys_that_resemble_nothing(defaults: dict[str, Any], tmp_path: Path) -> None:
     message = fault(changed(defaults, "convert.xyz", 1), tmp_path)
-    assert message == ": unknown key 'convert.xyz'; known are size, max_squares"
+    assert message == ": unknown key 'convert.xyz'; known are image_size, max_squares"
     message = fault(changed(defaults, "fetch.sources", [{"path": "a", "hash": "b"}]), tmp_path)
     assert message == ": unknown key 'fetch.sources.0.hash'; known are path, sha256"
 
@@ -237,13 +270,15 @@ def test_several_faults_are_counted(defaults: dict[str, Any], tmp_path: Path) ->
     assert fault(content, tmp_path).endswith("got 0 (and 1 more)")
 
 
-@pytest.mark.parametrize(("key", "value"), [("train.size", 512), ("train.crop", [64, 512])])
+@pytest.mark.parametrize(("key", "value"), [("train.image_size", 512), ("train.crop", [64, 512])])
 def test_crops_larger_than_squares(key: str, value: Any, defaults: dict[str, Any], tmp_path: Path) -> None:
-    size = defaults["convert"]["size"]
+    size = defaults["convert"]["image_size"]
     message = fault(changed(defaults, key, value), tmp_path)
-    assert message.startswith(f": train.crop and train.size reach 512 px, convert.size is {size}: ")
-    content = changed(changed(defaults, key, value), "convert.size", 512)
-    assert load(content, tmp_path).convert.size == 512
+    assert message.startswith(
+        f": train.crop and train.image_size reach 512 px, convert.image_size is {size}: "
+    )
+    content = changed(changed(defaults, key, value), "convert.image_size", 512)
+    assert load(content, tmp_path).convert.image_size == 512
 
 
 def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """`tintlab …`: thin commands over the package. Heavy imports happen inside the commands that need them."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tintlab import paths, program
 from tintlab.params import load_params
+
+if TYPE_CHECKING:
+    from tintlab.batch import Finished
 
 app = typer.Typer(
     name="tintlab",
@@ -21,9 +25,21 @@ app.add_typer(sources_app, name="sources")
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]
+ScoringModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="A folder, `models:/tintlab/3` or an alias; the champion where there is one."
+    ),
+]
+Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
 
-DEFAULT_MAX_MEGAPIXELS = 200.0
-"""Where there is no params.yaml: the commands that colour work in any folder."""
+
+class FileFormat(StrEnum):
+    """Of coloured files."""
+
+    png = "png"
+    jpeg = "jpeg"
+    webp = "webp"
 
 
 @app.command(epilog="Examples: `tintlab repro` · `tintlab repro --preset smoke -S train.lambda_l1=50`")
@@ -32,22 +48,47 @@ def repro(
     override: Annotated[
         list[str] | None, typer.Option("-S", "--set-param", help="One override, as in `train.seed=1`.")
     ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Keep it as a DVC experiment of this name, in any case.")
+    ] = None,
 ) -> None:
     """Run the pipeline: what is up to date is skipped. Overrides make it a `dvc exp run`."""
     from tintlab import pipeline
 
-    pipeline.repro(preset, override or [])
+    pipeline.repro(preset, override or [], experiment)
 
 
 @sources_app.command("refresh", epilog="Run it after you changed fetch.sources or what lies there.")
-def sources_refresh() -> None:
-    """Record what each of `fetch.sources` holds now in data/sources.lock.json."""
-    from tintlab import sources
-    from tintlab.storage import write_json
+def sources_refresh(
+    parent: Annotated[
+        str | None, typer.Option(help="Record this model to start from; train.init_from where none is named.")
+    ] = None,
+) -> None:
+    """Record what each of `fetch.sources` holds now in data/sources.lock.json; copy what URLs name.
 
-    lock = sources.record(load_params().fetch.sources)
+    And what `train.init_from` stands for, in data/parent.lock.json.
+    """
+    from tintlab import downloads, parents
+    from tintlab.storage import read_json, write_json
+
+    recorded = read_json(paths.SOURCES_LOCK) if paths.SOURCES_LOCK.exists() else {}
+    lock = downloads.refresh(load_params().fetch, recorded)
     write_json(paths.SOURCES_LOCK, lock)
     typer.echo(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
+    start = parents.entry(parent or load_params().train.init_from)
+    write_json(paths.PARENT_LOCK, start)
+    for spec, known in start.items():
+        typer.echo(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")
+
+
+@sources_app.command("pull", epilog="Run it on a machine that has the repository, but not the archives.")
+def sources_pull() -> None:
+    """Copy the archives that data/sources.lock.json records and URLs name; refuse other bytes."""
+    from tintlab import downloads
+    from tintlab.storage import read_json
+
+    copied = downloads.pull(load_params().fetch, read_json(paths.SOURCES_LOCK))
+    typer.echo(f"copied {len(copied)} archives")
 
 
 @app.command(epilog="Example: `tintlab colorize attic/*.jpg --output coloured/`")
@@ -56,26 +97,58 @@ def colorize(
         list[Path], typer.Argument(help="Photographs, grey or not; their own colours are ignored.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
-    model: Model = paths.GENERATOR,
+    model: ScoringModel = None,
     working_size: WorkingSize = None,
+    saturation: Saturation = None,
 ) -> None:
-    """Colour photographs at their full size."""
-    from tintlab import scoring
+    """Colour photographs at their full size. Status 0: all; 2: some files can't be used; 1: none."""
+    from tintlab import batch
 
-    _colorize(scoring.plan_files(photos, output), model, working_size)
+    options = batch.Options(saturation=saturation, working_size=working_size)
+    _end(batch.colorize(photos, batch.settings_for(output, model, options)))
 
 
-@app.command(epilog="Example: `tintlab score scans/ coloured/`")
+@app.command(
+    epilog="Examples: `tintlab score scans/ coloured/` · `tintlab score 'scans/**/*.tif' out --depth 16`"
+)
 def score(
-    source: Annotated[Path, typer.Argument(help="Folder of photographs, with subfolders.")],
-    target: Annotated[Path, typer.Argument(help="Folder for the same tree in colour, as PNG.")],
-    model: Model = paths.GENERATOR,
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder with subfolders, a list (.txt, a path a line), or a quoted pattern."),
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder for the same tree in colour.")],
+    model: ScoringModel = None,
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="Of the coloured files.")
+    ] = FileFormat.png,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 92,
+    depth: Annotated[int, typer.Option(help="Bits a channel: 8, or 16 for PNG.")] = 8,
     working_size: WorkingSize = None,
+    saturation: Saturation = None,
+    workers: Annotated[int, typer.Option(min=0, help="Photographs at a time; 0: as the CPUs suggest.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
-    """Colour a folder tree. Status 0: all; 2: some files could not be used; 1: none."""
-    from tintlab import scoring
+    """Colour an archive, each file with its origin; started again, it goes on where it was.
 
-    _colorize(scoring.plan_tree(source, target), model, working_size)
+    OUTPUT/manifest.parquet tells what became of each photograph, OUTPUT/quarantine.csv which can't be used.
+    Status 0: all are coloured; 2: some are not; 1: none.
+    """
+    from tintlab import batch
+
+    options = batch.Options(file_format.value, quality, depth, saturation, working_size, workers)
+    settings = batch.settings_for(output, model, options)
+    if dry_run:
+        typer.echo(batch.preview(source, settings))
+        return
+    _end(batch.score(source, settings, announce=lambda text: typer.echo(text, err=True)))
+
+
+@app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
+def trace(file: Annotated[Path, typer.Argument(help="A file that tintlab has coloured.")]) -> None:
+    """Tell where a coloured file came from: its model, run, parameters, commit and data."""
+    from tintlab import trace
+
+    typer.echo(trace.trace(file).text())
 
 
 @app.command(epilog="Example: `tintlab evaluate ~/pictures/unseen`")
@@ -87,22 +160,147 @@ def evaluate(
 ) -> None:
     """Judge the model on other photographs, beside the baselines."""
     from tintlab import report
-    from tintlab.stages.evaluate import evaluate_folder
+    from tintlab.evaluation import evaluate_folder
 
     typer.echo(report.metrics_text(evaluate_folder(folder, model, load_params()).totals))
 
 
-def _colorize(plan: list[tuple[Path, Path]], model: Path, working_size: int | None) -> None:
-    from tintlab import scoring
-    from tintlab.colorizer import Colorizer
+@app.command(
+    epilog="Examples: `tintlab judge` · `tintlab judge models:/tintlab/4 --against models:/tintlab/2`"
+)
+def judge(
+    challenger: Annotated[
+        str, typer.Argument(help="An alias, `models:/tintlab/3`, or the folder of a model.")
+    ] = "challenger",
+    against: Annotated[
+        str | None, typer.Option(help="Another one; the champion where none is named.")
+    ] = None,
+) -> None:
+    """Judge a model against the champion: what the test photographs prove. Status 0, whatever the verdict."""
+    from rich.console import Console
 
-    limit = load_params().photos.max_megapixels if paths.PARAMS.exists() else DEFAULT_MAX_MEGAPIXELS
-    outcome = scoring.colorize_all(plan, Colorizer.load(model), limit, working_size)
-    for photo, reason in outcome.refused.items():
-        typer.echo(f"{program.printable(str(photo))}: {reason}", err=True)
-    typer.echo(f"{len(outcome.coloured)} photographs coloured, {len(outcome.refused)} files can't be used")
-    if outcome.refused or not outcome.coloured:
-        raise typer.Exit(2 if outcome.coloured else 1)
+    from tintlab import judging, verdict_report
+
+    outcome = judging.judge(challenger, against)
+    Console().print(verdict_report.verdict_table(outcome.record))
+    for line in filter(None, [*outcome.record["reasons"], verdict_report.sensitivity(outcome.record)]):
+        typer.echo(line)
+    kept = (
+        f"; kept with version {outcome.record['version']}" if outcome.stored else "; not kept in the registry"
+    )
+    typer.echo(f"{verdict_report.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
+
+
+@app.command(epilog="Examples: `tintlab register` · `tintlab register --model ~/downloads/generator`")
+def register(model: Model = paths.GENERATOR) -> None:
+    """Make a version of the model in MLflow's registry; it becomes the challenger."""
+    from tintlab import registering
+
+    done = registering.register(model)
+    verb = "is new" if done.new else "was registered before; nothing is made twice"
+    typer.echo(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
+
+
+@app.command(
+    epilog="Examples: `tintlab promote` · `tintlab promote 3 --force --why 'the archive likes it better'`"
+)
+def promote(
+    version: Annotated[int | None, typer.Argument(min=1, help="The challenger where none is named.")] = None,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Without a verdict; needs --why.")] = False,
+    if_passed: Annotated[
+        bool, typer.Option("--if-passed", help="Status 0 also where the verdict does not allow it.")
+    ] = False,
+) -> None:
+    """Make a version champion, on a passing verdict for exactly this version."""
+    from tintlab import promotion
+
+    try:
+        typer.echo(promotion.promote(version, why, force))
+    except promotion.NotPassedError as reason:
+        if not if_passed:
+            raise
+        typer.echo(f"nothing is promoted: {reason}")
+
+
+@app.command(
+    epilog="Example: `tintlab rollback --why 'red skies'`; once more goes one champion further back."
+)
+def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = "") -> None:
+    """Bring back the champion before the present one."""
+    from tintlab import promotion
+
+    typer.echo(promotion.rollback(why))
+
+
+@app.command()
+def models() -> None:
+    """List the registered versions, their verdicts, and which one is champion."""
+    from tintlab import promotion
+
+    typer.echo(promotion.models_text())
+
+
+@app.command()
+def history() -> None:
+    """List who was champion from when to when, and why."""
+    from tintlab import promotion
+
+    typer.echo(promotion.history_text())
+
+
+def _end(result: "Finished") -> None:
+    for name, reason in result.quarantined.items():
+        typer.echo(f"{program.printable(name)}: {reason}", err=True)
+    typer.echo(f"{result.coloured} photographs coloured, {len(result.quarantined)} files can't be used")
+    for word in result.words:
+        typer.echo(word)
+    if result.status:
+        raise typer.Exit(result.status)
+
+
+@app.command(epilog="Example: `tintlab drift coloured/` · Status 0: no drift; 2: drift.")
+def drift(
+    place: Annotated[Path, typer.Argument(help="What `tintlab score` wrote into, or its manifest.parquet.")],
+    model: Annotated[
+        str | None, typer.Option(help="Compare with what this one was trained on; else the one that scored.")
+    ] = None,
+) -> None:
+    """Tell how far scored photographs are from those that the model was trained on, and record it in MLflow."""
+    from rich.console import Console
+
+    from tintlab import drift_report
+
+    rules = load_params().drift if paths.PARAMS.exists() else None
+    report, recorded = drift_report.report_again(place, model, rules)
+    if report.figures:
+        Console().print(drift_report.table(report))
+    typer.echo(report.line())
+    typer.echo(recorded)
+    if report.verdict == "drift":
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Examples: `tintlab gc --dry-run` · `tintlab gc --keep 3 --days 7 --yes`")
+def gc(
+    keep: Annotated[int, typer.Option(min=0, help="Keep this many of each kind, the newest.")] = 10,
+    days: Annotated[float, typer.Option(min=0, help="Keep what is younger than this.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Prune versions, runs, experiments, DVC's cache and unfinished trainings that nothing needs.
+
+    Champions, past ones too, and what they were made from stay in any case.
+    """
+    from tintlab import retention
+
+    rules = retention.Rules(keep, days)
+    found = retention.plan(rules)
+    typer.echo(retention.text(found))
+    if dry_run or not found.items or not (yes or typer.confirm("Remove all of this?")):
+        return
+    freed = retention.carry_out(rules, found, lambda line: typer.echo(f"removing {line}"))
+    typer.echo(f"{freed / 1e6:.1f} MB freed")
 
 
 @app.command(epilog="Runs by itself after `tintlab repro`; needed after a plain `dvc repro` or an outage.")
@@ -121,6 +319,17 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     pipeline.serve_ui(port)
 
 
+@app.command(epilog="Then: `prefect deployment run retrain/manual`")
+def up(
+    mlflow_port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="Prefect's port on 127.0.0.1.")] = 4200,
+) -> None:
+    """Start MLflow, Prefect and a worker, on this machine only, until Ctrl-C; deploy what runs on a schedule."""
+    from tintlab import services
+
+    services.up(mlflow_port, prefect_port)
+
+
 @app.command(epilog="Status 0: all is well; 1: something is to be done.")
 def doctor() -> None:
     """Look at versions, devices, disk, MLflow, locks and unfinished trainings; say what to do."""
@@ -134,7 +343,7 @@ def doctor() -> None:
 
 def main() -> None:
     """The program `tintlab`."""
-    program.run(app)
+    program.run_owned(app)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,17 @@ with the photo's own L*. The steps can be called one by one, and only the networ
 other photos, so a photo's colours are the same alone and in a batch.
 """
 
+import functools
 import math
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.ndimage import uniform_filter
 
 from tintlab import color
 from tintlab.errors import TintlabError
@@ -29,8 +31,12 @@ WORKING_SIZE = 256
 MIN_SIDE = 32
 """Pixels of the short side that the network sees at least, if the photo has them."""
 
+MAX_WORKING_SIZE = 2048
+"""A model's config can't ask for more: the network's memory grows with its square."""
+
 _LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
 _RADIUS = 1  # of the guided filter's windows, in pixels of the working size
+_STRIP = 1 << 16  # pixels at a time, whose planes the nearest caches hold
 _EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
 
 
@@ -41,11 +47,10 @@ def working_shape(shape: tuple[int, ...], working_size: int) -> tuple[int, int]:
     things in them have the size that they had in training.
     """
     height, width = shape
-    scale = working_size / math.sqrt(height * width)
-    least = min(
-        MIN_SIDE / min(height, width), _LARGEST_AREA * working_size**2 / (MIN_SIDE * max(height, width)), 1
-    )
-    scale = max(scale, least)
+    # The network pads a thin line to `MIN_SIDE`: without an end to its length it would take all memory.
+    most = _LARGEST_AREA * working_size**2 / (MIN_SIDE * max(height, width))
+    least = min(MIN_SIDE / min(height, width), most, 1)
+    scale = min(max(working_size / math.sqrt(height * width), least), max(most, 1 / max(height, width)))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -53,7 +58,7 @@ def reduced(lightness: color.Float, shape: tuple[int, int]) -> color.Float:
     """Resample L* `(h, w)` to `shape`, antialiased (Lanczos); the result stays in [0, 100]."""
     image = Image.fromarray(np.ascontiguousarray(lightness, dtype=np.float32))
     height, width = shape
-    small: color.Float = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    small: color.Float = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0))
     return np.clip(small, 0, 100)
 
 
@@ -72,17 +77,36 @@ class GuidedColours:
     """
 
     def __init__(self, ab: color.Float, lightness: color.Float, shape: tuple[int, ...]) -> None:
+        height, width = shape
         models = local_models(ab, lightness)
-        low, high, share = _neighbours(lightness.shape[1], shape[1])
-        left, right = models[:, low], models[:, high]
-        self._columns = left + share[:, None] * (right - left)
-        self._low, self._high, self._share = _neighbours(lightness.shape[0], shape[0])
+        models = np.ascontiguousarray(models.transpose(0, 2, 1))  # (h, 4, w): whole rows of a kind
+        low, high, share = _neighbours(models.shape[2], width)
+        self._columns = models.take(low, axis=2)
+        self._columns += share * (models.take(high, axis=2) - self._columns)
+        self._low, self._high, self._share = _neighbours(len(lightness), height)
 
     def ab(self, lightness: color.Float, rows: slice) -> color.Float:
         """ab `(n, w, 2)` of some of the photo's rows, from the same rows of its L*, `(n, w)`."""
-        upper, lower = self._columns[self._low[rows]], self._columns[self._high[rows]]
-        models = upper + self._share[rows, None, None] * (lower - upper)
-        return models[..., :2] * lightness[..., None] + models[..., 2:]
+        return np.stack(self.planes(lightness, rows), axis=-1)
+
+    def planes(self, lightness: color.Float, rows: slice) -> tuple[color.Float, color.Float]:
+        """As `ab`, a* and b* apart."""
+        models = self._models(rows)
+        slopes, offsets = models[:, :2], models[:, 2:]
+        slopes *= lightness[:, None]
+        slopes += offsets
+        return slopes[:, 0], slopes[:, 1]
+
+    def _models(self, rows: slice) -> color.Float:
+        """The models of rows, `(n, 4, w)`: those between the same two rows at working size go together."""
+        low, high, share = self._low[rows], self._high[rows], self._share[rows, None, None]
+        models = np.empty((len(low), *self._columns.shape[1:]), np.float32)
+        ends = [*np.flatnonzero(np.diff(low)) + 1, len(low)]
+        for first, last in pairwise([0, *ends]):
+            upper, lower = self._columns[low[first]], self._columns[high[first]]
+            np.multiply(share[first:last], lower - upper, out=models[first:last])
+            models[first:last] += upper
+        return models
 
 
 def local_models(ab: color.Float, lightness: color.Float) -> color.Float:
@@ -104,15 +128,27 @@ def coloured(lightness: color.Float, colours: GuidedColours) -> color.Byte:
 
     Colours that sRGB can't show lose chroma, not lightness or hue. Works in strips, to keep memory small.
     """
-    result = np.empty((*lightness.shape, 3), np.uint8)
-    for rows in color.strips(lightness.shape):
-        result[rows] = joined(lightness[rows], colours.ab(lightness[rows], rows))
-    return result
+    return cast(color.Byte, _in_strips(lightness, colours, np.uint8))
+
+
+def coloured_deep(lightness: color.Float, colours: GuidedColours) -> NDArray[np.uint16]:
+    """As `coloured`, with 16 bits a channel."""
+    return cast(NDArray[np.uint16], _in_strips(lightness, colours, np.uint16))
 
 
 def joined(lightness: color.Float, ab: color.Float) -> color.Byte:
     """8-bit sRGB `(..., 3)` of L* `(...)` and ab `(..., 2)`, mapped into the gamut."""
-    return color.to_bytes(color.lab_to_rgb_in_gamut(np.concatenate([lightness[..., None], ab], axis=-1)))
+    return cast(color.Byte, color.lab_to_pixels(lightness, ab[..., 0], ab[..., 1], np.uint8))
+
+
+def _in_strips(
+    lightness: color.Float, colours: GuidedColours, dtype: type[np.uint8 | np.uint16]
+) -> color.Pixels:
+    result = np.empty((*lightness.shape, 3), dtype)
+    for rows in color.strips(lightness.shape, _STRIP):
+        strip = lightness[rows]
+        result[rows] = color.lab_to_pixels(strip, *colours.planes(strip, rows), dtype)
+    return result
 
 
 class Settings(BaseModel):
@@ -120,12 +156,26 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    working_size: int = Field(default=WORKING_SIZE, ge=MIN_SIDE)
+    working_size: int = Field(default=WORKING_SIZE, ge=MIN_SIDE, le=MAX_WORKING_SIZE)
     """See `working_shape`."""
-    saturation: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    saturation: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Factor on the predicted ab; above 1 is more vivid."""
     flip_average: bool = False
     """Average with the prediction for the mirrored photo: twice the time, calmer colours."""
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any], folder: Path) -> Self:
+        """The settings among other things in the config.json of a model's folder.
+
+        Raises:
+            TintlabError: one is wrong.
+        """
+        try:
+            return cls.model_validate(config)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where, what = fault["loc"][0], fault["msg"]
+            raise TintlabError(f"{folder / 'config.json'}: {where}: {what}") from None
 
 
 class Colorizer:
@@ -149,16 +199,19 @@ class Colorizer:
         Raises:
             TintlabError: no model there, a damaged one, or one with a wrong setting.
         """
+        import torch
+
         from tintlab.gan.model_files import load_generator
 
         generator, config = load_generator(folder)
-        try:
-            settings = Settings.model_validate(config)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where, what = fault["loc"][0], fault["msg"]
-            raise TintlabError(f"{folder / 'config.json'}: {where}: {what}") from None
+        settings = Settings.of_config(config, folder)
+        # Channels last: what CPUs convolve fastest.
+        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to its stubs
         return cls(generator, cast(int, generator.multiple), settings)
+
+    def with_settings(self, settings: Settings) -> "Colorizer":
+        """The same generator, used in another way."""
+        return Colorizer(self.generator, self.multiple, settings)
 
     def colorize(self, photo: Photo | NDArray[np.generic], working_size: int | None = None) -> color.Byte:
         """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
@@ -195,17 +248,23 @@ class Colorizer:
         return np.ascontiguousarray(inside) * np.float32(color.AB_SCALE * self.settings.saturation)
 
     def _generate(self, scaled: "Tensor") -> "Tensor":
-        ab: Tensor = self.generator(scaled)
-        if self.settings.flip_average:
-            ab = (ab + self.generator(scaled.flip(3)).flip(3)) / 2
-        return ab
+        import torch
+
+        if not self.settings.flip_average:
+            return cast("Tensor", self.generator(scaled))
+        ab, mirrored = self.generator(torch.cat([scaled, scaled.flip(3)])).chunk(2)
+        return cast("Tensor", (ab + mirrored.flip(3)) / 2)
 
 
 def _box_mean(values: NDArray[np.floating]) -> color.Float:
     """Means over square windows, over the first two axes; at the border the outermost pixels repeat."""
-    side = 2 * _RADIUS + 1
-    means: color.Float = uniform_filter(values, side, mode="nearest", axes=(0, 1))
-    return means
+    height, width = values.shape[:2]
+    steps = range(2 * _RADIUS + 1)
+    edges = [(_RADIUS, _RADIUS)] * 2 + [(0, 0)] * (values.ndim - 2)
+    wide = np.pad(values, edges, mode="edge")
+    rows = functools.reduce(np.add, [wide[step : step + height] for step in steps])
+    total: color.Float = functools.reduce(np.add, [rows[:, step : step + width] for step in steps])
+    return total / np.float32(len(steps) ** 2)
 
 
 def _neighbours(small: int, large: int) -> tuple[NDArray[np.intp], NDArray[np.intp], color.Float]:

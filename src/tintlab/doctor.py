@@ -80,7 +80,7 @@ def _disk() -> Iterator[Finding]:
         yield Finding(
             name,
             f"{free:.1f} GB free at {folder.absolute()}",
-            "" if free >= MIN_FREE_GB else "make space: `dvc gc -w` drops outputs that no version here uses",
+            "" if free >= MIN_FREE_GB else "make space: `tintlab gc` removes what nothing needs",
         )
 
 

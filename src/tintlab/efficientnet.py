@@ -222,11 +222,11 @@ def load_efficientnet(name: str) -> EfficientNetLite:
     """
     variant = _variant(name)
     network = EfficientNetLite(variant.width, variant.depth)
-    path = _weights_path(name, variant.package)
+    path = weights_file(name)
     advice = f"reinstall {_distribution(variant.package)}"
     try:
         # mmap is refused by the files' old format; weights_only keeps a pickle from running code
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - as the package has it
     except Exception as error:  # torch raises many kinds, and some of its texts advise to trust the file
         raise TintlabError(f"{path} is damaged, or holds more than weights: {advice}") from error
     try:
@@ -234,6 +234,15 @@ def load_efficientnet(name: str) -> EfficientNetLite:
     except (RuntimeError, TypeError, AttributeError) as error:
         raise TintlabError(f"{path} holds no weights of {name}: {advice}") from error
     return network.eval()
+
+
+def weights_file(name: str) -> Path:
+    """Where the ImageNet weights of a variant lie.
+
+    Raises:
+        TintlabError: the name is unknown, or the package's weights are missing.
+    """
+    return _weights_path(name, _variant(name).package)
 
 
 def _variant(name: str) -> EfficientNetVariant:

@@ -83,6 +83,16 @@ def stale_locks() -> list[str]:
     return [line for path in _rwlocks() for line in _stale(path)]
 
 
+def held_locks() -> list[str]:
+    """DVC's locks whose holders are at work, as `path: command`."""
+    return [
+        f"{path}: {entry['cmd']}"
+        for path in _rwlocks()
+        for entry in _entries(_read(path) or {})
+        if _holds(entry, path)
+    ]
+
+
 def _clear_dead_locks() -> list[str]:
     """Take the entries of dead processes out of DVC's lock files.
 

@@ -127,13 +127,17 @@ def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
     )
 
 
-def source_digest(files: Iterable[Path]) -> str:
+def source_digest(files: Iterable[Path], root: Path = Path()) -> str:
     """sha256 of names and contents of source files, in any order, 64 hexadecimal digits.
+
+    Args:
+        files: relative to `root`.
+        root: where they lie; no part of the digest.
 
     Raises:
         TintlabError: a file is missing.
     """
-    lines = sorted(f"{_file_hash(path, 'sha256')}  {path.as_posix()}\n" for path in files)
+    lines = sorted(f"{_file_hash(root / path, 'sha256')}  {path.as_posix()}\n" for path in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

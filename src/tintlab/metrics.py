@@ -174,27 +174,25 @@ def weighted_mean(values: Numbers, weights: Numbers) -> Numbers:
     return np.asarray((weights / weights.sum(axis=1, keepdims=True)) @ values)
 
 
-def bootstrap_interval(
+def bootstrap(
     values: Numbers,
     clusters: Sequence[str],
     statistic: Callable[[Numbers, Numbers], Numbers] = weighted_mean,
     n: int = 10_000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Numbers:
-    """Percentile bootstrap interval of a statistic of photos, resampling whole clusters of near-duplicates.
+    """A statistic of photos under resampling, of whole clusters of near-duplicates.
 
     Args:
         values: what the statistic is computed from; rows belong to photos.
         clusters: the cluster of each photo. Photos of one cluster come and go together.
         statistic: called with `values` and weights `(r, photos)`, how often each photo was drawn; returns
-            `(r,)`, or `(r, k)` for k figures at once. Draws for which it is NaN are left out.
+            `(r,)`, or `(r, k)` for k figures at once.
         n: number of resamplings.
         seed: of the resampling; the same one draws the same photos.
-        level: probability that the interval is to cover.
 
     Returns:
-        Low and high end, `(2,)` or `(2, k)`.
+        Its values, `(n,)` or `(n, k)`.
 
     Raises:
         ValueError: fewer than two clusters, which tell nothing of how the figure varies.
@@ -208,8 +206,36 @@ def bootstrap_interval(
         count = min(_RESAMPLINGS_AT_ONCE, n - start)
         draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
         results.append(statistic(values, draws[:, membership].astype(np.float64)))
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    return np.asarray(np.nanquantile(np.concatenate(results), ends, axis=0))
+    return np.concatenate(results)
+
+
+def bootstrap_interval(
+    values: Numbers,
+    clusters: Sequence[str],
+    statistic: Callable[[Numbers, Numbers], Numbers] = weighted_mean,
+    n: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Numbers:
+    """Percentile interval of `bootstrap`: low and high end, `(2,)` or `(2, k)`.
+
+    Args:
+        values: see `bootstrap`, as for the next four. Draws for which the statistic is NaN are left out.
+        clusters: the cluster of each photo.
+        statistic: of values and weights.
+        n: number of resamplings.
+        seed: of the resampling.
+        level: probability that the interval is to cover.
+
+    Raises:
+        ValueError: fewer than two clusters.
+    """
+    return percentiles(bootstrap(values, clusters, statistic, n, seed), level)
+
+
+def percentiles(draws: Numbers, level: float) -> Numbers:
+    """The ends `(2,)` or `(2, k)` between which the middle share `level` of `draws` `(n,)` or `(n, k)` lies."""
+    return np.asarray(np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
 def _at_most(rgb: color.Byte, area: int) -> color.Byte:

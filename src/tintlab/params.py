@@ -1,6 +1,7 @@
 """params.yaml as typed, validated, immutable objects. This module is its only reader."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -8,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tintlab import paths, program
+from tintlab import paths, program, urls
 from tintlab.errors import TintlabError
+from tintlab.redaction import redacted
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -36,9 +38,15 @@ class SourceParams(Section):
     """A folder or an archive (zip, tar, tar.gz, …) of photographs."""
 
     path: Annotated[str, Field(min_length=1)]
-    """Where it lies; relative paths start at the repository."""
+    """Where it lies; relative paths start at the repository. Or an archive's URL: http, https, s3 or gs."""
     sha256: Sha256 | None = None
     """What an archive must hash to, where that is known."""
+
+    @model_validator(mode="after")
+    def _url_is_fit_to_be_tracked(self) -> Self:
+        if urls.is_url(self.path) and (fault := urls.fault_of(self.path)):
+            raise ValueError(fault)
+        return self
 
 
 class PhotosParams(Section):
@@ -59,6 +67,12 @@ class FetchParams(Section):
     """Keep this many photographs: those of the smallest salted hashes, so that a larger limit only adds."""
     salt: str
     """Changes which photographs a limit keeps."""
+    max_files: Count
+    """An archive may hold this many entries; more is refused, and the archive with it."""
+    max_gigabytes: Positive
+    """An archive may hold this much when unpacked, and a download bring as much."""
+    max_ratio: Annotated[float, Field(ge=1)]
+    """An archive may unpack to this many times its size, if it is more than 0.1 GB: bombs reach thousands."""
 
 
 class SplitParams(Section):
@@ -107,7 +121,7 @@ class ValidateParams(Section):
 class ConvertParams(Section):
     """The squares that training reads."""
 
-    size: Annotated[int, Field(ge=16)]
+    image_size: Annotated[int, Field(ge=16)]
     """Side of a square in pixels: the short side of a photograph is reduced to it."""
     max_squares: Count
     """A wide or tall photograph gives up to this many overlapping squares."""
@@ -118,7 +132,17 @@ class TrainParams(Section):
 
     generator: Literal["pretrained_unet", "unet"]
     """A decoder on a frozen ImageNet encoder, or the pix2pix U-Net from scratch."""
-    size: Annotated[int, Field(ge=32, multiple_of=32)]
+    init_from: Annotated[str, Field(min_length=1)] | None
+    """A model to start from: `models:/tintlab@champion`, `models:/tintlab/3`, a folder, or a .safetensors file
+    with its config.json beside it; run `tintlab sources refresh` after a change."""
+    frozen_epochs: Natural | None
+    """Epochs at the start in which the encoder keeps the weights that it came with, ImageNet's or the parent's;
+    null: all of them for a pretrained_unet, none for a unet."""
+    focus: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None
+    """Categories to train on; null: all."""
+    rehearsal: BelowOne
+    """Share of each batch that comes from the other categories, lest they are forgotten."""
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)]
     """Side in pixels of what the networks see while training."""
     channels: Annotated[int, Field(ge=2, multiple_of=2)]
     """Width of the generator: of its outermost layer (unet), or of its decoder at a quarter of the size."""
@@ -141,7 +165,7 @@ class TrainParams(Section):
     batch_size: Count
     """Crops a step."""
     crop: Annotated[tuple[Count, Count], Field(strict=False)]
-    """Smallest and largest side, in pixels of the squares, of the random crops that are brought to `size`."""
+    """Smallest and largest side, in pixels of the squares, of random crops, brought to `image_size`."""
     contrast: BelowOne
     """L* of a crop is stretched about 50 by a random factor in 1 ± this."""
     brightness: Annotated[float, Field(ge=0, le=50)]
@@ -187,9 +211,17 @@ class TrainParams(Section):
     def _crops_and_phases_are_possible(self) -> Self:
         if self.crop[0] > self.crop[1]:
             raise ValueError(f"crop {list(self.crop)}: the smallest side comes first")
+        if self.rehearsal and (self.focus is None or not self.rehearsed):
+            need = "focus" if self.focus is None else "a larger batch_size to be a photograph of each batch"
+            raise ValueError(f"rehearsal {self.rehearsal:g} needs {need}")
         if self.l1_epochs > self.epochs:
             raise ValueError(f"l1_epochs {self.l1_epochs} is more than epochs {self.epochs}")
         return self
+
+    @property
+    def rehearsed(self) -> int:
+        """Photographs of a batch that come from categories outside `focus`."""
+        return min(round(self.rehearsal * self.batch_size), self.batch_size - 1)
 
 
 class EvaluateParams(Section):
@@ -199,6 +231,52 @@ class EvaluateParams(Section):
     """In place of the model's own working_size."""
     threads: Count
     """CPU threads."""
+
+
+class ToleranceParams(Section):
+    """How much worse than the champion a challenger may be at the worse end of a 95 % interval."""
+
+    psnr: NonNegative
+    """In dB."""
+    delta_e00: NonNegative
+    """In units of CIEDE2000; 1 is just visible."""
+    ssim: NonNegative
+    """In [0, 1]."""
+
+
+class PromotionParams(Section):
+    """When a challenger takes the champion's place; see docs/judgement.md."""
+
+    min_gain: NonNegative
+    """The interval of the gain in `judge_similarity` must lie above this."""
+    tolerance: ToleranceParams
+    """For the other figures of a photo."""
+    colourfulness: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
+    """Least and greatest mean colourfulness, as a share of the true photographs'."""
+
+    @model_validator(mode="after")
+    def _band_is_a_band(self) -> Self:
+        if self.colourfulness[0] > self.colourfulness[1]:
+            raise ValueError(f"colourfulness {list(self.colourfulness)}: the least comes first")
+        return self
+
+
+class DriftParams(Section):
+    """When scored photographs count as unlike those that the model was trained on."""
+
+    threshold: Positive
+    """Population stability index, less what chance adds to it, from which on a figure has drifted."""
+    significance: Annotated[float, Field(gt=0, lt=1)]
+    """Chance of a warning where nothing has drifted."""
+    min_photos: Count
+    """With fewer photographs nothing is told."""
+
+
+class WatchParams(Section):
+    """When what has come in is worth a retraining that nobody asked for."""
+
+    min_new_photos: Count
+    """Colour photographs that are new in data/inbox, at least."""
 
 
 class Params(Section):
@@ -211,13 +289,17 @@ class Params(Section):
     convert: ConvertParams
     train: TrainParams
     evaluate: EvaluateParams
+    promotion: PromotionParams
+    drift: DriftParams
+    watch: WatchParams
 
     @model_validator(mode="after")
     def _crops_fit_squares(self) -> Self:
-        largest = max(self.train.crop[1], self.train.size)
-        if largest > self.convert.size:
+        largest = max(self.train.crop[1], self.train.image_size)
+        if largest > self.convert.image_size:
             raise ValueError(
-                f"train.crop and train.size reach {largest} px, convert.size is {self.convert.size}: "
+                f"train.crop and train.image_size reach {largest} px, convert.image_size is "
+                f"{self.convert.image_size}: "
                 "crops can't be larger than the squares they are cut from"
             )
         return self
@@ -264,7 +346,7 @@ def _first_fault(error: ValidationError) -> str:
     # A misspelt key is also a missing one: the misspelling says more.
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
-    where = ".".join(str(part) for part in fault["loc"])
+    where = redacted(".".join(str(part) for part in fault["loc"]))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     match fault["type"]:
         case "extra_forbidden":
@@ -272,12 +354,19 @@ def _first_fault(error: ValidationError) -> str:
         case "missing":
             return f"{where} is missing{more}"
         case "model_type":
-            return f"{where or 'the file'} must be a section of keys, got {fault['input']!r:.60}{more}"
+            return f"{where or 'the file'} must be a section of keys, got {_shown(fault['input'])}{more}"
         case "value_error":
             message = fault["msg"].removeprefix("Value error, ")
             return f"{where}: {message}{more}" if where else f"{message}{more}"
         case _:
-            return f"{where}: {fault['msg']}, got {fault['input']!r:.60}{more}"
+            return f"{where}: {fault['msg']}, got {_shown(fault['input'])}{more}"
+
+
+def _shown(value: Any) -> str:
+    # Not its whole repr: in a few bytes YAML can hold lists that refer to each other thousands of times.
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxother = 10_000
+    return redacted(shortened.repr(value))[:60]
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

@@ -13,6 +13,7 @@ DVC_RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 STARTER = Path("data/starter-photos.zip")
 INBOX = Path("data/inbox")
 SOURCES_LOCK = Path("data/sources.lock.json")
+PARENT_LOCK = Path("data/parent.lock.json")
 ATTRIBUTION_NAME = "ATTRIBUTION.csv"
 
 # fetch, split, validate, convert
@@ -31,6 +32,7 @@ GENERATOR = Path("models/generator")
 WEIGHTS = "generator.safetensors"
 LAST_WEIGHTS = "last.safetensors"
 MODEL_CONFIG = "config.json"
+TRAINING_SUMMARY = "training_summary.json"
 LOSSES = Path("reports/losses.csv")
 VALIDATION_CURVES = Path("reports/validation_curves.csv")
 SAMPLES = Path("reports/samples")
@@ -44,6 +46,8 @@ REPORT_PAGE = Path("reports/index.html")
 SHEET = Path("reports/sheet.jpg")
 REFERENCE = Path("reports/reference.csv")
 """The per-photo table that the page compares with; `make reference` renews it."""
+PLAIN_UNET = Path("reports/plain_unet.csv")
+"""The per-photo table of `tintlab repro --preset plain-unet`, a baseline; committed."""
 
 
 def state() -> Path:
@@ -63,6 +67,11 @@ def lab_index(split: str) -> Path:
     return LAB / f"{split}.csv"
 
 
+def lab_summary(split: str) -> Path:
+    """What the photographs of one split are like; see `summaries.Reference`."""
+    return LAB / f"{split}_summary.json"
+
+
 def tracking_database() -> Path:
     """The default MLflow store."""
     return state() / "mlflow.db"
@@ -73,14 +82,44 @@ def tracking_artifacts() -> Path:
     return state() / "mlartifacts"
 
 
+def downloaded_models() -> Path:
+    """Registered models that were used here, a folder a model, named by its sha256."""
+    return state() / "models"
+
+
+def registering_lock() -> Path:
+    """Held while a model is being registered."""
+    return state() / "registering.lock"
+
+
 def spool() -> Path:
     """Records on their way to MLflow."""
     return state() / "spool"
 
 
+def judged() -> Path:
+    """Figures of models that were judged, a file a model and what it was judged with."""
+    return state() / "judged"
+
+
+def verdicts() -> Path:
+    """Pages of `tintlab judge`."""
+    return state() / "verdicts"
+
+
 def checkpoints() -> Path:
     """Unfinished trainings, a folder a fingerprint."""
     return state() / "checkpoints"
+
+
+def source_copies() -> Path:
+    """Copies of the archives that URLs name, a folder a digest; in `parts`, those that are under way."""
+    return state() / "sources"
+
+
+def download_lock() -> Path:
+    """Held by the download that is under way."""
+    return state() / "download.lock"
 
 
 def training_lock() -> Path:
@@ -90,9 +129,40 @@ def training_lock() -> Path:
 
 def dvc_lock_copy() -> Path:
     """The last whole dvc.lock."""
-    return state() / "dvc.lock"
+    return _tree_state() / "dvc.lock"
 
 
 def data_docs() -> Path:
     """Great Expectations' own pages of the last validation."""
-    return state() / "data_docs"
+    return _tree_state() / "data_docs"
+
+
+def workspace() -> Path:
+    """The clone of the repository in which scheduled retrainings work."""
+    return state() / "workspace" / "clone"
+
+
+def retrain_lock() -> Path:
+    """Held by the retraining that is under way."""
+    return state() / "workspace" / "retrain.lock"
+
+
+def retrain_record() -> Path:
+    """What the last retraining that came to its end was made from, and how often it was repeated."""
+    return state() / "workspace" / "retrained.json"
+
+
+def watch_record() -> Path:
+    """What the watch has seen and reported."""
+    return state() / "watch.json"
+
+
+def services() -> Path:
+    """Logs and databases of the services that `tintlab up` starts."""
+    return state() / "services"
+
+
+def _tree_state() -> Path:
+    """The state of one working tree: the clone of scheduled retrainings shares all other state with the user."""
+    own = workspace().parent
+    return own if Path.cwd().is_relative_to(own) else state()

@@ -21,14 +21,19 @@ _COPY_SECONDS = 1.0
 """Between two looks at dvc.lock while DVC works."""
 
 
-def repro(preset: str | None, overrides: list[str]) -> None:
+def repro(preset: str | None, overrides: list[str], experiment: str | None = None) -> None:
     """Run `dvc repro`, or `dvc exp run -S …` where there is something to override; then sync and summarise.
+
+    With `experiment`, it is an experiment of this name in any case.
 
     Raises:
         TintlabError: no such preset, or a stage failed.
     """
     settings = [*(preset_overrides(preset) if preset else []), *overrides]
-    arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))] if settings else ["repro"]
+    arguments = ["repro"]
+    if settings or experiment:
+        arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))]
+        arguments += ["--name", experiment] if experiment else []
     process.watch_owners()
     for mended in leftovers.mend():
         print(mended, flush=True)
@@ -37,7 +42,7 @@ def repro(preset: str | None, overrides: list[str]) -> None:
     if status != 0:
         raise TintlabError("the pipeline stopped: the reason stands above")
     print(summary())
-    if settings:
+    if settings and not experiment:
         print("params.yaml now holds the overrides; `git checkout params.yaml` brings the defaults back.")
 
 
@@ -97,7 +102,8 @@ def sync() -> str:
     """
     try:
         delivered = tracking.sync()
-        if not paths.METRICS.exists():
+        # The figures are in git, the model is not: a clone in which nothing was built has no model.
+        if not (paths.METRICS.exists() and (paths.GENERATOR / paths.MODEL_CONFIG).exists()):
             return f"{delivered} records delivered to MLflow"
         run = runs.restore_missing_run()
     except tracking.TrackingUnavailableError as error:

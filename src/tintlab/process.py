@@ -142,10 +142,10 @@ def ownership() -> dict[str, str]:
     return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
-def watch_owners() -> None:
-    """Leave when an owner dies: as if asked, and by force after `ORPHAN_SECONDS`."""
+def watch_owners(*more: psutil.Process) -> None:
+    """Leave when an owner, or one of `more`, dies: as if asked, and by force after `ORPHAN_SECONDS`."""
     try:
-        watched = owners()
+        watched = [*owners(), *more]
     except (ProcessLookupError, psutil.NoSuchProcess) as error:
         sys.exit(f"error: not started, for its owner is gone ({error})")
     threading.Thread(target=_leave_with, args=[watched], daemon=True, name="owner watch").start()

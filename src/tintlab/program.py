@@ -55,6 +55,14 @@ def run_stage(main: Callable[[], None]) -> None:
     run(watched)
 
 
+def run_owned(main: Callable[[], None]) -> None:
+    """As `run`; where a program started this one as its owner (`process.ownership`), it also ends with that."""
+    if process.OWNER_VARIABLE in os.environ:
+        run_stage(main)
+    else:
+        run(main)
+
+
 def _fault(error: Exception) -> str:
     if isinstance(error, BrokenProcessPool):
         return "a worker process was killed, most likely for want of memory: free some, then run again"

@@ -58,7 +58,7 @@ MEASURES = {
 }
 """Display names of the figures; one that is not listed is shown under its key."""
 
-_SYSTEMS = {"model": "this model", "grey": "grey", "median_ab": "median ab"}
+_SYSTEMS = {"model": "this model", "grey": "grey", "median_ab": "median ab", "plain_unet": "plain U-Net"}
 _DIRECTIONS = {
     "more": "more is better",
     "less": "less is better",
@@ -82,7 +82,7 @@ def validation_page(
         samples: training photographs to show in a grid.
     """
     uris = {photo: data_uri(pixels) for photo, pixels in thumbnails.items()}
-    return _render(
+    return render(
         "validation.html",
         findings=findings,
         quarantine=quarantine.head(_QUARANTINED_SHOWN).to_dict("records"),
@@ -125,9 +125,9 @@ def evaluation_page(
     """
     systems, measures = _systems(metrics)
     # A difference to the truth is left to the totals where the truth itself stands beside its figure.
-    told = [key for key in measures if _measure(key).better != "zero"]
+    told = [key for key in measures if measure_of(key).better != "zero"]
     figures = per_photo.set_index("photo").to_dict("index")
-    return _render(
+    return render(
         "evaluation.html",
         photographs=len(per_photo),
         clusters=per_photo["cluster"].nunique(),
@@ -157,9 +157,9 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
     systems, measures = _systems(metrics)
     lines = [["", *(_SYSTEMS.get(name, name) for name in systems), ""]]
     for key in measures:
-        measure = _measure(key)
+        measure = measure_of(key)
         name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
-        values = [_number(figures.get(key), measure) for figures in systems.values()]
+        values = [number(figures.get(key), measure) for figures in systems.values()]
         lines.append([name, *values, _DIRECTIONS.get(measure.better or "", "")])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -177,7 +177,8 @@ def _systems(metrics: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], 
     return systems, [key for key, value in systems["model"].items() if _is_figure(value)]
 
 
-def _measure(key: str) -> Measure:
+def measure_of(key: str) -> Measure:
+    """How a figure is shown; one that is not known, under its key."""
     return MEASURES.get(key) or Measure(key.replace("_", " "))
 
 
@@ -189,7 +190,7 @@ def _headline_row(
     key: str, systems: Mapping[str, Mapping[str, Any]], per_photo: pd.DataFrame
 ) -> dict[str, Any]:
     """A line of the headline table: each system's figure, the best marked, and the model's step from grey."""
-    measure = _measure(key)
+    measure = measure_of(key)
     values = [figures.get(key) for figures in systems.values()]
     truth = float(per_photo[key + "_true"].mean()) if key + "_true" in per_photo else None
     demerits = [
@@ -204,11 +205,11 @@ def _headline_row(
         "measure": measure,
         "better": _DIRECTIONS.get(measure.better or "", ""),
         "values": [
-            (_number(value, measure), bool(known) and demerit == min(known))
+            (number(value, measure), bool(known) and demerit == min(known))
             for value, demerit in zip(values, demerits, strict=True)
         ],
-        "truth": _number(truth, measure),
-        "step": _number(step, measure, signed=True),
+        "truth": number(truth, measure),
+        "step": number(step, measure, signed=True),
         "verdict": _verdict(gain),
     }
 
@@ -240,7 +241,8 @@ def _verdict(gain: float) -> str:
     return "" if gain == 0 or math.isnan(gain) else ("good" if gain > 0 else "bad")
 
 
-def _number(value: float | None, measure: Measure, signed: bool = False) -> str:
+def number(value: float | None, measure: Measure, signed: bool = False) -> str:
+    """A figure with its measure's digits; empty where there is none."""
     if value is None or math.isnan(value):
         return ""
     text = f"{value:{'+' if signed else ''}.{measure.digits}f}"
@@ -253,20 +255,20 @@ def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[
     for key in measures:
         if key not in figures:
             continue
-        measure = _measure(key)
+        measure = measure_of(key)
         beside = [
-            f"{name} {_number(figures[key + suffix], measure)}"
+            f"{name} {number(figures[key + suffix], measure)}"
             for suffix, name in (("_grey", "grey"), ("_true", "true"))
             if key + suffix in figures and not (suffix == "_grey" and measure.better == "truth")
         ]
-        value = f"{measure.name} {_number(figures[key], measure)}"
+        value = f"{measure.name} {number(figures[key], measure)}"
         captions.append(f"{value} ({', '.join(beside)})" if beside else value)
     return captions
 
 
 def _plot(key: str, per_photo: pd.DataFrame) -> dict[str, Any]:
     """Sorted curves of a figure: each system's photographs from the smallest value to the largest."""
-    measure = _measure(key)
+    measure = measure_of(key)
     suffixes = {"model": "", "grey": "_grey", "median_ab": "_median_ab", "true": "_true"}
     columns = {name: key + suffix for name, suffix in suffixes.items() if key + suffix in per_photo}
     curves = {name: np.sort(_finite(per_photo[column])) for name, column in columns.items()}
@@ -277,8 +279,8 @@ def _plot(key: str, per_photo: pd.DataFrame) -> dict[str, Any]:
     span = (high - low) or 1.0
     return {
         "measure": measure,
-        "low": _number(low, measure),
-        "high": _number(high, measure),
+        "low": number(low, measure),
+        "high": number(high, measure),
         "better": _DIRECTIONS.get(measure.better or "", ""),
         "curves": [
             {"system": name, "name": _SYSTEMS.get(name, name), "points": _points((values - low) / span)}
@@ -306,7 +308,7 @@ def _intervals(intervals: pd.DataFrame) -> list[dict[str, Any]]:
     for (category, count), group in intervals.groupby(["category", "photos"]):
         rows = []
         for key in group["figure"].drop_duplicates():
-            measure = _measure(key)
+            measure = measure_of(key)
             found = group[group["figure"] == key].set_index("method")
             cells = [_spread(found.loc["model"], measure), _spread(found.loc["model_against_grey"], measure)]
             rows.append({"measure": measure, "cells": cells})
@@ -315,8 +317,8 @@ def _intervals(intervals: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _spread(row: pd.Series, measure: Measure) -> str:
-    low, high = _number(row["low"], measure), _number(row["high"], measure)
-    return f"{_number(row['value'], measure)} ({low} to {high})"
+    low, high = number(row["low"], measure), number(row["high"], measure)
+    return f"{number(row['value'], measure)} ({low} to {high})"
 
 
 def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
@@ -327,15 +329,15 @@ def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, A
     ]
     # Grey's colourfulness is 0 everywhere, and says nothing.
     columns = [
-        (key, suffix) for key, suffix in columns if (_measure(key).better, suffix) != ("truth", "_grey")
+        (key, suffix) for key, suffix in columns if (measure_of(key).better, suffix) != ("truth", "_grey")
     ]
     rows = []
     for category, group in per_photo.groupby("category"):
         if len(group) >= SMALLEST_CATEGORY:
-            means = [_number(float(group[key + suffix].mean()), _measure(key)) for key, suffix in columns]
+            means = [number(float(group[key + suffix].mean()), measure_of(key)) for key, suffix in columns]
             rows.append({"category": category or "(none)", "count": len(group), "means": means})
     names = {"": "", "_grey": ", grey", "_true": ", true"}
-    return {"columns": [_measure(key).name + names[suffix] for key, suffix in columns], "rows": rows}
+    return {"columns": [measure_of(key).name + names[suffix] for key, suffix in columns], "rows": rows}
 
 
 def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
@@ -346,13 +348,13 @@ def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence
     for record in both.to_dict("records"):
         cells = []
         for key in shown:
-            measure, now, before = _measure(key), record[key], record[f"{key} before"]
+            measure, now, before = measure_of(key), record[key], record[f"{key} before"]
             gain = _gain(measure, now, before, record.get(key + "_true"))
-            step = _number(now - before, measure, signed=True)
+            step = number(now - before, measure, signed=True)
             flat = not step.strip("+−0.")
             cells.append(
                 {
-                    "now": _number(now, measure),
+                    "now": number(now, measure),
                     "step": "" if flat else step,
                     "verdict": "" if flat else _verdict(gain),
                     "gain": 0.0 if flat else gain,
@@ -365,7 +367,7 @@ def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence
     gains = [row["cells"][ranked]["gain"] for row in changed]
     at_the_ends = len(changed) <= 2 * _CHANGES_SHOWN
     return {
-        "measures": [_measure(key) for key in shown],
+        "measures": [measure_of(key) for key in shown],
         "better": sum(gain > 0 for gain in gains),
         "worse": sum(gain < 0 for gain in gains),
         "unchanged": len(rows) - len(changed),
@@ -388,5 +390,6 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A page from a template; all values are escaped."""
     return _environment().get_template(template).render(**values) + "\n"

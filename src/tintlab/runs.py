@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import lineage, paths, tracking
+from tintlab import lineage, parents, paths, tracking
 from tintlab.errors import TintlabError
 from tintlab.params import Params, flatten, load_params
 from tintlab.storage import read_json, write_text
@@ -41,7 +41,7 @@ def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[tr
     """
     git = lineage.git_state()
     with tracking.recording(fingerprint) as recorder, tracking.system_metrics(recorder):
-        recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git))
+        recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git, params))
         if git.patch:
             write_text(working / "uncommitted.patch", git.patch)
             recorder.artifact(working / "uncommitted.patch", "lineage")
@@ -74,7 +74,7 @@ def restore_missing_run() -> str:
     return tracking.restore_run(
         model_fingerprint(),
         flatten(load_params()),
-        _tags(lineage.git_state()),
+        _tags(lineage.git_state(), load_params()),
         [pd.read_csv(paths.LOSSES), pd.read_csv(paths.VALIDATION_CURVES)],
         flat_metrics(read_json(paths.METRICS)),
         [(paths.GENERATOR, "model"), (paths.SAMPLES, "samples"), *_input_files(), *_evaluation_files()],
@@ -104,8 +104,9 @@ def flat_metrics(metrics: Mapping[str, Any], prefix: str = "test") -> dict[str, 
     return flat
 
 
-def _tags(git: lineage.GitState) -> dict[str, str]:
-    return lineage.run_tags(git, lineage.data_hashes(lineage.stage_inputs("train").data))
+def _tags(git: lineage.GitState, params: Params) -> dict[str, str]:
+    inputs = lineage.data_hashes(lineage.stage_inputs("train").data)
+    return lineage.run_tags(git, inputs) | parents.tags(params.train.init_from)
 
 
 def _input_files() -> list[tuple[Path, str]]:

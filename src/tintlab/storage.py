@@ -166,7 +166,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TintlabError(f"{path} is not readable JSON ({error}): restore it or make it anew") from None
 
 

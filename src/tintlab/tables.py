@@ -37,6 +37,13 @@ SPLIT_COLUMNS = {
     "cluster": TEXT,  # near-duplicates within a split share the name of their first photo
     "excluded": TEXT,  # why it takes no part; empty when it does
 }
+SQUARE_COLUMNS = {
+    "photo": TEXT,
+    "cluster": TEXT,
+    "category": TEXT,
+    "left": INT,
+    "top": INT,
+}
 
 SCHEMAS: dict[str, dict[str, str]] = {
     paths.PHOTOS.name: PHOTO_FACTS,
@@ -51,8 +58,8 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "height": INT,
     },
     paths.QUARANTINE.name: {"photo": TEXT, "origin": TEXT, "split": TEXT, "reason": TEXT},
-    "train.csv": {"photo": TEXT, "cluster": TEXT, "left": INT, "top": INT},
-    "val.csv": {"photo": TEXT, "cluster": TEXT, "left": INT, "top": INT},
+    "train.csv": SQUARE_COLUMNS,
+    "val.csv": SQUARE_COLUMNS,
 }
 
 

@@ -44,11 +44,14 @@ __all__ = [
     "Recorder",
     "TrackingUnavailableError",
     "backlog",
+    "connected",
+    "experiment_id",
     "prepare_store",
     "recording",
     "restore_run",
     "run_for",
     "shown_uri",
+    "store_exists",
     "sync",
     "system_metrics",
     "tracking_uri",
@@ -64,6 +67,7 @@ _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 8.0
 _BATCH_METRICS, _BATCH_ITEMS = 1000, 100  # what MLflow takes at once
 # One attempt and no wait for an absent server, instead of minutes: the sender comes back by itself.
 _IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _FIGURES = {"metrics", "sample", "summary"}
 _NEVER = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
 
@@ -98,6 +102,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.tracking_database()}"
 
 
+def store_exists() -> bool:
+    """Whether there can be anything in the store: another than the default one is taken to exist."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or paths.tracking_database().exists()
+
+
 def prepare_store() -> None:
     """Make the default store where it is used and missing, whole or not at all (seconds)."""
     database = paths.tracking_database()
@@ -107,6 +116,18 @@ def prepare_store() -> None:
         if not database.exists():
             with atomic_path(database) as temporary:
                 _new_client(f"sqlite:///{temporary}").search_experiments()
+
+
+@contextmanager
+def connected() -> Iterator["MlflowClient"]:
+    """MLflow's client for the store, which is made where it is missing; it neither waits nor tries again.
+
+    Raises:
+        TrackingUnavailableError: for whatever goes wrong within and is no `TintlabError`.
+    """
+    with _unavailable_on_error():
+        prepare_store()
+        yield _new_client(tracking_uri())
 
 
 def run_for(fingerprint: str) -> str | None:
@@ -266,7 +287,7 @@ class _Store:
         prepare_store()
         self.name = shown_uri()
         self._client = _new_client(tracking_uri())
-        self._experiment = _experiment(self._client)
+        self._experiment = experiment_id(self._client)
 
     def find(self, fingerprint: str) -> str:
         """The id of a training's run; empty where there is none."""
@@ -391,7 +412,7 @@ def _run(fingerprint: str) -> "Run | None":
     with _unavailable_on_error():
         prepare_store()
         client = _new_client(tracking_uri())
-        return _find_run(client, _experiment(client), fingerprint)
+        return _find_run(client, experiment_id(client), fingerprint)
 
 
 def _half_restored(run: "Run") -> bool:
@@ -406,19 +427,19 @@ def _find_run(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run
     return runs[0] if runs else None
 
 
-def _experiment(client: "MlflowClient") -> str:
-    """The id of our experiment, made or undeleted where it has to be."""
+def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
+    """The id of an experiment of ours, made or undeleted where it has to be."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = client.get_experiment_by_name(name)
     if found is None:
         # A server knows best where its artifacts lie; a database leaves it to us.
         served = urlsplit(tracking_uri()).scheme in ("http", "https", "databricks")
         location = None if served else paths.tracking_artifacts().as_uri()
         try:
-            return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
-            found = client.get_experiment_by_name(EXPERIMENT)
+            found = client.get_experiment_by_name(name)
             if found is None:
                 raise error
     if found.lifecycle_stage == "deleted":
@@ -428,11 +449,11 @@ def _experiment(client: "MlflowClient") -> str:
 
 def _new_client(uri: str) -> "MlflowClient":
     prepare_environment()
-    for name, value in _IMPATIENCE.items():
+    for name, value in (_IMPATIENCE | _QUIET).items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.pipeline.conftest import Workspace
@@ -71,6 +72,14 @@ def test_a_training_parameter_reruns_train_and_evaluate_only(built: Workspace) -
     assert stages_run(built.dvc("repro")) == []  # the run cache remembers
 
 
+def test_squares_of_another_size_are_cut_anew_not_taken_from_the_cache(built: Workspace) -> None:
+    built.set_params({"convert": {"image_size": 72}})
+    assert stages_run(built.dvc("repro", "convert")) == ["convert"]
+    assert np.load(built.folder / "data/lab/train.npy", mmap_mode="r").shape[1:] == (72, 72, 3)
+    built.set_params({"convert": {"image_size": 64}})
+    assert stages_run(built.dvc("repro", "convert")) == []
+
+
 def test_a_photo_in_the_inbox_reruns_all_and_moves_no_other(built: Workspace, mini_collection: Path) -> None:
     before = splits(built)
     built.set_params({"fetch": {"limit": 61}})
@@ -118,6 +127,7 @@ def test_another_machine_takes_all_from_the_remote_and_tells_mlflow(built: Works
         "print(run.data.tags['restored'], len(run.data.params), run.data.metrics['loss_G_L1'])",
     )  # fmt: skip
     assert re.match(r"true \d\d ", tags)
+    assert other.tintlab("register").startswith("version 1 is new")
     assert (
         other.outputs()["models/generator/generator.safetensors"]
         == (built.outputs()["models/generator/generator.safetensors"])

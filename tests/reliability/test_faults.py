@@ -84,9 +84,9 @@ def test_guard_cheap_checkpoints_take_at_most_2_percent_of_the_default_recipe(
     """Guard: the default `checkpoint_every`. Steps and checkpoints of the default recipe, timed apart."""
     train = default_params.train.model_copy(update={"threads": 1})
     training = Training(train, tmp_path, Quiet())
-    size = default_params.convert.size
+    size = default_params.convert.image_size
     squares: Squares = torch.randint(0, 256, (train.batch_size, size, size, 3), dtype=torch.uint8).numpy()
-    batch = scaled(squares[:, : train.size, : train.size])
+    batch = scaled(squares[:, : train.image_size, : train.image_size])
     training.iteration = (
         train.l1_epochs * train.iterations_per_epoch
     )  # with a discriminator: as large as it gets

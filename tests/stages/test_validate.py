@@ -309,15 +309,18 @@ def test_starter_photographs_near_greys_and_near_duplicates_are_caught(
 
 @pytest.fixture
 def workspace(
-    tmp_path: Path, mini_collection: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    mini_collection: Path,
+    repository: Path,
+    default_params: Params,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., None]:
     """A folder with fetched and divided photographs; call it with the values of `validate:` to change."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "state"))
     (mini_collection / "animals" / "broken.jpg").write_bytes(b"no picture")
     paths.RAW.mkdir(parents=True)
-    params = fetch.FetchParams(starter=False, sources=(), limit=None, salt="")
-    photos, _ = fetch.fetch([mini_collection], params, 200, paths.RAW)
+    photos, _ = fetch.fetch([mini_collection], default_params.fetch, 200, paths.RAW)
     names = photos.loc[photos["photo"] != "", "photo"].sort_values()
     kinds = ["train"] * (len(names) - 4) + ["val", "val", "test", "test"]
     write_table(photos, paths.PHOTOS)

@@ -1,4 +1,7 @@
-"""convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split."""
+"""convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split.
+
+On the way it notes what the training photographs are like, which later tells others that are not.
+"""
 
 import functools
 import os
@@ -11,8 +14,9 @@ from PIL import Image
 from tintlab import color, paths, process, program
 from tintlab.params import ConvertParams, load_params
 from tintlab.photos import read_photo
-from tintlab.storage import atomic_folder
-from tintlab.tables import read_table, write_table
+from tintlab.storage import atomic_folder, write_json
+from tintlab.summaries import Reference, summarize
+from tintlab.tables import SQUARE_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val")
 
@@ -41,38 +45,41 @@ def reduced(rgb: color.Byte, size: int) -> color.Byte:
 
 def squares_of(rgb: color.Byte, params: ConvertParams) -> Cut:
     """Cut a photo `(h, w, 3)` into squares of packed L*a*b*."""
-    small = reduced(rgb, params.size)
+    small = reduced(rgb, params.image_size)
     corners = square_corners(small.shape[1], small.shape[0], params.max_squares)
     lab = color.quantise(color.rgb_to_lab(small))
-    squares = [lab[top : top + params.size, left : left + params.size] for left, top in corners]
+    squares = [lab[top : top + params.image_size, left : left + params.image_size] for left, top in corners]
     return np.stack(squares), corners
 
 
-def _read_squares(photo: str, raw: Path, params: ConvertParams, max_megapixels: float) -> Cut:
-    return squares_of(read_photo(raw / photo, max_megapixels).rgb(), params)
+def _read_squares(
+    name: str, raw: Path, params: ConvertParams, max_megapixels: float
+) -> tuple[Cut, dict[str, float]]:
+    photo = read_photo(raw / name, max_megapixels)
+    return squares_of(photo.rgb(), params), summarize(photo.lightness())
 
 
 def convert(
     accepted: pd.DataFrame, raw: Path, params: ConvertParams, max_megapixels: float, folder: Path, split: str
 ) -> int:
-    """Write one split's array and its index into `folder`; return the number of squares.
+    """Write one split's array, index and summary into `folder`; return the number of squares.
 
     Memory stays flat however many photographs there are: the array is written through a memory map.
 
     Args:
-        accepted: columns `photo`, `split`, `cluster`, `width`, `height`.
+        accepted: columns `photo`, `split`, `cluster`, `category`, `width`, `height`.
         raw: the folder of the photographs.
         params: side and number of squares.
         max_megapixels: see `photos.read_photo`.
-        folder: where `SPLIT.npy` and `SPLIT.csv` go.
+        folder: where `SPLIT.npy`, `SPLIT.csv` and `SPLIT_summary.json` go.
         split: which split.
     """
     rows = accepted[accepted["split"] == split].sort_values("photo", ignore_index=True)
     total = sum(
-        len(square_corners(*_reduced_size(width, height, params.size), params.max_squares))
+        len(square_corners(*_reduced_size(width, height, params.image_size), params.max_squares))
         for width, height in zip(rows["width"], rows["height"], strict=True)
     )
-    shape = (total, params.size, params.size, 3)
+    shape = (total, params.image_size, params.image_size, 3)
     path = folder / f"{split}.npy"
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("rb+") as file:
@@ -80,16 +87,19 @@ def convert(
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
     index: list[dict[str, object]] = []
+    figures: list[dict[str, float]] = []
     with process.worker_pool() as pool:
         results = program.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
-        for row, (squares, corners) in zip(rows.itertuples(), results, strict=True):
+        for row, ((squares, corners), figures_of_photo) in zip(rows.itertuples(), results, strict=True):
             array[len(index) : len(index) + len(squares)] = squares
-            index += [
-                {"photo": row.photo, "cluster": row.cluster, "left": left, "top": top}
-                for left, top in corners
-            ]
+            of_photo: dict[str, object] = {
+                "photo": row.photo, "cluster": row.cluster, "category": row.category
+            }  # fmt: skip
+            index += [of_photo | {"left": left, "top": top} for left, top in corners]
+            figures.append(figures_of_photo)
     array.flush()
-    write_table(pd.DataFrame(index, columns=["photo", "cluster", "left", "top"]), folder / f"{split}.csv")
+    write_json(folder / paths.lab_summary(split).name, Reference.of(figures).model_dump())
+    write_table(pd.DataFrame(index, columns=list(SQUARE_COLUMNS)), folder / f"{split}.csv")
     return total
 
 

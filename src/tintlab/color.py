@@ -60,7 +60,7 @@ def lab_to_rgb_in_gamut(lab: Float) -> Float:
     the channels would change. Colours that it can show are those of `lab_to_rgb`.
     """
     linear = _linear_in_gamut(lab[..., 0], lab[..., 1], lab[..., 2])
-    return np.moveaxis(_companded(linear), 0, -1)
+    return np.moveaxis(_companded(np.clip(linear, 0, 1, out=linear)), 0, -1)
 
 
 def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | np.uint16]) -> Pixels:
@@ -82,12 +82,12 @@ def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | n
             steps = (plane * np.float32(65535) + np.float32(0.5)).astype(np.int32)
             pixels[..., channel] = _byte_table().take(steps, mode="clip")
         else:
-            pixels[..., channel] = np.rint(_companded(plane) * np.float32(65535))
+            pixels[..., channel] = np.rint(_companded(np.clip(plane, 0, 1)) * np.float32(65535))
     return pixels
 
 
 def _linear_in_gamut(lightness: Float, a: Float, b: Float) -> Float:
-    """Linear sRGB within [0, 1], planes first, of colours that keep their L* and hue."""
+    """Linear sRGB, planes first, of colours that keep their L* and hue; in [0, 1] but for `_ROUNDING`."""
     fy = (lightness + np.float32(16)) * np.float32(1 / 116)
     along_a, along_b = a * np.float32(1 / 500), b * np.float32(1 / 200)
     y = _from_f(fy)
@@ -96,8 +96,7 @@ def _linear_in_gamut(lightness: Float, a: Float, b: Float) -> Float:
     if outside.any():
         colours = (fy[outside], y[outside], along_a[outside], along_b[outside])
         linear[:, outside] = _with_shown_chroma(*colours)
-    clipped: Float = np.clip(linear, 0, 1, out=linear)
-    return clipped
+    return linear
 
 
 def _with_shown_chroma(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
@@ -143,7 +142,7 @@ def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
 
 def _from_f(f: Float) -> Float:
     # A cube down to the knee, a line below it: without a branch, three times as fast.
-    cube = np.maximum(f, _KNEE)
+    cube = np.maximum(f, np.full_like(f, _KNEE))  # numpy is slower with a number
     line = f - cube
     line *= np.float32(1) / _KAPPA
     result: Float = cube * cube

@@ -9,7 +9,6 @@ other photos, so a photo's colours are the same alone and in a batch.
 import functools
 import math
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -79,11 +78,12 @@ class GuidedColours:
     def __init__(self, ab: color.Float, lightness: color.Float, shape: tuple[int, ...]) -> None:
         height, width = shape
         models = local_models(ab, lightness)
-        models = np.ascontiguousarray(models.transpose(0, 2, 1))  # (h, 4, w): whole rows of a kind
         low, high, share = _neighbours(models.shape[2], width)
         self._columns = models.take(low, axis=2)
         self._columns += share * (models.take(high, axis=2) - self._columns)
-        self._low, self._high, self._share = _neighbours(len(lightness), height)
+        self._low, _, self._share = _neighbours(len(lightness), height)
+        self._down = np.zeros_like(self._columns)  # to the next row; none at the last
+        np.subtract(self._columns[1:], self._columns[:-1], out=self._down[:-1])
 
     def ab(self, lightness: color.Float, rows: slice) -> color.Float:
         """ab `(n, w, 2)` of some of the photo's rows, from the same rows of its L*, `(n, w)`."""
@@ -98,29 +98,31 @@ class GuidedColours:
         return slopes[:, 0], slopes[:, 1]
 
     def _models(self, rows: slice) -> color.Float:
-        """The models of rows, `(n, 4, w)`: those between the same two rows at working size go together."""
-        low, high, share = self._low[rows], self._high[rows], self._share[rows, None, None]
-        models = np.empty((len(low), *self._columns.shape[1:]), np.float32)
-        ends = [*np.flatnonzero(np.diff(low)) + 1, len(low)]
-        for first, last in pairwise([0, *ends]):
-            upper, lower = self._columns[low[first]], self._columns[high[first]]
-            np.multiply(share[first:last], lower - upper, out=models[first:last])
-            models[first:last] += upper
+        """The models of rows, `(n, 4, w)`."""
+        models: color.Float = self._down.take(self._low[rows], axis=0)
+        models *= self._share[rows, None, None]
+        models += self._columns.take(self._low[rows], axis=0)
         return models
 
 
 def local_models(ab: color.Float, lightness: color.Float) -> color.Float:
-    """Models of `ab` `(h, w, 2)` by L* `(h, w)` around each pixel: two slopes, then two offsets, `(h, w, 4)`.
+    """Models of `ab` `(h, w, 2)` by L* `(h, w)` around each pixel, `(h, 4, w)`: two slopes, then two offsets.
 
     The slopes are the guided filter's. Its offsets would smooth the network's colours as well, and with them
     the texture that makes them believable; here each pixel's model passes through the pixel's own ab.
     """
     mean_l = _box_mean(lightness)
     variance = _box_mean(lightness * lightness) - mean_l * mean_l
-    covariance = _box_mean(lightness[..., None] * ab) - mean_l[..., None] * _box_mean(ab)
     regularised = np.maximum(variance, np.float32(0)) + np.float32(_EPSILON)
-    slope = _box_mean(covariance / regularised[..., None])
-    return np.concatenate([slope, ab - slope * lightness[..., None]], axis=-1)
+    height, width = lightness.shape
+    models = np.empty((height, 4, width), np.float32)
+    for channel in (0, 1):
+        plane = np.ascontiguousarray(ab[..., channel])
+        covariance = _box_mean(lightness * plane) - mean_l * _box_mean(plane)
+        slope = _box_mean(covariance / regularised)
+        models[:, channel] = slope
+        models[:, channel + 2] = plane - slope * lightness
+    return models
 
 
 def coloured(lightness: color.Float, colours: GuidedColours) -> color.Byte:
@@ -257,11 +259,10 @@ class Colorizer:
 
 
 def _box_mean(values: NDArray[np.floating]) -> color.Float:
-    """Means over square windows, over the first two axes; at the border the outermost pixels repeat."""
-    height, width = values.shape[:2]
+    """Means of `values` `(h, w)` over square windows; at the border the outermost pixels repeat."""
+    height, width = values.shape
     steps = range(2 * _RADIUS + 1)
-    edges = [(_RADIUS, _RADIUS)] * 2 + [(0, 0)] * (values.ndim - 2)
-    wide = np.pad(values, edges, mode="edge")
+    wide = np.pad(values, _RADIUS, mode="edge")
     rows = functools.reduce(np.add, [wide[step : step + height] for step in steps])
     total: color.Float = functools.reduce(np.add, [rows[:, step : step + width] for step in steps])
     return total / np.float32(len(steps) ** 2)

@@ -2,7 +2,7 @@
 
 Each worker, a thread, takes one photograph from its file to its coloured file: while one waits for the disk
 or decodes, others are in the network or encode, and nothing is handed over. The network sees one photograph
-at a time: batches of several were no faster on CPUs (bench/README.md), and would tie photographs together.
+at a time: batches of several were no faster on CPUs (docs/decisions.md), and would tie photographs together.
 """
 
 import contextlib

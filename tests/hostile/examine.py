@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,54 +73,62 @@ def tiny_model(folder: Path) -> Path:
     return folder
 
 
-def examined(files: Iterable[Path], use: Callable[[Path], object]) -> list[Finding]:
-    """Use each file in a copy of this process."""
-    return [_examined(path, use) for path in files]
+def examined(files: Sequence[Path], use: Callable[[Path], object], batch: int = 1) -> list[Finding]:
+    """Use the files in copies of this process, a copy for each batch; and for each file of a batch that is bad.
 
-
-def not_borne(files: Sequence[Path], use: Callable[[Path], object], batch: int = 50) -> list[Finding]:
-    """Those that crash, hang or take too much; a process for each batch, and for each file of a bad one."""
-    found = []
+    In a batch, a file's memory includes what those before it took at the most.
+    """
+    found: list[Finding] = []
     for start in range(0, len(files), batch):
         some = files[start : start + batch]
-
-        def use_all(_: Path, some: Sequence[Path] = some) -> None:
-            for path in some:
-                with contextlib.suppress(TintlabError):
-                    use(path)
-
-        if not _examined(some[0], use_all).is_borne:
-            found += [finding for finding in examined(some, use) if not finding.is_borne]
+        together = _examined(some, use)
+        if len(some) > 1 and not (
+            len(together) == len(some) and all(finding.is_borne for finding in together)
+        ):
+            together = [finding for path in some for finding in _examined([path], use)]
+        found += together
     return found
 
 
-def _examined(path: Path, use: Callable[[Path], object]) -> Finding:
+def not_borne(files: Sequence[Path], use: Callable[[Path], object], batch: int = 50) -> list[Finding]:
+    """Those that crash, hang or take too much."""
+    return [finding for finding in examined(files, use, batch) if not finding.is_borne]
+
+
+def _examined(files: Sequence[Path], use: Callable[[Path], object]) -> list[Finding]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         for number in (signal.SIGALRM, signal.SIGPROF):
             signal.signal(number, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
-        signal.alarm(10 * PATIENCE)
-        before, started = _megabytes(), time.process_time()
-        try:
-            use(path)
-            outcome = "used"
-        except TintlabError as error:
-            outcome = f"refused: {error}"
-        except BaseException as error:
-            outcome = f"crashed: {error!r}"
-        said = [outcome, time.process_time() - started, _megabytes() - before]
-        os.write(writing, json.dumps(said).encode())
+        before = _megabytes()
+        for path in files:
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+            signal.alarm(10 * PATIENCE)
+            started = time.process_time()
+            said = [_outcome(path, use), time.process_time() - started, _megabytes() - before]
+            os.write(writing, json.dumps(said).encode() + b"\n")
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:  # noqa: PTH123
-        said = pipe.read()
+        told = [json.loads(line) for line in pipe]
     _, status = os.waitpid(child, 0)
-    if not said:
-        return Finding(path, f"crashed: ended by signal {os.WTERMSIG(status)}", float(PATIENCE), 0.0)
-    return Finding(path, *json.loads(said))
+    found = [Finding(path, *said) for path, said in zip(files, told, strict=False)]
+    if len(found) < len(files):
+        ended = f"crashed: ended by signal {os.WTERMSIG(status)}"
+        found.append(Finding(files[len(found)], ended, float(PATIENCE), 0.0))
+    return found
+
+
+def _outcome(path: Path, use: Callable[[Path], object]) -> str:
+    try:
+        use(path)
+    except TintlabError as error:
+        return f"refused: {error}"
+    except BaseException as error:
+        return f"crashed: {error!r}"[:2000]
+    return "used"
 
 
 def _megabytes() -> float:
@@ -196,9 +204,9 @@ def main() -> None:
         print(f"{corpus.make(folder / 'corpus', large=True)} entries", flush=True)
         files = files_in(folder / "corpus")
         model = tiny_model(folder / "model")
-        print(told("colorize", examined(files, colorize(model))), flush=True)
+        print(told("colorize", examined(files, colorize(model), 20)), flush=True)
         readable = [path for path in files if path.is_file() and path.parent.name != "links"]
-        print(told("pyfunc", examined(readable, pyfunc(model, folder / "pyfunc"))), flush=True)
+        print(told("pyfunc", examined(readable, pyfunc(model, folder / "pyfunc"), 20)), flush=True)
         (folder / "raw").mkdir()
         problems = fetched(folder / "corpus", folder / "raw").values()
         refused = sum(map(bool, problems))

@@ -70,7 +70,7 @@ def test_the_whole_corpus_is_used_or_refused_in_fetch_colorize_score_and_serving
     place, raw = tmp_path / "corpus", tmp_path / "raw"
     assert corpus.make(place, large=True) >= 500
     raw.mkdir()
-    coloured = examined(files_in(place), colorize(model))
+    coloured = examined(files_in(place), colorize(model), batch=20)
     assert [str(finding) for finding in coloured if not finding.is_borne] == []
     # The same verdict everywhere, by content.
     verdicts = {
@@ -78,11 +78,13 @@ def test_the_whole_corpus_is_used_or_refused_in_fetch_colorize_score_and_serving
         for finding in coloured
         if finding.path.parent.name != "links"
     }
-    used = sum(finding.outcome == "used" for finding in coloured)
     problems = fetched(place, raw)
     hidden = len(verdicts) - len(problems)
     assert 0 <= hidden <= 3  # names that start with a dot
     assert sum(not problem for problem in problems.values()) == sum(verdicts.values()) - hidden
+    # Writing the large ones takes most of the time; `python -m tests.hostile.examine` does.
+    (place / "of_25_megapixels").rename(tmp_path / "large")
+    used = sum(finding.outcome == "used" and finding.path.exists() for finding in coloured)
     ended = scored(place, tmp_path / "coloured", model)
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert b"Traceback" not in ended.stderr
@@ -109,8 +111,8 @@ def test_fuzzing_finds_what_crashes_hangs_and_takes_memory(tmp_path: Path) -> No
             os.kill(os.getpid(), signal.SIGKILL)
         np.ones(0)
 
-    outcome = fuzz.fuzz(use, tmp_path, seed=0, most=100)
-    assert 0 < len(outcome.findings) < 50
+    outcome = fuzz.fuzz(use, tmp_path, seed=0, most=60)
+    assert 0 < len(outcome.findings) < 40
     assert all(finding.path.read_bytes().startswith(b"\x89PNG") for finding in outcome.findings)
 
 

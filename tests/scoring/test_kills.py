@@ -145,7 +145,7 @@ def test_killed_five_times_every_good_photograph_once(archive: Path, model: Path
     assert ((output / coloured["output"].iloc[0]).stat().st_size) == coloured["output_bytes"].iloc[0]
     again = {name: times for name, times in journaled(output).items() if times > 1}
     print(
-        f"progress at the kills {progress[1:]}; coloured twice: {watcher.rewritten}; recorded twice: {len(again)}"
+        f"files at the kills {progress[1:]}, coloured twice {watcher.rewritten}, recorded twice {len(again)}"
     )
     assert not again
     # In flight, and written already, may be one photograph a worker.

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tintlab import paths, program
 from tintlab.errors import TintlabError
@@ -108,9 +109,20 @@ def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Modul
     return generator.eval(), config
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Within, nothing is drawn for weights: without memory that takes torch's compiler, a second to import."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def _refuse_other_shapes(config: dict[str, Any], weights: Path) -> None:
     """Compare a config with the header of the weights, before either takes memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         expected = build_generator(config, pretrained=False).state_dict()
     with safe_open(weights, "pt") as file:
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118

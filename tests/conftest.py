@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def default_params(repository: Path) -> params_module.Params:
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["TINTLAB_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def _same_search_path() -> Iterator[None]:
+    """No test leaves the modules' search path changed, for the tests after it and the processes they spawn."""
+    before = list(sys.path)
+    yield
+    after, sys.path[:] = list(sys.path), before
+    assert after == before
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ is pickled. The package's modules lie beside it, as they were when the model was
 
 import hashlib
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 from pydantic import ValidationError
 
+import tintlab
 from tintlab.colorizer import Colorizer, Settings
 from tintlab.errors import TintlabError
 from tintlab.photos import PhotoError, read_photo
@@ -96,4 +98,16 @@ def _refused(reason: str) -> MlflowException:
     return MlflowException(reason, error_code=INVALID_PARAMETER_VALUE)
 
 
+def _leave_the_path_to_the_package_in_use() -> None:
+    """Take the model's own code out of the search path where this process has loaded the package from elsewhere.
+
+    MLflow puts that code first, for good. It holds a part of the package only, and processes that are spawned
+    later would take that part for the whole.
+    """
+    code = Path(__file__).resolve().with_name("code")
+    if Path(tintlab.__file__).resolve().parent.parent != code:
+        sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != code]
+
+
+_leave_the_path_to_the_package_in_use()
 mlflow.models.set_model(ColorizerModel())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.registry.conftest import Verdict, make_model
-from tintlab import paths, registering, registry, tracking
+from tintlab import evaluation, paths, process, registering, registry, tracking
 from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
 
@@ -225,6 +225,19 @@ def test_it_loads_in_an_empty_folder_with_its_own_code_and_without_pickle(
     coloured = read_photo(tmp_path / "empty" / "coloured.png", 1).pixels
     photo = read_photo(tmp_path / "photo.jpg", 1)
     assert np.array_equal(coloured, Colorizer.load(models[1]).colorize(photo, 64))
+
+
+def test_beside_the_package_it_leaves_spawned_processes_all_of_it(
+    weights_of: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+    mlflow.pyfunc.load_model(str(weights_of(1).parents[2]))
+    assert sys.path == before
+    with process.worker_pool(1, spawned=True) as pool:
+        # The registered code has no such module.
+        assert pool.submit(evaluation.suffix, "grey").result(60) == "_grey"
 
 
 def test_mlflow_refuses_to_load_changed_files(weights_of: Callable[[int], Path], state: Path) -> None:

@@ -240,10 +240,12 @@ def commit(folder: Path) -> None:
 
 
 def dvc(folder: Path, *arguments: str) -> None:
-    subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=folder,
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
-        check=True,
         capture_output=True,
+        text=True,
+        check=False,
     )
+    assert ended.returncode == 0, ended.stdout + ended.stderr

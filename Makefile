@@ -22,8 +22,8 @@ run: $(BIN)/.installed  ## from photographs to a judged model, champion if it pa
 test: $(BIN)/.installed  ## the quick test suite
 	pytest -m 'not slow'
 
-test-all: test  ## the long tests too
-	pytest -m slow
+test-all: $(BIN)/.installed  ## the long tests too: about half an hour
+	pytest -rs
 
 fuzz: $(BIN)/.installed  ## damaged photographs, read and coloured; SECONDS=600 for longer
 	python -m tests.hostile.fuzz $(or $(SECONDS),60)

@@ -50,6 +50,19 @@ def test_what_a_person_edits_makes_it_dirty_and_the_patch_brings_it_back(
     assert (clone / name).read_text() == "# new content\n"
 
 
+def test_a_change_that_git_can_t_see_by_size_and_time_makes_it_dirty(project: Path) -> None:
+    path = project / "params.yaml"
+    git(project, "config", "core.trustCtime", "false")
+    os.utime(path, (1e9, 1e9))
+    git(project, "update-index", "--refresh")
+    write(project, {"params.yaml": path.read_text().replace("1", "2")})
+    os.utime(path, (1e9, 1e9))
+    assert git(project, "status", "--porcelain") == ""
+    state = lineage.git_state(project)
+    assert state.dirty
+    assert "+  rate: 2" in state.patch
+
+
 @pytest.mark.parametrize("name", ["dvc.lock", "reports/metrics.json", "notes.txt"])
 def test_outputs_and_their_lock_leave_it_clean(project: Path, name: str) -> None:
     write(project, {name: "changed\n"})

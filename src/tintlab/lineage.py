@@ -5,8 +5,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,12 +175,15 @@ def git_state(repository: Path = Path()) -> GitState:
     """
     files = [path.as_posix() for path in DECIDING]
     commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
-    changes = _git(repository, "status", "--porcelain", "-z", "--untracked-files=all", "--", *files)
-    new_files = [entry[3:] for entry in changes.split("\0") if entry.startswith("?? ")]
-    patch = "".join(f"# not in git: {name}\n" for name in new_files)
-    if commit:
-        plain = ["--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
-        patch += _git(repository, "diff", *plain, "HEAD", "--", *files)
+    with _old_index(repository) as index:
+        changes = _git(
+            repository, "status", "--porcelain", "-z", "--untracked-files=all", "--", *files, index=index
+        )
+        new_files = [entry[3:] for entry in changes.split("\0") if entry.startswith("?? ")]
+        patch = "".join(f"# not in git: {name}\n" for name in new_files)
+        if commit:
+            plain = ["--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
+            patch += _git(repository, "diff", *plain, "HEAD", "--", *files, index=index)
     return GitState(
         commit=commit,
         branch=_git(repository, "branch", "--show-current").strip(),
@@ -245,13 +251,31 @@ def _file_hash(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
-def _git(repository: Path, *arguments: str) -> str:
+@contextmanager
+def _old_index(repository: Path) -> Iterator[Path | None]:
+    """A copy of git's index that is older than all files, so that git compares their contents; None without one.
+
+    Else it trusts sizes and times, and misses a change of `dvc exp run -S` that leaves params.yaml's size: DVC
+    writes the file and the index within one tick of the clock.
+    """
+    index = repository / _git(repository, "rev-parse", "--git-path", "index").strip()
+    if not index.is_file():
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copyfile(index, Path(folder) / "index"))
+        os.utime(copy, (1, 1))
+        yield copy
+
+
+def _git(repository: Path, *arguments: str, index: Path | None = None) -> str:
     """What git prints, or nothing where it fails; takes no lock that could stop someone else's git."""
+    own_index = {"GIT_INDEX_FILE": str(index)} if index else {}
     try:
         answer = subprocess.run(
             ["git", "-c", "core.quotePath=false", *arguments],
             cwd=repository,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"} | own_index,
             capture_output=True,
             timeout=_GIT_SECONDS,
             check=True,

@@ -1,6 +1,7 @@
 """Hostile files one by one, each in a process of its own: what became of it, how long it took, how much memory.
 
-`python -m tests.hostile.examine` makes the corpus and takes it through fetch, colorize, score and the pyfunc.
+`python -m tests.hostile.examine` makes the corpus and takes it through every way in: colorize, fetch, score, the
+registered model, and the same model behind `mlflow models serve`.
 """
 
 import contextlib
@@ -17,16 +18,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from tests.hostile import corpus
+from tests.hostile.servers import ask, model_server
+from tintlab import batch
 from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
 from tintlab.params import load_params
 from tintlab.photos import PhotoError, read_photo
-from tintlab.stages.fetch import fetch
+from tintlab.scoring import load_colorizer, score_photo
+from tintlab.scoring_plan import PlannedPhoto, as_text
+from tintlab.stages.fetch import facts, fetch, gather
+from tintlab.workers import keep_freed_memory
 
 MEGAPIXELS = 200.0
 MOST_SECONDS = 10.0
@@ -164,6 +171,72 @@ def pyfunc(model: Path, folder: Path) -> Callable[[Path], object]:
     return use
 
 
+def fetch_one(folder: Path) -> Callable[[Path], object]:
+    """Take a file through the fetch stage's steps, as a source of its own."""
+
+    def use(path: Path) -> None:
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as source,
+            tempfile.TemporaryDirectory(dir=folder) as raw,
+        ):
+            (Path(source) / path.name).symlink_to(path)
+            for candidate in gather(Path(source), Path(raw)):
+                if problem := facts(candidate, Path(raw), MEGAPIXELS)["problem"]:
+                    raise PhotoError(problem)
+                return
+        raise PhotoError("left out for its name")
+
+    return use
+
+
+def score_one(model: Path, output: Path) -> Callable[[Path], object]:
+    """Take a file through the steps of `tintlab score`, up to the coloured file."""
+    settings = batch.settings_for(output, str(model), batch.Options())
+    colorizer = load_colorizer(settings)
+
+    def use(path: Path) -> None:
+        keep_freed_memory()
+        record = score_photo(PlannedPhoto(path, as_text(path), Path("coloured.png")), colorizer, settings)
+        if record.outcome != "coloured":
+            raise PhotoError(record.reason)
+
+    return use
+
+
+def served(registered: Path, files: Sequence[Path]) -> list[Finding]:
+    """Send files to `mlflow models serve`; times and memory are those of the server's processes.
+
+    A file's memory includes what those before it took at the most.
+    """
+    with model_server(registered) as (server, address):
+        before = _resident(server)
+        findings = []
+        for path in files:
+            began = _processor_seconds(server)
+            status, answer = ask(address, path.read_bytes())
+            outcome = "used" if status == 200 else f"crashed: {status} {json.dumps(answer)[:2000]}"
+            if status == 400 and "image 0 can't be used: " in answer["message"]:
+                outcome = f"refused: {answer['message']}"
+            seconds = _processor_seconds(server) - began
+            findings.append(Finding(path, outcome, seconds, _resident(server, most=True) - before))
+    return findings
+
+
+def _family(server: psutil.Process) -> list[psutil.Process]:
+    return [server, *server.children(recursive=True)]
+
+
+def _processor_seconds(server: psutil.Process) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in _family(server))
+
+
+def _resident(server: psutil.Process, most: bool = False) -> float:
+    """Megabytes of the largest of the server's processes, now or at the most since it began."""
+    field = "VmHWM" if most else "VmRSS"
+    texts = (Path(f"/proc/{process.pid}/status").read_text() for process in _family(server))
+    return max(int(text.partition(f"{field}:")[2].split()[0]) for text in texts) / 1024
+
+
 def fetched(folder: Path, raw: Path) -> dict[str, str]:
     """What the fetch stage says of each content, by its sha256; empty where it was used."""
     params = load_params(ROOT / "params.yaml").fetch
@@ -203,18 +276,27 @@ def main() -> None:
         folder = Path(name)
         print(f"{corpus.make(folder / 'corpus', large=True)} entries", flush=True)
         files = files_in(folder / "corpus")
-        model = tiny_model(folder / "model")
-        print(told("colorize", examined(files, colorize(model), 20)), flush=True)
         readable = [path for path in files if path.is_file() and path.parent.name != "links"]
-        print(told("pyfunc", examined(readable, pyfunc(model, folder / "pyfunc"), 20)), flush=True)
+        model = tiny_model(folder / "model")
         (folder / "raw").mkdir()
+        ways = {
+            "colorize": (files, lambda: colorize(model)),
+            "fetch": (readable, lambda: fetch_one(folder / "raw")),
+            "score": (files, lambda: score_one(model, folder / "one")),
+            "registered model": (readable, lambda: pyfunc(model, folder / "pyfunc")),
+        }
+        for way, (some, make) in ways.items():
+            print(told(way, examined(some, make(), 20)), flush=True)
+        print(told("served", served(folder / "pyfunc", readable)), flush=True)
         problems = fetched(folder / "corpus", folder / "raw").values()
         refused = sum(map(bool, problems))
         print(
-            f"fetch: {len(problems)} contents, {len(problems) - refused} used, {refused} refused with a reason"
+            f"fetch, the whole stage: {len(problems)} contents, {len(problems) - refused} used, "
+            f"{refused} refused with a reason",
+            flush=True,
         )
         ended = scored(folder / "corpus", folder / "coloured", model)
-        print(f"score: status {ended.returncode}, {ended.stdout.decode().splitlines()[0]}")
+        print(f"tintlab score: status {ended.returncode}, {ended.stdout.decode().splitlines()[0]}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,28 @@
-"""A real HTTP server that can be unkind."""
+"""A real HTTP server that can be unkind; and MLflow's, with a model."""
 
+import base64
 import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.processes import wait_for
+from tests.test_tracking import free_port
 
 
 @dataclass
@@ -127,3 +143,59 @@ def head(request: BaseHTTPRequestHandler, status: int, headers: dict[str, str]) 
     for name, value in headers.items():
         request.send_header(name, value)
     request.end_headers()
+
+
+@contextmanager
+def model_server(
+    model: str | Path, folder: Path | None = None, **environment: str
+) -> Iterator[tuple[psutil.Process, str]]:
+    """`mlflow models serve`, started as the documentation says: its process and its address.
+
+    Args:
+        model: a URI, or a folder.
+        folder: to run in; a temporary one where none is given.
+        environment: more of it.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model)]
+    command += ["--env-manager", "local", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as temporary:
+        place = folder or Path(temporary)
+        with (place / "log").open("wb") as log:
+            server = subprocess.Popen(
+                command,
+                cwd=place,
+                env=os.environ | environment | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def answers() -> bool:
+            assert server.poll() is None, (place / "log").read_text()
+            try:
+                return bool(urllib.request.urlopen(f"{address}/ping", timeout=5).status == 200)
+            except OSError:
+                return False
+
+        try:
+            wait_for(answers, 300, "mlflow models serve")
+            yield psutil.Process(server.pid), address
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def ask(service: str, *images: bytes, **params: Any) -> tuple[int, dict[str, Any]]:
+    """Send the bytes of pictures to a model server: the status and the answer."""
+    columns = [[base64.b64encode(image).decode()] for image in images]
+    question = {"dataframe_split": {"columns": ["image"], "data": columns}, "params": params}
+    request = urllib.request.Request(
+        f"{service}/invocations", json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=250) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)

@@ -3,12 +3,6 @@
 import base64
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import wait_for
+from tests.hostile.servers import ask, model_server
 from tests.registry.conftest import make_model
-from tests.test_tracking import free_port
 from tintlab import promotion, registering
 from tintlab.colorizer import Colorizer
 from tintlab.photos import read_photo
@@ -41,45 +34,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[s
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         registering.register(model)
         promotion.promote(1, "a test", forced=True)
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/tintlab@champion"]
-    command += ["--env-manager", "local", "--port", str(port)]
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/state/mlflow.db",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "log").read_text()
-        try:
-            return bool(urllib.request.urlopen(f"{address}/ping", timeout=5).status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_for(answers, 300, "mlflow models serve")
+    store = f"sqlite:///{folder}/state/mlflow.db"
+    with model_server("models:/tintlab@champion", folder, MLFLOW_TRACKING_URI=store) as (_, address):
         yield address
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def ask(service: str, *images: bytes, **params: Any) -> tuple[int, dict[str, Any]]:
-    columns = [[base64.b64encode(image).decode()] for image in images]
-    question = {"dataframe_split": {"columns": ["image"], "data": columns}, "params": params}
-    request = urllib.request.Request(
-        f"{service}/invocations", json.dumps(question).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=250) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
 
 
 def pixels(answer: dict[str, Any], row: int = 0) -> np.ndarray[Any, Any]:

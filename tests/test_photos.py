@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from tests.hostile.corpus import chunk
 from tintlab import color
 from tintlab.photos import Photo, PhotoError, read_photo
 
@@ -190,10 +191,71 @@ def test_8_bit_negatives_are_positive_too() -> None:
     np.testing.assert_array_equal(read(tiff(255 - grey, photometric="miniswhite")).pixels, grey)
 
 
-def test_16_bit_colour_is_read_as_8_bit(picture) -> None:
+def deep_png(pixels: NDArray[np.uint16]) -> bytes:
+    """A PNG with 16 bits a channel, of colours, or of grey with transparency."""
+    height, width, channels = pixels.shape
+    rows = pixels.astype(">u2").tobytes()
+    size = 2 * channels * width
+    packed = zlib.compress(b"".join(b"\0" + rows[size * y : size * (y + 1)] for y in range(height)))
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def opaque(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    return np.dstack([pixels, np.full(pixels.shape[:2], 65535, np.uint16)])
+
+
+DEEP = {
+    "TIFF": lambda pixels: tiff(pixels, photometric="rgb"),
+    "TIFF, big-endian": lambda pixels: tiff(pixels, photometric="rgb", byteorder=">"),
+    "TIFF, deflated": lambda pixels: tiff(pixels, photometric="rgb", compression="zlib", predictor=True),
+    "TIFF in tiles": lambda pixels: tiff(pixels, photometric="rgb", tile=(16, 16)),
+    "TIFF, planes deflated": lambda pixels: tiff(
+        np.moveaxis(pixels, -1, 0), photometric="rgb", planarconfig="separate", compression="zlib"
+    ),
+    "TIFF with transparency": lambda pixels: tiff(
+        opaque(pixels), photometric="rgb", extrasamples=["unassalpha"]
+    ),
+    "PNG": deep_png,
+    "PNG with transparency": lambda pixels: deep_png(opaque(pixels)),
+    "PPM": lambda pixels: b"P6 %d %d 65535\n" % pixels.shape[1::-1] + pixels.astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_of_16_bit_colours_8_bits_are_read_and_the_photo_says_so(name: str, picture) -> None:
     pixels = picture()
-    photo = read(tiff(pixels.astype(np.uint16) * 257, photometric="rgb"))
+    photo = read(DEEP[name](pixels.astype(np.uint16) * 257))
     np.testing.assert_array_equal(photo.pixels, pixels)
+    assert photo.notes == ("of its 16 bits a channel 8 were read",)
+
+
+def test_grey_with_16_bits_and_transparency_says_so_too(picture) -> None:
+    grey = picture()[..., :1]
+    photo = read(deep_png(opaque(grey.astype(np.uint16) * 257)))
+    assert photo.notes
+    np.testing.assert_array_equal(photo.rgb()[..., 0], grey[..., 0])
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_guard_planes_of_16_bits_are_refused_for_pillow_makes_noise_of_them(depth: type, picture) -> None:
+    pixels = picture()
+    planes = np.moveaxis(pixels.astype(depth) * (257 if depth is np.uint16 else 1), -1, 0)
+    data = tiff(planes, photometric="rgb", planarconfig="separate")
+    if depth is np.uint8:
+        np.testing.assert_array_equal(read(data).pixels, pixels)
+    else:
+        assert reason(data) == "16 bits a channel in planes can't be read: save it anew, pixel by pixel"
+
+
+def test_nothing_is_said_of_what_is_read_in_full(picture, encoded) -> None:
+    wide = np.zeros((3, 20_000, 3), np.uint8)
+    deep = picture()[..., 0].astype(np.uint16) * 257
+    for data in (
+        *(encoded(wide, name) for name in ("BMP", "PPM", "TIFF", "PNG", "JPEG", "SGI", "GIF")),
+        encoded(deep, "PNG"), encoded(deep, "TIFF"), b"P5 9 3 65535\n" + bytes(54), tiff(deep, byteorder=">"),
+    ):  # fmt: skip
+        assert read(data).notes == ()
 
 
 @pytest.mark.parametrize("values", [[-1, 5], [0, 70000]])

@@ -71,7 +71,7 @@ class Record:
         input: its path below INPUT; bytes that are no UTF-8 are spelled out.
         outcome: `skipped` files are no photographs by their suffix.
         reason: of a quarantined or skipped one.
-        notes: what its file could not take over from the source.
+        notes: what could not be taken over from the source.
         output: path below OUTPUT.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
         figures: see `summaries.summarize`.

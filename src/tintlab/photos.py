@@ -6,6 +6,7 @@ Files come from strangers: every fault of a decoder ends as a `PhotoError`, neve
 import functools
 import io
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -17,7 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    TiffImageFile,
+)
 
 from tintlab import color, program
 from tintlab.errors import TintlabError
@@ -51,7 +57,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_WHITE_IS_ZERO = 0
+_WHITE_IS_ZERO, _IN_PLANES = 0, 2
+_DEEP = re.compile(r";16|SGI16|', \d{4,5}\)")  # in what Pillow's decoders of more than 8 bits are told
 _FEW_STEPS = 100  # of the 255 that an 8-bit curve has
 _LONGEST_SIDE = 100_000
 _SLOW_DECODERS = {"bmp_rle", "ppm", "ppm_plain", "qoi"}
@@ -74,12 +81,14 @@ class Photo:
         format: the file's format as Pillow names it, such as `JPEG`.
         mode: the pixel mode that the file was stored in, such as `CMYK` or `I;16`.
         metadata: what the file says of its capture.
+        notes: what the pixels lack of the file's.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     format: str
     mode: str
     metadata: CaptureMetadata = field(default_factory=CaptureMetadata)
+    notes: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:
@@ -109,10 +118,11 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
     The first frame is taken, EXIF orientation applied, an ICC profile converted to sRGB, transparency laid
-    on white. 16-bit grey keeps its depth.
+    on white. 16-bit grey keeps its depth; of 16-bit colours Pillow reads 8 bits, as `Photo.notes` then say.
 
     Raises:
-        PhotoError: no picture, a broken one, or one of more than `max_megapixels` (told by its header).
+        PhotoError: no picture, a broken one, one that Pillow would read wrongly, or one of more than
+            `max_megapixels` (told by its header).
     """
     # Pillow's own guard follows ours, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
@@ -127,6 +137,8 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
                 raise PhotoError(f"{image.width} × {image.height} pixels: a line, no photograph")
             stored_format, stored_mode = image.format or "?", image.mode
             _refuse_slow(image, megapixels)
+            _refuse_deep_planes(image)
+            notes = _notes(image)
             if stored_format == "JPEG":
                 _refuse_many_scans(file, megapixels)
             image.load()
@@ -135,7 +147,7 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
                 pixels = (65535 - pixels).astype(np.uint16)
             if pixels.dtype == np.uint16 and (profile := image.info.get("icc_profile")):
                 pixels = _deep_curve(profile)[pixels]
-            return Photo(pixels, stored_format, stored_mode, capture_metadata(image))
+            return Photo(pixels, stored_format, stored_mode, capture_metadata(image), notes)
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -202,6 +214,22 @@ def _refuse_slow(image: Image.Image, megapixels: float) -> None:
             f"{megapixels:.1f} megapixels of a kind of {image.format} that takes long to read: "
             "save it as PNG or TIFF"
         )
+
+
+def _refuse_deep_planes(image: Image.Image) -> None:
+    """Pillow takes uncompressed planes of 16 bits for planes of 8: noise, and no word of it."""
+    if not isinstance(image, TiffImageFile) or image.tag_v2.get(PLANAR_CONFIGURATION) != _IN_PLANES:
+        return
+    bits = image.tag_v2.get(BITSPERSAMPLE, (1,))
+    if len(bits) > 1 and max(bits) > 8 and any(tile[0] == "raw" for tile in image.tile):
+        raise PhotoError(f"{max(bits)} bits a channel in planes can't be read: save it anew, pixel by pixel")
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    """To be asked before the pixels are read: what has been decoded says nothing of its depth."""
+    told = str(getattr(image, "tile", ())[:1])
+    deep = _DEEP.search(told) is not None and not image.mode.startswith("I")
+    return ("of its 16 bits a channel 8 were read",) if deep else ()
 
 
 def _refuse_many_scans(file: _Watched, megapixels: float) -> None:

@@ -226,7 +226,7 @@ def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], output: Path) -> 
 
 def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
     decoded = read_photo(photo.source, settings.max_megapixels)
-    lightness, metadata = decoded.lightness(), decoded.metadata
+    lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
     record = replace(record, width=decoded.width, height=decoded.height, input_sha256=_sha256(photo.source))
     del decoded  # large scans: each array goes as soon as it can
     small = reduced(lightness, working_shape(lightness.shape, settings.working_size))
@@ -249,7 +249,7 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
     return replace(
         record,
         outcome="coloured",
-        notes="; ".join(left_out),
+        notes="; ".join([*notes, *left_out]),
         output=as_text(photo.target),
         output_sha256=digest.hexdigest(),
         output_bytes=sum(map(len, pieces)),

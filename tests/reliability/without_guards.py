@@ -237,6 +237,8 @@ GUARDS = [
     Guard("hostile: lines in the network", "colorizer.py", "least), max(most, 1 / max(height, width)))",
           "least), 1e9)",
           f"{PHOTOGRAPHS}::test_guard_a_line_does_not_grow_in_the_network"),
+    Guard("hostile: noise in place of planes", "photos.py", "            _refuse_deep_planes(image)\n", "",
+          "tests/test_photos.py::test_guard_planes_of_16_bits_are_refused_for_pillow_makes_noise_of_them"),
     Guard("hostile: devices", "photos.py", "if not stat.S_ISREG(found.st_mode):", "if False:",
           f"{PHOTOGRAPHS}::test_guard_pipes_and_devices_are_not_waited_for"),
     Guard("hostile: crashing decoders", "stages/fetch.py", "        except BrokenProcessPool:\n            for",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -182,6 +183,21 @@ def test_sixteen_bits_reach_the_output(model: Path, tmp_path: Path) -> None:
     lightness = color.lightness(decoded_png((settings.output / "ramp.png").read_bytes()))
     assert len(np.unique(lightness.round(3))) > 5000
     np.testing.assert_allclose(lightness, color.grey_to_lightness(ramp), atol=0.05)
+
+
+def test_the_manifest_says_that_16_bit_colours_were_read_as_8(model: Path, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    colours = np.linspace(0, 65535, 40 * 50 * 3).astype(np.uint16).reshape(40, 50, 3)
+    tifffile.imwrite(scans / "colour.tif", colours, photometric="rgb")
+    tifffile.imwrite(scans / "grey.tif", colours[..., 0])
+    planes = np.moveaxis(colours, -1, 0)
+    tifffile.imwrite(scans / "planes.tif", planes, photometric="rgb", planarconfig="separate")
+    assert run("score", scans, tmp_path / "out", "--model", model).exit_code == 2
+    told = rows(tmp_path / "out")
+    assert told.loc["colour.tif", "notes"] == "of its 16 bits a channel 8 were read"
+    assert told.loc["grey.tif", "notes"] == ""
+    assert "16 bits a channel in planes" in told.loc["planes.tif", "reason"]
 
 
 def test_hostile_names(model: Path, tmp_path: Path, picture: Callable[..., np.ndarray]) -> None:

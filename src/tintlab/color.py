@@ -6,7 +6,7 @@ uses, so that both agree.
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +76,13 @@ def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | n
     """
     linear = _linear_in_gamut(lightness, a, b)
     pixels = np.empty((*lightness.shape, 3), dtype)
-    for channel, plane in enumerate(linear):
+    for channel in range(3):
+        plane = linear[channel]
         if dtype is np.uint8:
             # Not as np.intp: numpy converts to 32 bits in vectors, to 64 one by one.
-            steps = (plane * np.float32(65535) + np.float32(0.5)).astype(np.int32)
-            pixels[..., channel] = _byte_table().take(steps, mode="clip")
+            plane *= np.float32(65535)
+            plane += np.float32(0.5)
+            pixels[..., channel] = _byte_table().take(plane.astype(np.int32), mode="clip")
         else:
             pixels[..., channel] = np.rint(_companded(np.clip(plane, 0, 1)) * np.float32(65535))
     return pixels
@@ -110,8 +112,10 @@ def _with_shown_chroma(fy: Float, y: Float, along_a: Float, along_b: Float) -> F
     for _ in range(_CHROMA_ROUNDS):
         step = step / 4
         tried = shown + quarters * step
-        inside = _in_gamut(_linear_rgb(fy, y, along_a * tried, along_b * tried), y)
-        shown = shown + step * np.logical_and.accumulate(inside).sum(axis=0, dtype=np.float32)
+        first, second, third = _in_gamut(_linear_rgb(fy, y, along_a * tried, along_b * tried), y)
+        second &= first
+        third &= second
+        shown = shown + step * (first.astype(np.float32) + second + third)
     return _linear_rgb(fy, y, along_a * shown, along_b * shown)
 
 
@@ -132,17 +136,19 @@ def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
     x, z = _from_f(fy + along_a), _from_f(fy - along_b)
     x -= y
     z -= y
-    linear = np.empty((3, *x.shape), np.float32)
+    linear, share = np.empty((3, *x.shape), np.float32), np.empty_like(x)
     for channel, weights in enumerate(RGB_FROM_WHITE.T):
         np.multiply(x, weights[0], out=linear[channel])
         linear[channel] += y
-        linear[channel] += z * weights[2]
+        np.multiply(z, weights[2], out=share)
+        linear[channel] += share
     return linear
 
 
 def _from_f(f: Float) -> Float:
     # A cube down to the knee, a line below it: without a branch, three times as fast.
-    cube = np.maximum(f, np.full_like(f, _KNEE))  # numpy is slower with a number
+    cube = np.full_like(f, _KNEE)  # numpy is slower with a number
+    np.maximum(f, cube, out=cube)
     line = f - cube
     line *= np.float32(1) / _KAPPA
     result: Float = cube * cube
@@ -154,7 +160,7 @@ def _from_f(f: Float) -> Float:
 def grey_to_lightness(grey: NDArray[np.generic]) -> Float:
     """Convert grey sRGB values of any shape to L* float32 in [0, 100]: uint8, uint16, or floats in [0, 1]."""
     if grey.dtype in (np.uint8, np.uint16):
-        known: Float = _lightness_table(grey.dtype)[grey]
+        known: Float = _lightness_table(grey.dtype).take(cast(Pixels, grey))
         return known
     return _lightness_of_y(_linear(grey))
 

@@ -35,7 +35,6 @@ MAX_WORKING_SIZE = 2048
 
 _LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
 _RADIUS = 1  # of the guided filter's windows, in pixels of the working size
-_STRIP = 1 << 16  # pixels at a time, whose planes the nearest caches hold
 _EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
 
 
@@ -147,7 +146,7 @@ def _in_strips(
     lightness: color.Float, colours: GuidedColours, dtype: type[np.uint8 | np.uint16]
 ) -> color.Pixels:
     result = np.empty((*lightness.shape, 3), dtype)
-    for rows in color.strips(lightness.shape, _STRIP):
+    for rows in color.strips(lightness.shape):
         strip = lightness[rows]
         result[rows] = color.lab_to_pixels(strip, *colours.planes(strip, rows), dtype)
     return result

@@ -98,7 +98,7 @@ class ScoreSettings:
     def provenance(self, source_sha256: str) -> Provenance:
         """What a coloured file says of its making."""
         return Provenance(
-            software=f"tintlab {importlib.metadata.version('tintlab')}",
+            software=f"tintlab {_version()}",
             model=self.model,
             model_version="" if self.model_version is None else str(self.model_version),
             weights_sha256=self.weights_sha256,
@@ -255,6 +255,11 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
         output_bytes=sum(map(len, pieces)),
         figures=figures,
     )
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version("tintlab")  # reads files, a millisecond
 
 
 def _size_and_time(path: Path) -> tuple[int | None, int | None]:

@@ -367,7 +367,11 @@ def test_a_manifest_tells_its_drift_again(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("nothing", "model", "there is no nothing"),
         ("model/config.json", "model", "is no manifest of `tintlab score`"),
-        ("alike", None, "names no registered model, or several: say which with --model"),
+        (
+            "alike",
+            None,
+            "model is not known any more, or they are several: say which with --model",
+        ),
         ("alike", "bare", "does not say what it was trained on"),
     ],
 )
@@ -385,8 +389,8 @@ def test_faults_are_one_clear_line(
 
 def test_a_manifest_names_its_model(tmp_path: Path) -> None:
     random = np.random.default_rng(12)
-    _, rows = drift_report.read_manifest(scored(tmp_path, drawn(random, 5), version=7))
-    assert drift_report.scorer(rows) == "models:/tintlab/7"
+    path, rows = drift_report.read_manifest(scored(tmp_path, drawn(random, 5), version=7))
+    assert drift_report.scorer(path, rows) == "models:/tintlab/7"
     tags = {"photos.coloured": "5", "photos.quarantined": "1", "model_version": "7"}
     assert drift_report.manifest_tags(rows) == tags
 

@@ -18,7 +18,16 @@ from tintlab import drift_report, paths, program, registry, scoring_plan
 from tintlab.colorizer import Settings
 from tintlab.encoding import QUALITY, SUFFIXES, Format
 from tintlab.errors import TintlabError
-from tintlab.manifest import MANIFEST, STATE, Record, merge_parts, part_writer, parts_folder, read_records
+from tintlab.manifest import (
+    MANIFEST,
+    SETTINGS,
+    STATE,
+    Record,
+    merge_parts,
+    part_writer,
+    parts_folder,
+    read_records,
+)
 from tintlab.params import load_params
 from tintlab.program import printable
 from tintlab.scoring import ScoreSettings, load_colorizer, remaining, score_chunk, score_photo
@@ -29,7 +38,7 @@ from tintlab.tracking import TrackingUnavailableError
 DEFAULT_MAX_MEGAPIXELS = 200.0
 """Where there is no params.yaml: archives are scored in any folder."""
 
-_SETTINGS, _LOCK = "settings.json", "lock"
+_LOCK = "lock"
 _PART, _SKIPPED_PART = "photos", "skipped"
 _SHOWN = 10
 
@@ -81,6 +90,11 @@ class Finished:
     quarantined: dict[str, str]
     words: tuple[str, ...]
 
+    def line(self) -> str:
+        """How many, in a line."""
+        bad = len(self.quarantined)
+        return f"{_counted(self.coloured, 'photograph')} coloured, {_counted(bad, 'file')} can't be used"
+
     @property
     def status(self) -> int:
         """Exit status: 0 all photographs are coloured, 2 some are not, 1 none is."""
@@ -114,8 +128,8 @@ def preview(source: str | Path, settings: ScoreSettings) -> str:
     return "\n".join(
         [
             *found.words,
-            f"{len(found.left)} photographs would be coloured with {settings.model_folder} "
-            f"(weights {settings.weights_sha256[:16]}), {len(found.plan.skipped)} files skipped",
+            f"{_counted(len(found.left), 'photograph')} would be coloured with {settings.model_folder} "
+            f"(weights {settings.weights_sha256[:16]}), {_counted(len(found.plan.skipped), 'file')} skipped",
             *shown,
         ]
     )
@@ -201,7 +215,7 @@ def _described(settings: ScoreSettings) -> dict[str, Any]:
 
 def _recorded(output: Path) -> dict[str, Any]:
     """What `_described` said of the last scoring to a folder; empty for a new one."""
-    path = output / STATE / _SETTINGS
+    path = output / STATE / SETTINGS
     return read_json(path) if path.exists() else {}
 
 
@@ -212,9 +226,17 @@ def max_megapixels() -> float:
 
 def looked_at(source: str | Path, settings: ScoreSettings) -> Begun:
     """What `begun` would do; nothing is written."""
+    return _begun(_planned(source, settings), settings)
+
+
+def _planned(source: str | Path, settings: ScoreSettings) -> Plan:
     plan = scoring_plan.plan(source, settings.output, SUFFIXES[settings.file_format])
     if not plan.photos:
         raise TintlabError(f"there are no photographs in {source}")
+    return plan
+
+
+def _begun(plan: Plan, settings: ScoreSettings) -> Begun:
     changes = _changes(settings)
     left = plan.photos if changes else tuple(remaining(plan.photos, settings))
     words = [f"starting anew, for {' and '.join(changes)}"] if changes else []
@@ -238,13 +260,14 @@ def begun(source: str | Path, settings: ScoreSettings) -> Iterator[Begun]:
         HeldError: another scoring of this folder is under way.
         TintlabError: there are no photographs.
     """
+    plan = _planned(source, settings)  # what is refused leaves nothing behind
     state = settings.output / STATE
     with exclusive(state / _LOCK, f"another scoring to {settings.output}"):
-        found = looked_at(source, settings)
+        found = _begun(plan, settings)
         if _changes(settings):
             for path in parts_folder(settings.output).glob("*"):
                 path.unlink()
-        write_json(state / _SETTINGS, _described(settings))
+        write_json(state / SETTINGS, _described(settings))
         _note_skipped(settings.output, found.plan.skipped)
         yield found
 
@@ -261,6 +284,10 @@ def finished(work: Begun) -> Finished:
         dict(zip(bad["input"], bad["reason"], strict=True)),
         _drift_words(work.settings, rows) if len(coloured) else (),
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _note_skipped(output: Path, names: Iterable[str]) -> None:

@@ -34,6 +34,9 @@ ScoringModel = Annotated[
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
 
 
+_NAMED = 100  # of the files that can't be used
+
+
 class FileFormat(StrEnum):
     """Of coloured files."""
 
@@ -250,9 +253,11 @@ def history() -> None:
 
 
 def _end(result: "Finished") -> None:
-    for name, reason in result.quarantined.items():
+    for name, reason in list(result.quarantined.items())[:_NAMED]:
         typer.echo(f"{program.printable(name)}: {reason}", err=True)
-    typer.echo(f"{result.coloured} photographs coloured, {len(result.quarantined)} files can't be used")
+    if len(result.quarantined) > _NAMED:
+        typer.echo(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", err=True)
+    typer.echo(result.line())
     for word in result.words:
         typer.echo(word)
     if result.status:

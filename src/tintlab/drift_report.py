@@ -13,7 +13,7 @@ from tintlab.errors import TintlabError
 from tintlab.history import MODEL_NAME
 from tintlab.params import DriftParams
 from tintlab.program import one_line
-from tintlab.storage import write_json
+from tintlab.storage import read_json, write_json
 from tintlab.summaries import Reference
 
 if TYPE_CHECKING:
@@ -70,19 +70,28 @@ def reference_of(model: Path) -> Reference:
         ) from None
 
 
-def scorer(rows: pd.DataFrame) -> str:
-    """The model that scored a manifest, as `registry.locate` takes it.
+def scorer(place: Path, rows: pd.DataFrame) -> str:
+    """The model that scored a manifest, as `registry.locate` takes it: a version, or the folder of then.
+
+    Args:
+        place: the manifest's file.
+        rows: its rows.
 
     Raises:
-        TintlabError: it was no registered one, or there were several.
+        TintlabError: there were several, or its folder holds another one now.
     """
-    versions = rows["model_version"].dropna().unique()
-    if (
-        len(versions) != 1
-        or rows["model_version"].where(rows["outcome"] == "coloured", versions[0]).isna().any()
-    ):
-        raise TintlabError("the manifest names no registered model, or several: say which with --model")
-    return f"models:/{MODEL_NAME}/{int(versions[0])}"
+    coloured = rows[rows["outcome"] == "coloured"]
+    versions, weights = (set(coloured[name]) for name in ("model_version", "weights_sha256"))
+    if len(versions) == 1 and not coloured["model_version"].isna().any():
+        return f"models:/{MODEL_NAME}/{int(versions.pop())}"
+    used = place.parent / manifest.STATE / manifest.SETTINGS
+    if len(weights) == 1 and used.exists():
+        folder = str(read_json(used)["model_folder"])
+        if registry.local_hashes(Path(folder))[paths.WEIGHTS] in weights:
+            return folder
+    raise TintlabError(
+        "the manifest's model is not known any more, or they are several: say which with --model"
+    )
 
 
 def manifest_tags(rows: pd.DataFrame) -> dict[str, str]:
@@ -106,7 +115,7 @@ def report_again(place: Path, model: str | None, rules: DriftParams | None) -> t
         TintlabError: no manifest, no such model, or one that does not say what it was trained on.
     """
     path, rows = read_manifest(place)
-    reference = reference_of(registry.locate(model or scorer(rows)).folder)
+    reference = reference_of(registry.locate(model or scorer(path, rows)).folder)
     report = examine(rows, reference, rules)
     return report, log_report(report, path, manifest_tags(rows))
 

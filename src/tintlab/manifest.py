@@ -27,6 +27,9 @@ Outcome = Literal["coloured", "quarantined", "skipped"]
 STATE = ".tintlab-score"
 """The folder in OUTPUT with settings, lock and parts."""
 
+SETTINGS = "settings.json"
+"""In that folder, what the last scoring was done with."""
+
 MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
 
 DRIFT_PREFIX = "drift_"

@@ -62,11 +62,18 @@ def plan(source: str | Path, output: Path, suffix: str) -> Plan:
         suffix: of the coloured files.
 
     Raises:
-        TintlabError: there is nothing of that name, or a coloured file would overwrite a photograph.
+        TintlabError: there is nothing of that name, it is the output of a scoring, `output` is no folder, or
+            a coloured file would overwrite a photograph.
     """
     path = Path(source)
+    if output.exists() and not output.is_dir():
+        raise TintlabError(f"{output} is a file: name a folder for the coloured photographs")
     if path.is_dir():
         _refuse_same(path, output)
+        if (path / STATE).exists():
+            raise TintlabError(
+                f"{path} is the output of a scoring, by its {STATE}: name the originals' folder"
+            )
         root, found = path, sorted(_tree(path, output))
     elif path.is_file() and path.suffix.lower() in LISTS:
         root, found = _listed(path)

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.scoring.conftest import decoded_png, make_model, make_settings, saved
-from tintlab import batch, color, manifest, scoring, storage
+from tintlab import batch, color, manifest, paths, scoring, storage
 from tintlab.cli import app
 from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
@@ -24,6 +25,7 @@ from tintlab.photos import read_photo
 from tintlab.provenance import read_provenance
 from tintlab.scoring import ScoreSettings, remaining, score_chunk
 from tintlab.scoring_plan import plan
+from tintlab.summaries import HISTOGRAM, SCALARS, Reference
 
 
 def run(*arguments: object) -> Result:
@@ -58,7 +60,7 @@ def test_score_keeps_the_tree_and_says_what_became_of_each(
     target = tmp_path / "coloured"
     result = run("score", archive, target, "--model", model)
     assert result.exit_code == 2, result.output
-    assert "3 photographs coloured, 1 files can't be used" in result.output
+    assert "3 photographs coloured, 1 file can't be used" in result.output
     assert "1920/broken.jpg: the picture's data is cut short" in result.output
     assert files(target) == {"a.jpg.png", "a.png.png", "1920/b.png"}
     table = rows(target)
@@ -100,7 +102,7 @@ def test_exit_statuses(archive: Path, model: Path, tmp_path: Path) -> None:
     assert run("score", archive / "a.jpg", tmp_path / "one", "--model", model).exit_code == 0
     nothing = run("score", archive / "1920/broken.jpg", tmp_path / "none", "--model", model)
     assert nothing.exit_code == 1
-    assert "0 photographs coloured, 1 files can't be used" in nothing.output
+    assert "0 photographs coloured, 1 file can't be used" in nothing.output
 
 
 def test_a_dry_run_writes_nothing(archive: Path, model: Path, tmp_path: Path) -> None:
@@ -109,6 +111,43 @@ def test_a_dry_run_writes_nothing(archive: Path, model: Path, tmp_path: Path) ->
     assert "4 photographs would be coloured" in result.output
     assert f"a.jpg -> {tmp_path}/out/a.jpg.png" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_refused_leaves_nothing_behind(archive: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    refused = {
+        "is INPUT itself": (archive, archive),
+        "there are no photographs in": (tmp_path / "empty", tmp_path / "new"),
+        "is no folder, list, pattern or photograph": (tmp_path / "nowhere", tmp_path / "new"),
+        "is a file: name a folder": (archive, tmp_path / "file"),
+    }
+    for words, (source, output) in refused.items():
+        result = run("score", source, output, "--model", model)
+        assert result.exit_code == 1
+        assert words in str(result.exception)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_output_of_a_scoring_is_no_archive(archive: Path, model: Path, tmp_path: Path) -> None:
+    run("score", archive, tmp_path / "out", "--model", model)
+    again = run("score", tmp_path / "out", tmp_path / "twice", "--model", model)
+    assert "is the output of a scoring" in str(again.exception)
+    assert not (tmp_path / "twice").exists()
+
+
+def test_drift_is_told_again_of_the_model_in_the_folder_of_then(
+    archive: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "state"))
+    shutil.copytree(model, tmp_path / "model")
+    figures = [dict.fromkeys([*HISTOGRAM, *SCALARS], float(number)) for number in range(40)]
+    storage.write_json(tmp_path / "model" / paths.TRAINING_SUMMARY, Reference.of(figures).model_dump())
+    run("score", archive, tmp_path / "out", "--model", tmp_path / "model")
+    assert "not told from 3 photographs scored" in run("drift", tmp_path / "out").output
+    make_model(tmp_path / "model", seed=1)
+    assert "is not known any more" in str(run("drift", tmp_path / "out").exception)
 
 
 def test_formats_and_depth(archive: Path, model: Path, tmp_path: Path) -> None:
@@ -208,7 +247,7 @@ def test_hostile_names(model: Path, tmp_path: Path, picture: Callable[..., np.nd
     for name in names:
         Path(os.fsdecode(os.fsencode(tmp_path / "scans") + b"/" + name)).write_bytes(data)
     result = run("score", tmp_path / "scans", tmp_path / "out", "--model", model)
-    assert "5 photographs coloured, 1 files can't be used" in result.output
+    assert "5 photographs coloured, 1 file can't be used" in result.output
     assert rows(tmp_path / "out")["reason"].max() == "can't be written: File name too long"
     again = run("score", tmp_path / "scans", tmp_path / "out", "--model", model)
     assert "going on: 5 of 6" in again.output
@@ -274,7 +313,7 @@ def test_started_again_it_does_nothing_twice(archive: Path, model: Path, tmp_pat
     before = times(out)
     again = run("score", archive, out, "--model", model)
     assert "going on: 3 of 4 photographs are done" in again.output
-    assert "3 photographs coloured, 1 files can't be used" in again.output
+    assert "3 photographs coloured, 1 file can't be used" in again.output
     assert not changed_since(out, before)
     os.utime(archive / "a.png", ns=(1, 1))  # a copy of the archive
     (out / "a.jpg.png").unlink()

@@ -15,7 +15,7 @@ from tintlab.errors import TintlabError
 from tintlab.judge import Judge, view
 from tintlab.params import EvaluateParams
 
-PARAMS = EvaluateParams(working_size=64, threads=2)
+PARAMS = EvaluateParams(working_size=64, threads=1)
 FIGURES = (
     "psnr",
     "ssim",
@@ -71,8 +71,9 @@ def judge() -> Judge:
 
 @pytest.fixture(scope="module")
 def uniform(photos: pd.DataFrame, trial: evaluation.Trial, judge: Judge) -> evaluation.Evaluation:
-    """The evaluation of a model that paints everything in (20, -10)."""
-    return evaluation.evaluate(photos, trial, Colorizer(Uniform(20, -10), 32), judge, PARAMS)
+    """The evaluation, by two processes, of a model that paints everything in (20, -10)."""
+    two = PARAMS.model_copy(update={"threads": 2})
+    return evaluation.evaluate(photos, trial, Colorizer(Uniform(20, -10), 32), judge, two)
 
 
 def test_a_model_that_paints_a_baseline_is_judged_like_it(
@@ -123,8 +124,7 @@ def test_the_order_of_photographs_changes_nothing(
     uniform: evaluation.Evaluation, photos: pd.DataFrame, trial: evaluation.Trial, judge: Judge
 ) -> None:
     shuffled = photos.sample(frac=1, random_state=1)
-    one_process = PARAMS.model_copy(update={"threads": 1})
-    again = evaluation.evaluate(shuffled, trial, Colorizer(Uniform(20, -10), 32), judge, one_process)
+    again = evaluation.evaluate(shuffled, trial, Colorizer(Uniform(20, -10), 32), judge, PARAMS)
     assert again.totals == uniform.totals
     pd.testing.assert_frame_equal(again.per_photo, uniform.per_photo)
 

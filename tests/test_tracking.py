@@ -220,18 +220,18 @@ def test_senders_at_once_make_one_store_and_one_run(state: Path) -> None:
 
 
 def test_a_sender_killed_while_it_sends_loses_and_doubles_nothing(store: Path) -> None:
-    record_steps(range(20_000))
+    record_steps(range(10_000))
     killed = 0
-    for target in (1, 5_000):
+    for target in (1, 3_000):
         sender = start_sync()
         while sender.poll() is None and count_metrics(store) < target:
             time.sleep(0.005)
         sender.kill()
         killed += sender.wait() == -signal.SIGKILL
     assert killed == 2
-    assert 5_000 <= count_metrics(store) < 20_000
+    assert 3_000 <= count_metrics(store) < 10_000
     tracking.sync()
-    assert steps(store) == {"loss": list(range(20_000))}
+    assert steps(store) == {"loss": list(range(10_000))}
     only_run(store)
 
 
@@ -479,8 +479,10 @@ with tracking.recording(sys.argv[1]) as recorder:
     recorder.start("train", {}, {})
     for step in range(20):
         recorder.metrics({"loss": step}, step)
-        time.sleep(0.2)
+        time.sleep(0.05)
     recorder.finish()
+    while tracking.backlog():  # on a busy machine a sender needs long to start
+        time.sleep(0.1)
     print(random.random(), "mlflow" in sys.modules, flush=True)
 """
 
@@ -601,6 +603,7 @@ class Server:
             return False
 
 
+@pytest.mark.slow
 def test_a_server_down_at_the_start_in_the_middle_and_past_the_end(
     state: Path,
     empty_store: Path,

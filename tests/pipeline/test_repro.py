@@ -65,6 +65,7 @@ def test_nothing_reruns_when_nothing_changed(built: Workspace) -> None:
     assert "Data and pipelines are up to date" in output
 
 
+@pytest.mark.slow
 def test_a_training_parameter_reruns_train_and_evaluate_only(built: Workspace) -> None:
     built.set_params({"train": {"lambda_l1": 50}})
     assert stages_run(built.dvc("repro")) == ["train", "evaluate"]
@@ -80,6 +81,7 @@ def test_squares_of_another_size_are_cut_anew_not_taken_from_the_cache(built: Wo
     assert stages_run(built.dvc("repro", "convert")) == []
 
 
+@pytest.mark.slow
 def test_a_photo_in_the_inbox_reruns_all_and_moves_no_other(built: Workspace, mini_collection: Path) -> None:
     before = splits(built)
     built.set_params({"fetch": {"limit": 61}})

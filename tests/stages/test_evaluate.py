@@ -84,7 +84,8 @@ def test_the_program_makes_the_same_files_twice(
     tmp_path: Path, raw: Path, photos: pd.DataFrame, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(repository / "params.yaml", tmp_path)
+    params = (repository / "params.yaml").read_text()
+    paths.PARAMS.write_text(params.replace("threads: 2", "threads: 1"))
     write_table(photos.assign(width=100, height=100), paths.ACCEPTED)
     paths.REFERENCE.parent.mkdir()
     shutil.copytree(raw, paths.RAW)

@@ -516,7 +516,7 @@ def test_the_sender_goes_with_its_owner(store: Path, deed: signal.Signals) -> No
     sender, worker = sorted(psutil.Process(owner.pid).children(), key=lambda child: child.pid)
     try:
         owner.send_signal(deed)
-        assert owner.wait(8) != 0
+        assert owner.wait(10) != 0
         wait_for(lambda: not sender.is_running() or sender.status() == psutil.STATUS_ZOMBIE, seconds=5)
         assert worker.is_running()
     finally:

@@ -8,12 +8,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.pipeline.conftest import clone_of_the_working_tree
 
 SRC = "src/tintlab/"
+_MARK = "TINTLAB_WITHOUT_GUARD"
+"""A variable in the environment of all that a test starts."""
 
 
 @dataclass(frozen=True)
@@ -315,12 +320,21 @@ def misses(guard: Guard) -> bool:
             cwd=copy,
             capture_output=True,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(copy / "src")},
+            env=os.environ | {"PYTHONPATH": str(copy / "src"), _MARK: folder},
             check=False,
         )
+        _end_what_is_left(folder)
         if ended.returncode not in (0, 1):
             raise SystemExit(f"{guard.name}: the test can't run:\n{ended.stdout}{ended.stderr}")
         return ended.returncode == 1
+
+
+def _end_what_is_left(folder: str) -> None:
+    """Kill what a test started: without its guard it may stay for ever."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(_MARK) == folder:
+                process.kill()
 
 
 def main() -> None:

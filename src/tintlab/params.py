@@ -142,6 +142,9 @@ class TrainParams(Section):
     """Categories to train on; null: all."""
     rehearsal: BelowOne
     """Share of each batch that comes from the other categories, lest they are forgotten."""
+    z_dim: Annotated[int, Field(ge=0, le=512)]
+    """Length of the noise vector, which chooses among the colourings that a photograph allows; 0 is none. The
+    default colours are those of z = 0."""
     image_size: Annotated[int, Field(ge=32, multiple_of=32)]
     """Side in pixels of what the networks see while training."""
     channels: Annotated[int, Field(ge=2, multiple_of=2)]
@@ -160,6 +163,8 @@ class TrainParams(Section):
     """Generator steps an epoch; the data is cycled."""
     l1_epochs: Natural
     """Epochs of L1 alone at the start, before the GAN joins."""
+    variety_epochs: Natural
+    """Epochs at the end in which all else is kept and the noise learns what photographs leave open."""
     gan_warmup: Natural
     """Iterations over which the GAN loss then gains its full weight."""
     batch_size: Count
@@ -174,6 +179,10 @@ class TrainParams(Section):
     """Weight of the L1 loss beside the GAN loss."""
     lambda_perceptual: NonNegative
     """Weight of the perceptual loss; 0 leaves it out."""
+    lambda_kl: NonNegative
+    """Weight of each nat by which a noise vector read off a true colouring tells more than a random one."""
+    lambda_latent: NonNegative
+    """Weight of the error with which a random noise vector is read off what was painted with it."""
     l1_learning_rate: Positive
     """The generator's rate in the L1 phase, at its highest."""
     learning_rate: Positive
@@ -182,6 +191,8 @@ class TrainParams(Section):
     """Share of the GAN phase, at its end, in which that rate falls to 0."""
     discriminator_learning_rate: Positive
     """The discriminator's rate."""
+    noise_learning_rate: Positive
+    """The rate of the noise's layers in the last phase, at its highest."""
     betas: Annotated[tuple[BelowOne, BelowOne], Field(strict=False)]
     """Adam's decay rates beside the GAN."""
     weight_decay: NonNegative
@@ -214,8 +225,13 @@ class TrainParams(Section):
         if self.rehearsal and (self.focus is None or not self.rehearsed):
             need = "focus" if self.focus is None else "a larger batch_size to be a photograph of each batch"
             raise ValueError(f"rehearsal {self.rehearsal:g} needs {need}")
-        if self.l1_epochs > self.epochs:
-            raise ValueError(f"l1_epochs {self.l1_epochs} is more than epochs {self.epochs}")
+        if self.l1_epochs + self.variety_epochs > self.epochs:
+            phases = f"{self.l1_epochs} + {self.variety_epochs}"
+            raise ValueError(f"l1_epochs + variety_epochs, {phases}, are more than epochs {self.epochs}")
+        if self.z_dim and self.generator == "unet":
+            raise ValueError("z_dim: a unet takes no noise vector, its noise is dropout: set z_dim to 0")
+        if bool(self.z_dim) != bool(self.variety_epochs):
+            raise ValueError("z_dim and variety_epochs go together: both 0, or neither")
         return self
 
     @property

@@ -83,6 +83,7 @@ class Batches(Dataset[Lab]):
         seed: batch i depends on this and on i alone.
         augmentation: what is done to the crops.
         mixture: which squares are taken; all where it is None.
+        share: `(rank, processes)`: of each batch, every so many-th picture from that one on.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Batches(Dataset[Lab]):
         seed: int,
         augmentation: Augmentation,
         mixture: Mixture | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.squares = squares
         self.size = size
@@ -103,6 +105,7 @@ class Batches(Dataset[Lab]):
         self.augmentation = augmentation
         every = np.arange(len(squares))
         self.mixture = mixture or Mixture(focus=every, others=every[:0])
+        self.share = share
 
     def __len__(self) -> int:
         return self.iterations
@@ -110,9 +113,15 @@ class Batches(Dataset[Lab]):
     def __getitem__(self, iteration: int) -> Lab:
         if not 0 <= iteration < self.iterations:
             raise IndexError(f"batch {iteration} of {self.iterations}")
-        random = np.random.default_rng([self.seed, 1, iteration])
-        batch = scaled(np.stack([self._crop(place, random) for place in self._places(iteration)]))
-        return Lab(self._relit(batch.L, random), batch.ab)
+        rank, processes = self.share
+        # A stream for each picture: its crop does not depend on who makes the others.
+        chosen = [
+            (place, np.random.default_rng([self.seed, 1, iteration, position]))
+            for position, place in enumerate(self._places(iteration))
+            if position % processes == rank
+        ]
+        batch = scaled(np.stack([self._crop(place, random) for place, random in chosen]))
+        return Lab(self._relit(batch.L, [random for _, random in chosen]), batch.ab)
 
     def _places(self, iteration: int) -> list[int]:
         """Which squares batch `iteration` takes."""
@@ -140,9 +149,10 @@ class Batches(Dataset[Lab]):
             crop = np.asarray(resized)
         return crop[:, ::-1] if random.random() < 0.5 else crop
 
-    def _relit(self, L: Tensor, random: np.random.Generator) -> Tensor:
+    def _relit(self, L: Tensor, randoms: list[np.random.Generator]) -> Tensor:
         def drawn(most: float) -> Tensor:
-            return torch.from_numpy(random.uniform(-most, most, (len(L), 1, 1, 1)).astype(np.float32))
+            values = np.array([random.uniform(-most, most) for random in randoms], np.float32)
+            return torch.from_numpy(values)[:, None, None, None]
 
         factor = 1 + drawn(self.augmentation.contrast)
         # L is L* / 50 - 1: stretching about 0 is stretching about L* = 50.

@@ -1,13 +1,14 @@
-"""The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1."""
+"""The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1, at last the noise."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
-from lightning_fabric import Fabric
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -18,16 +19,20 @@ from tintlab.gan.averaging import moving_average
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
 from tintlab.gan.discriminator import PatchDiscriminator
+from tintlab.gan.distributed import launched_fabric, with_global_batches
 from tintlab.gan.initialization import init_norm
-from tintlab.gan.losses import METERS, PERCEPTUAL_METER, Meters, gan_loss
+from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, Meters, gan_loss
 from tintlab.gan.model_files import build_generator, generator_config, save_weights
+from tintlab.gan.noise import LatentEncoder, drawn, kl_divergence, latent_error
 from tintlab.gan.perceptual import PerceptualLoss
-from tintlab.gan.validation import predict, sample_picks, validate
+from tintlab.gan.validation import predict, sample_picks, validate, variety
 from tintlab.params import TrainParams
 from tintlab.paths import LAST_WEIGHTS, WEIGHTS
 from tintlab.process import be_loader_worker
 
 SAMPLES = 8
+
+_STEPS_BETWEEN_AGREEMENTS = 10
 
 COLLAPSED_LOSS_D = 1e-4
 """A mean loss_D below this over a whole epoch: the discriminator tells all fakes from all photographs with
@@ -89,8 +94,8 @@ class Training:
         self.checkpoints = Checkpoints(folder / "checkpoints", listener.announced)
 
         torch.set_num_threads(params.threads)
+        self.fabric = launched_fabric(params.device)
         torch.manual_seed(params.seed)
-        self.fabric = _fabric(params.device)
         generator = build_generator(generator_config(params))
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
         # A pretrained generator brings its own start, and so does a parent.
@@ -100,14 +105,15 @@ class Training:
             listener.announced("model initialized with norm initialization")
         if parent is not None:
             generator.load_state_dict(parent)
-        if params.frozen_epochs is not None:
-            # All that will ever train is the optimizer's from the start, so that its state is the same all along.
-            generator.freeze_encoder(False)
-        trainable = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        # All that will ever train is known to the optimisers, and to other devices, from the start.
+        generator.freeze_encoder(params.frozen_epochs is None and params.generator == "pretrained_unet")
+        noise = list(generator.get_submodule("noise").parameters()) if params.z_dim else []
+        known = {id(parameter) for parameter in noise}
+        others = [each for each in generator.parameters() if each.requires_grad and id(each) not in known]
         self.generator, self.generator_optimizer = self._set_up(
             generator,
             torch.optim.AdamW(
-                trainable, lr=params.learning_rate, betas=params.betas, weight_decay=params.weight_decay
+                others, lr=params.learning_rate, betas=params.betas, weight_decay=params.weight_decay
             ),
         )
         self.discriminator, self.discriminator_optimizer = self._set_up(
@@ -116,10 +122,24 @@ class Training:
                 discriminator.parameters(), lr=params.discriminator_learning_rate, betas=params.betas
             ),
         )
+        self.latent_encoder: Any = None
+        self.noise_optimizer: Any = None
+        if noise:
+            latent_encoder = LatentEncoder(params.z_dim)
+            self.latent_encoder, self.noise_optimizer = self._set_up(
+                latent_encoder,
+                torch.optim.Adam(
+                    [*noise, *latent_encoder.parameters()], lr=params.noise_learning_rate, betas=params.betas
+                ),
+            )
         self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
         self.perceptual = PerceptualLoss().to(self.fabric.device) if params.lambda_perceptual else None
+        # Each process has dropout and noise of its own, on pictures of its own.
+        torch.manual_seed(params.seed + self.fabric.global_rank)
 
     def _set_up(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        if self.fabric.world_size > 1:
+            with_global_batches(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module, wrapped_optimizer = self.fabric.setup(network, optimizer)
         return module, wrapped_optimizer
@@ -158,8 +178,16 @@ class Training:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
         augmentation = Augmentation(params.crop, params.contrast, params.brightness)
+        share = self.fabric.global_rank, self.fabric.world_size
         batches = Batches(
-            squares, params.image_size, params.batch_size, self.iterations, params.seed, augmentation, mixture
+            squares,
+            params.image_size,
+            params.batch_size,
+            self.iterations,
+            params.seed,
+            augmentation,
+            mixture,
+            share,
         )
         rest = range(self.iteration, self.iterations)
         loader = DataLoader(
@@ -181,13 +209,14 @@ class Training:
                 self._end_epoch(val_squares)
             if self.iteration == self.iterations:
                 break
-            if asked_to_stop():
+            if self._agreed(asked_to_stop):
                 self._save_checkpoint()
                 self.listener.announced(f"stopped after iteration {self.iteration}: run again to go on")
                 raise KeyboardInterrupt
             if self.iteration % params.checkpoint_every == 0:
                 self._save_checkpoint()
-        save_weights(self.folder / LAST_WEIGHTS, self.kept_generator)
+        if not params.variety_epochs:
+            self._save(LAST_WEIGHTS)
         return self.history
 
     def step(self, batch: Lab) -> dict[str, Tensor]:
@@ -195,6 +224,16 @@ class Training:
 
         In the L1 phase the discriminator rests and its losses are 0.
         """
+        if schedule.in_variety_phase(self.params, self.iteration):
+            losses = self._variety_step(batch)
+        else:
+            losses = self._colour_step(batch)
+        if self.average is not None:
+            self.average.update_parameters(self.generator.module)
+        return {name: torch.zeros((), device=batch.L.device) for name in METERS} | losses
+
+    def _colour_step(self, batch: Lab) -> dict[str, Tensor]:
+        """A step of the first two phases."""
         if self.average is not None and self.iteration == schedule.l1_iterations(self.params) > 0:
             # The GAN starts from the average: the calmest colours so far.
             self.generator.module.load_state_dict(self.average.module.state_dict())
@@ -206,10 +245,56 @@ class Training:
         fake_ab = self.generator(batch.L)
         gan_weight = schedule.gan_weight(self.params, self.iteration)
         losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
-        losses |= self._generator_step(batch, fake_ab, gan_weight)
-        if self.average is not None:
-            self.average.update_parameters(self.generator.module)
-        return {name: torch.zeros((), device=fake_ab.device) for name in METERS} | losses
+        losses |= self._generator_losses(batch.L, fake_ab, gan_weight, slice(None), batch.ab)
+        total = losses["loss_G"]
+        if self.perceptual is not None:
+            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * self.perceptual(
+                batch.L, fake_ab, batch.ab
+            )
+            total = total + losses[PERCEPTUAL_METER]
+        self.generator_optimizer.zero_grad()
+        self.fabric.backward(total)
+        self.generator_optimizer.step()
+        return losses
+
+    def _variety_step(self, batch: Lab) -> dict[str, Tensor]:
+        """A step of the last phase: half of the batch with the z of its true colours, half with a random one."""
+        if self.iteration == schedule.variety_begins(self.params):
+            self._begin_variety()
+        self._hold_colours()
+        for group in self.noise_optimizer.param_groups:
+            group["lr"] = schedule.noise_learning_rate(self.params, self.iteration)
+        half = len(batch.L) // 2
+        coded, free = slice(None, half), slice(half, None)
+        mean, log_variance = self.latent_encoder(torch.cat([batch.L, batch.ab], dim=1)[coded])
+        random = torch.randn_like(mean[:1].expand(len(batch.L) - half, -1))
+        fake_ab = self.generator(batch.L, torch.cat([drawn(mean, log_variance), random]))
+        losses = self._discriminator_step(batch, fake_ab.detach())
+        losses |= self._generator_losses(batch.L, fake_ab, 1.0, coded, batch.ab)
+        losses[KL_METER] = self.params.lambda_kl * kl_divergence(mean, log_variance)
+        with self._only_passing_on(self.latent_encoder):
+            found, _ = self.latent_encoder(torch.cat([batch.L, fake_ab], dim=1)[free])
+        losses[LATENT_METER] = self.params.lambda_latent * latent_error(found, random)
+        self.noise_optimizer.zero_grad()
+        self.fabric.backward(losses["loss_G"] + losses[KL_METER] + losses[LATENT_METER])
+        self.noise_optimizer.step()
+        return losses
+
+    def _begin_variety(self) -> None:
+        """Go on from the best colours so far, which stay as they are: z = 0 loses nothing by what follows."""
+        self._save(LAST_WEIGHTS)
+        self.fabric.barrier()
+        best = load_file(self.folder / WEIGHTS)
+        for network in (self.generator.module, self.kept_generator):
+            # The noise's own weights are still the first ones: those in the file may be of a run that was killed.
+            begun = {name: value for name, value in network.state_dict().items() if name.startswith("noise.")}
+            network.load_state_dict(best | begun)
+
+    def _hold_colours(self) -> None:
+        """All that makes the colours of z = 0 is as in use: no dropout, no batch statistics, no gradients."""
+        self.generator.eval()
+        self.generator.module.requires_grad_(False)
+        self.generator.module.noise.requires_grad_(True)
 
     def _discriminator_step(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
         loss_D_fake = gan_loss(self.discriminator(torch.cat([batch.L, fake_ab], dim=1)), real=False)
@@ -220,55 +305,102 @@ class Training:
         self.discriminator_optimizer.step()
         return {"loss_D_fake": loss_D_fake, "loss_D_real": loss_D_real, "loss_D": loss_D}
 
-    def _generator_step(self, batch: Lab, fake_ab: Tensor, gan_weight: float) -> dict[str, Tensor]:
-        losses = {"loss_G_L1": self.params.lambda_l1 * F.l1_loss(fake_ab, batch.ab)}
-        # The discriminator only passes the gradient on here; its own would be thrown away.
-        self.discriminator.requires_grad_(False)
+    def _generator_losses(
+        self, L: Tensor, fake_ab: Tensor, gan_weight: float, reconstructed: slice, true_ab: Tensor
+    ) -> dict[str, Tensor]:
+        """GAN + λ·L1; the L1 loss of those pictures of the batch that are to have their true colours."""
+        error = F.l1_loss(fake_ab[reconstructed], true_ab[reconstructed])
+        losses = {"loss_G_L1": self.params.lambda_l1 * error}
         if gan_weight:
-            logits = self.discriminator(torch.cat([batch.L, fake_ab], dim=1))
+            with self._only_passing_on(self.discriminator):
+                logits = self.discriminator(torch.cat([L, fake_ab], dim=1))
             losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
         losses["loss_G"] = torch.stack(list(losses.values())).sum()
-        total = losses["loss_G"]
-        if self.perceptual is not None:
-            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * self.perceptual(
-                batch.L, fake_ab, batch.ab
-            )
-            total = total + losses[PERCEPTUAL_METER]
-        self.generator_optimizer.zero_grad()
-        self.fabric.backward(total)
-        self.generator_optimizer.step()
-        self.discriminator.requires_grad_(True)
         return losses
+
+    @contextmanager
+    def _only_passing_on(self, network: Any) -> Iterator[None]:
+        """Within, a network passes gradients on to its input; its own would be thrown away."""
+        network.requires_grad_(False)
+        with self.fabric.no_backward_sync(network, enabled=self.fabric.world_size > 1):
+            yield
+        network.requires_grad_(True)
+
+    def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
+        """Whether any process is asked to stop: all must stop after the same step."""
+        if self.fabric.world_size == 1:
+            return asked_to_stop()
+        if self.iteration % _STEPS_BETWEEN_AGREEMENTS:
+            return False
+        asked = torch.tensor(float(asked_to_stop()), device=self.fabric.device)
+        return bool(cast(Tensor, self.fabric.all_reduce(asked, reduce_op="sum")) > 0)
+
+    def _means(self) -> dict[str, float]:
+        """The running means of the losses, over all processes."""
+        means = self.meters.means()
+        if self.fabric.world_size == 1:
+            return means
+        own = torch.tensor(list(means.values()), dtype=torch.float64, device=self.fabric.device)
+        return dict(zip(means, cast(Tensor, self.fabric.all_reduce(own)).tolist(), strict=True))
+
+    def _save(self, name: str) -> None:
+        if self.fabric.is_global_zero:
+            save_weights(self.folder / name, self.kept_generator)
 
     def _save_checkpoint(self) -> None:
         # A training must not come back to what has diverged since it was last looked at.
-        self._stop_if_diverged(self.meters.means())
-        self.checkpoints.save(self.iteration, self.state_dict())
+        self._stop_if_diverged(self._means())
+        state = self.state_dict()
+        if self.fabric.is_global_zero:
+            self.checkpoints.save(self.iteration, state)
 
     def _display(self, samples: Lab) -> None:
-        means = self.meters.means()
+        means = self._means()
         self._stop_if_diverged(means)
         self.history.losses.append({"iteration": self.iteration} | means)
-        self.listener.displayed(self.iteration, means)
-        self.listener.sampled(self.iteration, samples, self._predict(samples.L))
+        if self.fabric.is_global_zero:
+            self.listener.displayed(self.iteration, means)
+            self.listener.sampled(
+                self.iteration, samples, self._predict(samples.L, self._sample_noise(samples.L))
+            )
 
     def _end_epoch(self, val_squares: Squares) -> None:
-        means = self.meters.means()
+        means = self._means()
         self._stop_if_diverged(means)
         self._stop_if_collapsed(means)
-        epoch = self.iteration // self.params.iterations_per_epoch
-        figures = validate(val_squares, self._predict(scaled(val_squares).L))
-        self.history.validation.append({"epoch": epoch, "iteration": self.iteration} | figures)
-        if figures["val_score"] < self.best_score:
-            self.best_score = figures["val_score"]
-            save_weights(self.folder / WEIGHTS, self.kept_generator)
         self.meters.reset()
-        self.listener.validated(epoch, self.iteration, figures)
+        epoch = self.iteration // self.params.iterations_per_epoch
+        if self.fabric.is_global_zero:
+            figures = self._validate(val_squares)
+            self.history.validation.append({"epoch": epoch, "iteration": self.iteration} | figures)
+            self.listener.validated(epoch, self.iteration, figures)
 
-    def _predict(self, L: Tensor) -> Tensor:
+    def _validate(self, val_squares: Squares) -> dict[str, float]:
+        """An epoch's figures. The best weights are kept; in the last phase the latest: z = 0 stays as it is."""
+        L = scaled(val_squares).L
+        predicted = self._predict(L)
+        figures = validate(val_squares, predicted)
+        z = self._sample_noise(L)
+        if z is not None or figures["val_score"] < self.best_score:
+            self.best_score = figures["val_score"]
+            self._save(WEIGHTS)
+        if z is not None:
+            figures["val_variety"] = variety(predicted, self._predict(L, z))
+        return figures
+
+    def _sample_noise(self, L: Tensor) -> Tensor | None:
+        """Noise for pictures, always the same, if the last step was of the last phase; None before."""
+        if not schedule.in_variety_phase(self.params, self.iteration - 1):
+            return None
+        return torch.randn(
+            len(L), self.params.z_dim, generator=torch.Generator().manual_seed(self.params.seed)
+        )
+
+    def _predict(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+        training = self.generator.training
         self.generator.eval()
-        predicted = predict(self.kept_generator, L, self.fabric.device)
-        self.generator.train()
+        predicted = predict(self.kept_generator, L, self.fabric.device, z)
+        self.generator.train(training)
         return predicted
 
     def _stop_if_diverged(self, means: dict[str, float]) -> None:
@@ -305,9 +437,11 @@ class Training:
             "discriminator": self.discriminator.module.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "latent_encoder": self.latent_encoder.module.state_dict() if self.latent_encoder else {},
+            "noise_optimizer": self.noise_optimizer.state_dict() if self.noise_optimizer else {},
             "average": self.average.state_dict() if self.average is not None else {},
-            "random": torch.get_rng_state(),
-            "gpu_random": self._gpu.get_rng_state() if self._gpu else None,
+            "random": self._of_all_processes(torch.get_rng_state()),
+            "gpu_random": self._of_all_processes(self._gpu.get_rng_state()) if self._gpu else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -320,24 +454,24 @@ class Training:
         self.discriminator.module.load_state_dict(state["discriminator"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.latent_encoder is not None:
+            self.latent_encoder.module.load_state_dict(state["latent_encoder"])
+            self.noise_optimizer.load_state_dict(state["noise_optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        torch.set_rng_state(state["random"])
+        # Continued with other processes than it was begun with, a training is no exact repetition.
+        own = self.fabric.global_rank % len(state["random"])
+        torch.set_rng_state(state["random"][own])
         if self._gpu and state["gpu_random"] is not None:
-            self._gpu.set_rng_state(state["gpu_random"])
+            self._gpu.set_rng_state(state["gpu_random"][own])
+
+    def _of_all_processes(self, random: Tensor) -> Tensor:
+        """The random states of all processes, `(processes, bytes)`."""
+        gathered = cast(Tensor, self.fabric.all_gather(random.to(self.fabric.device))).cpu()
+        return gathered.reshape(-1, len(random))
 
     @property
     def _gpu(self) -> Any:
         """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
         device = self.fabric.device
         return None if device.type == "cpu" else torch.get_device_module(device)
-
-
-def _fabric(device: str) -> Fabric:
-    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    try:
-        return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if cuda else "32-true")
-    except RuntimeError as error:
-        raise TintlabError(
-            f"train.device is {device!r}, and torch finds no such device here: set it to auto or cpu"
-        ) from error

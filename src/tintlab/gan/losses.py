@@ -10,9 +10,12 @@ METERS = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "lo
 """The six losses, under the names they bear in lines, tables, checkpoints and MLflow."""
 
 PERCEPTUAL_METER = "loss_G_perceptual"
-"""A seventh, where the recipe has a perceptual loss; `loss_G` stays GAN + L1."""
+KL_METER = "loss_G_KL"
+LATENT_METER = "loss_G_latent"
+_MORE = (PERCEPTUAL_METER, KL_METER, LATENT_METER)
+"""Those that a recipe may have besides; `loss_G` stays GAN + L1."""
 
-_ORDER = (*METERS, PERCEPTUAL_METER)
+_ORDER = (*METERS, *_MORE)
 
 
 def gan_loss(logits: Tensor, real: bool) -> Tensor:
@@ -40,7 +43,7 @@ class Meters:
         Raises:
             ValueError: a loss is missing, or has a name that is none of these.
         """
-        if wrong := sorted((set(losses) - {PERCEPTUAL_METER}) ^ set(METERS)):
+        if wrong := sorted((set(losses) - set(_MORE)) ^ set(METERS)):
             raise ValueError(f"losses must be named {', '.join(METERS)}: check {', '.join(wrong)}")
         for name, value in losses.items():
             known = value.detach().float()

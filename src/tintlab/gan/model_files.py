@@ -29,7 +29,7 @@ def generator_config(params: TrainParams) -> dict[str, Any]:
         "channels": params.channels,
         "dropout": params.dropout,
         "context_dropout": params.context_dropout,
-        "z_dim": 0,
+        "z_dim": params.z_dim,
         "working_size": params.working_size,
         "flip_average": params.flip_average,
         "saturation": params.saturation,
@@ -52,7 +52,11 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | P
                 return UNet(config["size"], config["channels"], config["dropout"])
             case "pretrained_unet":
                 return PretrainedUNet(
-                    config["channels"], config["dropout"], config["context_dropout"], pretrained=pretrained
+                    config["channels"],
+                    config["dropout"],
+                    config["context_dropout"],
+                    config["z_dim"],
+                    pretrained,
                 )
             case other:
                 raise TintlabError(

@@ -5,15 +5,33 @@ It stays frozen, weights and batch statistics, so that it cannot unlearn it (and
 Fine-tuning may let the weights go; the batch statistics always stay ImageNet's.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tintlab.efficientnet import FEATURE_STRIDES, EfficientNetLite, load_efficientnet, network_input
+from tintlab.gan.noise import Modulation, Modulations, modulated
 from tintlab.gan.srgb import grey_srgb
 
 _ENCODER = "efficientnet_lite0"
 _STRIDE = FEATURE_STRIDES[-1]
+_MODULATED = 3  # the noise reaches the bottleneck and the first two up-blocks
+
+
+class Encoded(NamedTuple):
+    """What the encoder knows of pictures: enough to colour them as often as one likes.
+
+    Attributes:
+        skips: maps at the strides 2, 4, 8 and 16.
+        deepest: the map at stride 32.
+        pooled: `(n, 1280)`.
+    """
+
+    skips: tuple[Tensor, ...]
+    deepest: Tensor
+    pooled: Tensor
 
 
 class PretrainedUNet(nn.Module):
@@ -27,7 +45,7 @@ class PretrainedUNet(nn.Module):
         width: channels of the decoder at stride 4; the scales have 4, 3, 2, 1 and 1/2 times as many. Even.
         dropout: share of channels dropped at the two deepest scales of the decoder, in [0, 1).
         context_dropout: share of the pooled features dropped, in [0, 1).
-        z_dim: length of the noise vector; only 0 (no noise) is supported.
+        z_dim: length of the noise vector; 0 is no noise.
         pretrained: False leaves the encoder at random: for loading weights that hold it, and for tests.
 
     Raises:
@@ -46,9 +64,8 @@ class PretrainedUNet(nn.Module):
         super().__init__()
         if width < 2 or width % 2:
             raise ValueError(f"width is an even number from 2 up, not {width}")
-        if z_dim != 0:
-            raise ValueError(f"z_dim is 0 (no noise yet), not {z_dim}")
         self.multiple = _STRIDE
+        self.z_dim = z_dim
         self.encoder = load_efficientnet(_ENCODER) if pretrained else EfficientNetLite()
         self.encoder.eval()
         self.freeze_encoder(True)
@@ -66,21 +83,36 @@ class PretrainedUNet(nn.Module):
         )
         self.output = nn.Conv2d(channels[-1], 2, 3, padding=1)
         self._initialise()
+        # Last, so that it draws its weights after the others: these are the same with noise and without.
+        self.noise = Modulations(z_dim, channels[:_MODULATED]) if z_dim else None
 
     def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
         """ab / 110 (N, 2, H, W) in [-1, 1] of L / 50 - 1 (N, 1, H, W) in [-1, 1]; H and W multiples of 32.
 
-        Raises ValueError for another shape, and for a z: this generator has no noise.
+        z is the noise, (N, z_dim); without it the colours are those of z = 0. Raises ValueError for other shapes.
         """
-        self._check(L, z)
+        return self.decode(self.encode(L), z)
+
+    def encode(self, L: Tensor) -> Encoded:
+        """The first half of `forward`, which the noise does not touch."""
+        if L.ndim != 4 or L.shape[1] != 1 or L.shape[2] % _STRIDE or L.shape[3] % _STRIDE:
+            raise ValueError(f"L is (N, 1, H, W) with H and W multiples of {_STRIDE}, not {tuple(L.shape)}")
         # frozen: no gradient is wanted inside, so no activations are kept
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             *skips, deepest = self.encoder.features(network_input(grey_srgb(L)))
-            pooled = self.encoder.pool(deepest)
-        x = self.bottleneck(deepest) + self.context(pooled)[:, :, None, None]
+            return Encoded(tuple(skips), deepest, self.encoder.pool(deepest))
+
+    def decode(self, encoded: Encoded, z: Tensor | None = None) -> Tensor:
+        """The second half of `forward`: colours for what was encoded, with noise or without."""
+        x = self.bottleneck(encoded.deepest) + self.context(encoded.pooled)[:, :, None, None]
         x = self.dropout(x)
-        for up_block, skip in zip(self.up_blocks, reversed(skips), strict=True):
+        modulations = self._modulations(z, len(x))
+        if modulations:
+            x = modulated(x, modulations.pop(0))
+        for up_block, skip in zip(self.up_blocks, reversed(encoded.skips), strict=True):
             x = up_block(x, skip)
+            if modulations:
+                x = modulated(x, modulations.pop(0))
         return _double(torch.tanh(self.output(x)))
 
     def freeze_encoder(self, frozen: bool) -> None:
@@ -100,12 +132,14 @@ class PretrainedUNet(nn.Module):
         nn.init.normal_(self.output.weight, 0.0, 0.02)
         nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
 
-    @staticmethod
-    def _check(L: Tensor, z: Tensor | None) -> None:
-        if z is not None:
-            raise ValueError("this generator takes no noise: z is None")
-        if L.ndim != 4 or L.shape[1] != 1 or L.shape[2] % _STRIDE or L.shape[3] % _STRIDE:
-            raise ValueError(f"L is (N, 1, H, W) with H and W multiples of {_STRIDE}, not {tuple(L.shape)}")
+    def _modulations(self, z: Tensor | None, pictures: int) -> list[Modulation]:
+        if z is None:
+            return []
+        if self.noise is None:
+            raise ValueError("this generator takes no noise: its z_dim is 0")
+        if z.shape != (pictures, self.z_dim):
+            raise ValueError(f"z is {(pictures, self.z_dim)} for these pictures, not {tuple(z.shape)}")
+        return self.noise(z)  # type: ignore[no-any-return]
 
 
 class _UpBlock(nn.Module):

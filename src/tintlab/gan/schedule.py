@@ -20,9 +20,19 @@ def l1_iterations(params: TrainParams) -> int:
     return params.l1_epochs * params.iterations_per_epoch
 
 
+def variety_begins(params: TrainParams) -> int:
+    """Generator steps before the last phase, in which the noise learns what a photograph leaves open."""
+    return (params.epochs - params.variety_epochs) * params.iterations_per_epoch
+
+
+def in_variety_phase(params: TrainParams, iteration: int) -> bool:
+    """Whether a step belongs to that phase."""
+    return iteration >= variety_begins(params)
+
+
 def learning_rate(params: TrainParams, iteration: int) -> float:
     """The generator's rate at a step: warm-up and cosine in the L1 phase; then constant, falling at the end."""
-    first, total = l1_iterations(params), total_iterations(params)
+    first, total = l1_iterations(params), variety_begins(params)
     if iteration < first:
         warm = min(1.0, (iteration + 1) / _WARMUP)
         return params.l1_learning_rate * warm * (1 + math.cos(math.pi * iteration / first)) / 2
@@ -48,3 +58,9 @@ def gan_weight(params: TrainParams, iteration: int) -> float:
     if since < 0:
         return 0.0
     return min(1.0, (since + 1) / params.gan_warmup) if params.gan_warmup else 1.0
+
+
+def noise_learning_rate(params: TrainParams, iteration: int) -> float:
+    """The rate of the noise's layers at a step of the last phase: a cosine to 0."""
+    first, total = variety_begins(params), total_iterations(params)
+    return params.noise_learning_rate * (1 + math.cos(math.pi * (iteration - first) / (total - first))) / 2

@@ -30,6 +30,7 @@ class UNet(nn.Module):
         super().__init__()
         depth = depth_for(size)
         self.multiple = 2**depth
+        self.z_dim = 0
         widths = [channels * min(2**level, 8) for level in range(depth)]
         self.downs = nn.ModuleList()
         self.ups = nn.ModuleList()

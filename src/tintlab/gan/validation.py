@@ -12,10 +12,24 @@ from tintlab.gan.data import Squares
 _BATCH = 16
 
 
-def predict(generator: Callable[[Tensor], Tensor], L: Tensor, device: torch.device) -> Tensor:
-    """ab / 110 of `L` `(n, 1, h, w)`, in small batches, on the CPU."""
+def predict(
+    generator: Callable[[Tensor, Tensor | None], Tensor],
+    L: Tensor,
+    device: torch.device,
+    z: Tensor | None = None,
+) -> Tensor:
+    """ab / 110 of `L` `(n, 1, h, w)` with noise `z` `(n, z_dim)` or none, in small batches, on the CPU."""
+    parts = torch.split(L, _BATCH)
+    noise = [None] * len(parts) if z is None else [part.to(device) for part in torch.split(z, _BATCH)]
     with torch.inference_mode():
-        return torch.cat([generator(part.to(device)).float().cpu() for part in torch.split(L, _BATCH)])
+        return torch.cat(
+            [generator(part.to(device), each).float().cpu() for part, each in zip(parts, noise, strict=True)]
+        )
+
+
+def variety(one: Tensor, other: Tensor) -> float:
+    """How far apart two colourings ab / 110 `(n, 2, h, w)` are: mean distance in the ab plane, in units of ab."""
+    return float((one - other).norm(dim=1).mean()) * color.AB_SCALE
 
 
 def validate(squares: Squares, predicted: Tensor) -> dict[str, float]:

@@ -1,0 +1,70 @@
+"""Training on several devices: one process each, the same step on shares of the same global batch."""
+
+import os
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from tintlab.errors import TintlabError
+
+
+def launched_fabric(device: str) -> Fabric:
+    """Devices and precision of this process; under `torchrun`, which sets WORLD_SIZE, one of several.
+
+    Raises:
+        TintlabError: there is no such device.
+    """
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            devices=local,
+            num_nodes=world // local,
+            # Each phase of the training uses other parameters; batch statistics are kept equal below.
+            strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+            if world > 1
+            else "auto",
+            precision="bf16-mixed" if cuda else "32-true",
+        )
+        fabric.launch()
+    except RuntimeError as error:
+        raise TintlabError(
+            f"train.device is {device!r}, and torch finds no such device here: set it to auto or cpu"
+        ) from error
+    return fabric
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm by the statistics of the global batch, whatever the device (torch's own is for GPUs alone)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `(n, channels, h, w)`; all processes must have equal shapes."""
+        if not self.training:
+            return super().forward(x)
+        moments = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
+        mean, square = cast(Tensor, all_reduce(moments)).div(dist.get_world_size()).unbind()  # type: ignore[no-untyped-call]
+        variance = square - mean.square()
+        count = x.numel() / x.shape[1] * dist.get_world_size()
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, cast(float, self.momentum))  # type: ignore[union-attr]
+            self.running_var.lerp_(variance * (count / (count - 1)), cast(float, self.momentum))  # type: ignore[union-attr]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+
+def with_global_batches(network: nn.Module) -> nn.Module:
+    """Let all batch norms of a network, in place, see the batches of all processes; returns the network."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            # The same parameters and buffers under another forward.
+            module.__class__ = GlobalBatchNorm2d
+    return network

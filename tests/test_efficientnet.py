@@ -124,6 +124,23 @@ def test_the_ways_to_ask_agree(networks: dict[str, EfficientNetLite]) -> None:
     assert 0 <= pooled.min() < pooled.max() <= 6
 
 
+@pytest.mark.parametrize("name", INSTALLED)
+def test_folding_batch_norms_changes_no_feature_and_no_gradient(name: str) -> None:
+    plain, folded = load_efficientnet(name), load_efficientnet(name)
+    folded.fold_batch_norms()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert folded.feature_channels == plain.feature_channels
+    pictures = network_input(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    found = []
+    for network in (plain, folded):
+        seen = pictures.clone().requires_grad_()
+        maps = network.features(seen)
+        sum(one.square().mean() for one in maps).backward()
+        found.append([*maps, network.pool(maps[-1]), seen.grad])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
 def tensorflow_same(x: NDArray[np.float64], layer: nn.Conv2d) -> NDArray[np.float64]:
     """A convolution padded by the rule of TensorFlow's documentation, window by window."""
     weight = layer.weight.detach().double().numpy()

@@ -28,11 +28,12 @@ from tintlab.colorizer import (
 )
 from tintlab.encoding import QUALITY, EncodingError, Format, encode
 from tintlab.manifest import Record, part_writer, read_records
+from tintlab.memory import keep_freed_memory
 from tintlab.photos import PhotoError, megapixels_of, read_photo
 from tintlab.provenance import Provenance
 from tintlab.scoring_plan import PlannedPhoto, as_text
 from tintlab.storage import atomic_path
-from tintlab.workers import Budget, cpus, finished, keep_freed_memory, one_thread_each
+from tintlab.workers import Budget, cpus, finished, one_thread_each
 
 Depth = Literal[8, 16]
 

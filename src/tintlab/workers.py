@@ -1,6 +1,5 @@
 """Photographs in several threads at once: how many in memory, how many threads each, and what ends them all."""
 
-import ctypes
 import os
 import queue
 import threading
@@ -8,8 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,18 +55,6 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def keep_freed_memory() -> None:
-    """From now on this process keeps small freed buffers instead of giving them back to the kernel at once.
-
-    Else each pass over a photograph has its memory zeroed anew, a tenth of all time. glibc only; elsewhere
-    nothing happens. Buffers of large photographs are given back as ever.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_TRIM_THRESHOLD, 256 << 20)
-        libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
 
 
 def finished(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:

@@ -54,6 +54,22 @@ def test_dropout_is_noise_in_training_and_silent_in_evaluation() -> None:
     assert dropouts == [2, 3, 4]  # depth 6: the three after the innermost
 
 
+def test_activations_in_place_change_no_output_and_no_gradient() -> None:
+    """A skip is changed by the block that takes it on; the ReLU behind it makes that no difference."""
+    torch.manual_seed(0)
+    fast, slow = UNet(64, 4, dropout=0.0), UNet(64, 4, dropout=0.0)
+    slow.load_state_dict(fast.state_dict())
+    for module in slow.modules():
+        if isinstance(module, nn.LeakyReLU | nn.ReLU):
+            module.inplace = False
+    L = torch.randn(2, 1, 64, 64)
+    for network in (fast, slow):
+        network(L).square().sum().backward()
+    assert torch.equal(fast(L), slow(L))
+    for expected, got in zip(slow.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, expected.grad)
+
+
 def test_unet_takes_no_noise_vector() -> None:
     with pytest.raises(ValueError, match="z_dim 0"):
         UNet(64, 4, 0.5)(torch.zeros(1, 1, 64, 64), torch.zeros(1, 16))
@@ -84,3 +100,19 @@ def test_norm_initialisation_draws_from_the_stated_distributions() -> None:
     scales = torch.cat([m.weight for m in norms])
     assert scales.mean().item() == pytest.approx(1, abs=0.005)
     assert scales.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_instance_norm_is_torchs_own_picture_by_picture() -> None:
+    torch.manual_seed(0)
+    discriminator = PatchDiscriminator(8, "instance")
+    reference = PatchDiscriminator(8, "instance")
+    reference.load_state_dict(discriminator.state_dict())
+    for place, layer in enumerate(reference.layers):
+        if isinstance(layer, nn.GroupNorm):
+            reference.layers[place] = nn.InstanceNorm2d(layer.num_channels, affine=True)
+    assert sum(isinstance(layer, nn.InstanceNorm2d) for layer in reference.layers) == 3
+    pictures = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            seen = discriminator.to(memory_format=layout)(pictures.to(memory_format=layout))
+            torch.testing.assert_close(seen, reference(pictures), rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ NO_RESULT = {
     "tintlab.cli",
     "tintlab.errors",
     "tintlab.lineage",
+    "tintlab.memory",
     "tintlab.params",
     "tintlab.parents",
     "tintlab.paths",

@@ -15,12 +15,12 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, channels: int, norm: Literal["batch", "instance"] = "batch") -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for inputs, stride in ((channels, 2), (2 * channels, 2), (4 * channels, 1)):
             layers += [
                 nn.Conv2d(inputs, 2 * inputs, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(2 * inputs) if norm == "batch" else nn.InstanceNorm2d(2 * inputs, affine=True),
-                nn.LeakyReLU(0.2),
+                nn.BatchNorm2d(2 * inputs) if norm == "batch" else _instance_norm(2 * inputs),
+                nn.LeakyReLU(0.2, inplace=True),
             ]
         layers.append(nn.Conv2d(8 * channels, 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
@@ -28,3 +28,8 @@ class PatchDiscriminator(nn.Module):
     def forward(self, lab: Tensor) -> Tensor:
         """Map `(n, 3, h, w)` of L and ab in [-1, 1] to logits `(n, 1, h/8 - 2, w/8 - 2)`."""
         return cast(Tensor, self.layers(lab))
+
+
+def _instance_norm(channels: int) -> nn.Module:
+    # A group a channel is the same thing, and torch does it channels last; its own would copy there and back.
+    return nn.GroupNorm(channels, channels)

@@ -26,6 +26,7 @@ from tintlab.gan.model_files import build_generator, generator_config, save_weig
 from tintlab.gan.noise import LatentEncoder, drawn, kl_divergence, latent_error
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.gan.validation import predict, sample_picks, validate, variety
+from tintlab.memory import keep_all_freed_memory
 from tintlab.params import TrainParams
 from tintlab.paths import LAST_WEIGHTS, WEIGHTS
 from tintlab.process import be_loader_worker
@@ -94,6 +95,7 @@ class Training:
         self.checkpoints = Checkpoints(folder / "checkpoints", listener.announced)
 
         torch.set_num_threads(params.threads)
+        keep_all_freed_memory()
         self.fabric = launched_fabric(params.device)
         torch.manual_seed(params.seed)
         generator = build_generator(generator_config(params))
@@ -113,13 +115,20 @@ class Training:
         self.generator, self.generator_optimizer = self._set_up(
             generator,
             torch.optim.AdamW(
-                others, lr=params.learning_rate, betas=params.betas, weight_decay=params.weight_decay
+                others,
+                lr=params.learning_rate,
+                betas=params.betas,
+                weight_decay=params.weight_decay,
+                fused=True,
             ),
         )
         self.discriminator, self.discriminator_optimizer = self._set_up(
             discriminator,
             torch.optim.Adam(
-                discriminator.parameters(), lr=params.discriminator_learning_rate, betas=params.betas
+                discriminator.parameters(),
+                lr=params.discriminator_learning_rate,
+                betas=params.betas,
+                fused=True,
             ),
         )
         self.latent_encoder: Any = None
@@ -129,7 +138,10 @@ class Training:
             self.latent_encoder, self.noise_optimizer = self._set_up(
                 latent_encoder,
                 torch.optim.Adam(
-                    [*noise, *latent_encoder.parameters()], lr=params.noise_learning_rate, betas=params.betas
+                    [*noise, *latent_encoder.parameters()],
+                    lr=params.noise_learning_rate,
+                    betas=params.betas,
+                    fused=True,
                 ),
             )
         self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None

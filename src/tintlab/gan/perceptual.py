@@ -22,7 +22,9 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = load_efficientnet(ENCODER).requires_grad_(False)
+        self.encoder = load_efficientnet(ENCODER)
+        self.encoder.fold_batch_norms()
+        self.encoder.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
         """The loss, a scalar, of ab against true_ab `(n, 2, h, w)` over L `(n, 1, h, w)`, all in [-1, 1]."""

@@ -36,7 +36,8 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList()
         for level, width in enumerate(widths):
             outermost, innermost = level == 0, level == depth - 1
-            down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
+            # In place, so that a skip is what came out of it: the ReLU that takes it makes both the same.
+            down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
             down.append(
                 nn.Conv2d(1 if outermost else widths[level - 1], width, 4, 2, 1, bias=outermost or innermost)
             )
@@ -45,7 +46,7 @@ class UNet(nn.Module):
             self.downs.append(nn.Sequential(*down))
 
             inputs = width if innermost else 2 * width
-            up: list[nn.Module] = [nn.ReLU()]
+            up: list[nn.Module] = [nn.ReLU(inplace=True)]
             if outermost:
                 up += [nn.ConvTranspose2d(inputs, 2, 4, 2, 1), nn.Tanh()]
             else:

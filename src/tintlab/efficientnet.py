@@ -191,7 +191,7 @@ class EfficientNetLite(nn.Module):
         for block in (self, *self._blocks):
             for conv, norm in _CONV_NORM_PAIRS:
                 if hasattr(block, conv) and hasattr(block, norm):
-                    fused = fuse_conv_bn_eval(block.get_submodule(conv), block.get_submodule(norm))  # type: ignore[type-var]
+                    fused = fuse_conv_bn_eval(block.get_submodule(conv), block.get_submodule(norm))
                     setattr(block, conv, fused)
                     setattr(block, norm, nn.Identity())
 

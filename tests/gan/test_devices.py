@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.gan.test_loop import TWO_PHASES, Recorded, tiny
+from tests.gan.test_loop import THREE_PHASES, TWO_PHASES, Recorded, tiny
 from tintlab.errors import TintlabError
-from tintlab.gan import loop
+from tintlab.gan import distributed
 from tintlab.gan.data import Lab, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
@@ -40,7 +40,7 @@ def test_mixed_precision_trains_as_full_precision_does(
 ) -> None:
     params = tiny(**{"dropout": 0.0} | recipe)
     full = Training(params, tmp_path / "full", Recorded())
-    monkeypatch.setattr(loop, "Fabric", mixed)
+    monkeypatch.setattr(distributed, "Fabric", mixed)
     half = Training(params, tmp_path / "half", Recorded())
     layers = half.discriminator.module.layers
     seen: list[Tensor] = []
@@ -59,7 +59,7 @@ def test_mixed_precision_validates_in_full_precision(
     batch: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in use, where the model runs in full precision: the chosen weights are those that are used."""
-    monkeypatch.setattr(loop, "Fabric", mixed)
+    monkeypatch.setattr(distributed, "Fabric", mixed)
     training = Training(tiny(), tmp_path, Recorded())
     predicted = training._predict(batch.L)
     with torch.inference_mode():

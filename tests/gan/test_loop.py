@@ -61,6 +61,8 @@ def tiny(**changes: Any) -> TrainParams:
         "discriminator_channels": 8,
         "discriminator_norm": "batch",
         "l1_epochs": 0,
+        "z_dim": 0,
+        "variety_epochs": 0,
         "gan_warmup": 0,
         "crop": (32, 32),
         "lambda_perceptual": 0.0,
@@ -134,9 +136,10 @@ TWO_PHASES = {
     "lambda_perceptual": 5.0,
     "ema_decay": 0.9,
 }
+THREE_PHASES = TWO_PHASES | {"z_dim": 4, "variety_epochs": 1, "epochs": 3}
 
 
-@pytest.mark.parametrize(("stop_at", "recipe"), [(4, {}), (7, {}), (5, TWO_PHASES), (7, TWO_PHASES)])
+@pytest.mark.parametrize(("stop_at", "recipe"), [(4, {}), (7, {}), (7, TWO_PHASES), (5, THREE_PHASES), (11, THREE_PHASES)])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     squares: Squares, tmp_path: Path, stop_at: int, recipe: dict[str, Any]
 ) -> None:

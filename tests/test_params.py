@@ -286,8 +286,12 @@ def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path
     assert message == ": train: crop [128, 64]: the smallest side comes first"
     epochs = defaults["train"]["epochs"]
     message = fault(changed(defaults, "train.l1_epochs", epochs + 1), tmp_path)
-    assert message == f": train: l1_epochs {epochs + 1} is more than epochs {epochs}"
-    assert load(changed(defaults, "train.l1_epochs", epochs), tmp_path)
+    both = f"{epochs + 1} + {defaults['train']['variety_epochs']}"
+    assert message == f": train: l1_epochs + variety_epochs, {both}, are more than epochs {epochs}"
+    assert load(changed(defaults, "train.l1_epochs", epochs - defaults["train"]["variety_epochs"]), tmp_path)
+    assert "go together" in fault(changed(defaults, "train.z_dim", 0), tmp_path)
+    assert "go together" in fault(changed(defaults, "train.variety_epochs", 0), tmp_path)
+    assert "takes no noise" in fault(changed(defaults, "train.generator", "unet"), tmp_path)
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.2), (1, 0)])

@@ -8,7 +8,7 @@ other photos, so a photo's colours are the same alone and in a batch.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -214,15 +214,29 @@ class Colorizer:
         """The same generator, used in another way."""
         return Colorizer(self.generator, self.multiple, settings)
 
-    def colorize(self, photo: Photo | NDArray[np.generic], working_size: int | None = None) -> color.Byte:
+    @property
+    def z_dim(self) -> int:
+        """Length of the noise vectors that the generator takes; 0: it takes none."""
+        return cast(int, getattr(self.generator, "z_dim", 0))
+
+    def colorize(
+        self,
+        photo: Photo | NDArray[np.generic],
+        working_size: int | None = None,
+        z: color.Float | None = None,
+    ) -> color.Byte:
         """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
 
         Args:
             photo: its colours are ignored. Arrays are grey `(h, w)` or sRGB `(h, w, 3)`, uint8 or uint16.
             working_size: see `working_shape`; the model's own where it is None.
+            z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros, is
+                the one that training held to the truth.
         """
         lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
-        return coloured(lightness, self.colours(lightness, working_size))
+        noise = None if z is None else z[None]
+        (colours,) = self.colourings(lightness, working_size, noise)
+        return coloured(lightness, colours)
 
     def predict_ab(self, lightness: color.Float, working_size: int | None = None) -> color.Float:
         """ab `(h, w, 2)` float32 at full size from L* `(h, w)` in [0, 100]; may lie outside sRGB."""
@@ -230,11 +244,39 @@ class Colorizer:
 
     def colours(self, lightness: color.Float, working_size: int | None = None) -> GuidedColours:
         """The colours of a photo, ready for `coloured`, from its full-size L*."""
+        return self.colourings(lightness, working_size)[0]
+
+    def colourings(
+        self, lightness: color.Float, working_size: int | None = None, z: color.Float | None = None
+    ) -> list[GuidedColours]:
+        """As `colours`, once for each noise vector of `z` `(k, z_dim)`; the encoder runs only once."""
         small = reduced(lightness, working_shape(lightness.shape, working_size or self.settings.working_size))
-        return GuidedColours(self.predict_working_ab(small[None])[0], small, lightness.shape)
+        return [GuidedColours(ab, small, lightness.shape) for ab in self.predict_variants(small, z)]
 
     def predict_working_ab(self, lightness: color.Float) -> color.Float:
         """What the network says: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
+        (ab,) = self._predict(lightness, [None])
+        return ab
+
+    def predict_variants(self, lightness: color.Float, z: color.Float | None) -> color.Float:
+        """What the network says of one photo at working shape, L* `(h, w)`: ab `(k, h, w, 2)`.
+
+        Args:
+            lightness: of the photo.
+            z: noise vectors `(k, z_dim)`; None is one of zeros.
+
+        Raises:
+            TintlabError: vectors of another length than the model takes.
+        """
+        if z is None:
+            return self._predict(lightness[None], [None])[0]
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            takes = f"takes noise vectors of {self.z_dim} numbers" if self.z_dim else "takes no noise vector"
+            raise TintlabError(f"this model {takes}, got {z.shape[-1]}: choose another model or vector")
+        return np.concatenate(self._predict(lightness[None], list(z)))
+
+    def _predict(self, lightness: color.Float, codes: Sequence[color.Float | None]) -> list[color.Float]:
+        """ab `(n, h, w, 2)` of photos, once for each code."""
         import torch
 
         height, width = lightness.shape[1:]
@@ -244,17 +286,32 @@ class Colorizer:
         # numpy reflects again and again where the padding is wider than the photo.
         padded = np.pad(lightness, pads, mode="reflect")
         with torch.inference_mode():
-            ab = self._generate(torch.from_numpy(padded / np.float32(50) - 1)[:, None])
-        inside = ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
-        return np.ascontiguousarray(inside) * np.float32(color.AB_SCALE * self.settings.saturation)
+            scaled = torch.from_numpy(padded / np.float32(50) - 1)[:, None]
+            return [
+                np.ascontiguousarray(
+                    ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
+                )
+                * np.float32(color.AB_SCALE * self.settings.saturation)
+                for ab in self._generated(scaled, codes)
+            ]
 
-    def _generate(self, scaled: "Tensor") -> "Tensor":
+    def _generated(self, scaled: "Tensor", codes: Sequence[color.Float | None]) -> "Iterator[Tensor]":
         import torch
 
-        if not self.settings.flip_average:
-            return cast("Tensor", self.generator(scaled))
-        ab, mirrored = self.generator(torch.cat([scaled, scaled.flip(3)])).chunk(2)
-        return cast("Tensor", (ab + mirrored.flip(3)) / 2)
+        if self.settings.flip_average:
+            scaled = torch.cat([scaled, scaled.flip(3)])
+        # What the codes share is done once.
+        encoded = self.generator.encode(scaled) if self.z_dim else None
+        for code in codes:
+            if encoded is None:
+                ab = self.generator(scaled)
+            else:
+                z = None if code is None else torch.from_numpy(code).float().expand(len(scaled), -1)
+                ab = self.generator.decode(encoded, z)
+            if self.settings.flip_average:
+                upright, mirrored = ab.chunk(2)
+                ab = (upright + mirrored.flip(3)) / 2
+            yield ab
 
 
 def _box_mean(values: NDArray[np.floating]) -> color.Float:

@@ -139,7 +139,9 @@ TWO_PHASES = {
 THREE_PHASES = TWO_PHASES | {"z_dim": 4, "variety_epochs": 1, "epochs": 3}
 
 
-@pytest.mark.parametrize(("stop_at", "recipe"), [(4, {}), (7, {}), (7, TWO_PHASES), (5, THREE_PHASES), (11, THREE_PHASES)])
+@pytest.mark.parametrize(
+    ("stop_at", "recipe"), [(4, {}), (7, {}), (7, TWO_PHASES), (5, THREE_PHASES), (11, THREE_PHASES)]
+)
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     squares: Squares, tmp_path: Path, stop_at: int, recipe: dict[str, Any]
 ) -> None:
@@ -357,3 +359,54 @@ def test_guard_workers_loader_processes_change_no_byte(squares: Squares, tmp_pat
         Training(tiny(workers=2), folders[2], Recorded(5)).run(squares, squares[:4])
     Training(tiny(workers=1), folders[2], Recorded()).run(squares, squares[:4])
     assert len({(folder / LAST_WEIGHTS).read_bytes() for folder in folders}) == 1
+
+
+def test_the_last_phase_teaches_the_noise_and_keeps_the_best_colours_to_the_last_bit(
+    squares: Squares, tmp_path: Path
+) -> None:
+    params = tiny(**THREE_PHASES)
+    before = tmp_path / "before"
+    Training(tiny(**THREE_PHASES | {"z_dim": 0, "variety_epochs": 0, "epochs": 2}), before, Recorded()).run(
+        squares, squares[:4]
+    )
+    training = Training(params, tmp_path / "after", Recorded())
+    first = {name: value.clone() for name, value in training.generator.module.noise.state_dict().items()}
+    history = training.run(squares, squares[:4])
+    best, ended = load_file(before / WEIGHTS), load_file(tmp_path / "after" / WEIGHTS)
+    noise = {
+        name.removeprefix("noise."): ended.pop(name) for name in list(ended) if name.startswith("noise.")
+    }
+    assert ended.keys() == best.keys()
+    assert all(torch.equal(value, best[name]) for name, value in ended.items())
+    assert all(not torch.equal(value, first[name]) for name, value in noise.items())
+    assert [row["epoch"] for row in history.validation if "val_variety" in row] == [3]
+    assert history.losses[-1]["loss_G_KL"] > 0 and history.losses[-1]["loss_G_latent"] > 0
+    last = load_file(tmp_path / "after" / LAST_WEIGHTS)
+    assert all(torch.equal(value, last[name]) for name, value in load_file(before / LAST_WEIGHTS).items())
+
+
+def test_noise_learns_to_mean_the_colours_that_lightness_leaves_open(tmp_path: Path) -> None:
+    """Squares of one lightness, half of them red, half blue: z must tell which, and no z gives what is between."""
+    squares = np.full((8, 40, 40, 3), 128, np.uint8)
+    squares[..., 0] = np.random.default_rng(0).integers(100, 150, (8, 40, 40))
+    squares[:4, ..., 1], squares[4:, ..., 2] = 178, 78
+    recipe = {"epochs": 12, "l1_epochs": 6, "variety_epochs": 6, "iterations_per_epoch": 25, "batch_size": 8}
+    params = tiny(
+        **THREE_PHASES
+        | recipe
+        | {"lambda_perceptual": 0.0, "dropout": 0.0, "lambda_kl": 0.001, "context_dropout": 0.0}
+    )
+    training = Training(params, tmp_path, Recorded())
+    training.run(squares, squares[:4])
+    L = scaled(squares[:1, :32, :32]).L.expand(64, -1, -1, -1)
+    generator = training.kept_generator
+    with torch.inference_mode():
+        plain = generator(L[:1]).mean(dim=(0, 2, 3)) * 110
+        red, blue = (
+            (generator(L, torch.randn(64, 4, generator=torch.Generator().manual_seed(1))) * 110)
+            .mean(dim=(2, 3))
+            .T
+        )
+    assert red.min() < 15 and red.max() > 35
+    assert torch.corrcoef(torch.stack([red, blue]))[0, 1] > 0.5  # both colours are one answer: a up, b up
+    assert 5 < plain[0] < 45

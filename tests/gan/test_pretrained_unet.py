@@ -58,13 +58,45 @@ def test_other_sizes_are_refused(shape: tuple[int, ...], generator: PretrainedUN
         generator(torch.zeros(shape))
 
 
-def test_noise_and_odd_widths_are_refused(generator: PretrainedUNet) -> None:
-    with pytest.raises(ValueError, match="z is None"):
-        generator(torch.zeros(1, 1, 32, 32), torch.zeros(1, 8))
-    with pytest.raises(ValueError, match="z_dim"):
-        PretrainedUNet(WIDTH, z_dim=8, pretrained=False)
+def test_unfit_noise_and_odd_widths_are_refused(generator: PretrainedUNet) -> None:
+    L = torch.zeros(2, 1, 32, 32)
+    with pytest.raises(ValueError, match="z_dim is 0"):
+        generator(L, torch.zeros(2, 8))
+    noisy = PretrainedUNet(WIDTH, z_dim=8, pretrained=False)
+    for shape in ((2, 7), (1, 8), (8,)):
+        with pytest.raises(ValueError, match=r"z is \(2, 8\)"):
+            noisy(L, torch.zeros(shape))
     with pytest.raises(ValueError, match="even"):
         PretrainedUNet(7, pretrained=False)
+
+
+def test_no_noise_and_noise_of_zeros_are_the_same_to_the_last_bit(generator: PretrainedUNet) -> None:
+    torch.manual_seed(3)
+    noisy = PretrainedUNet(WIDTH, z_dim=8, pretrained=False).eval()
+    noisy.load_state_dict(generator.state_dict(), strict=False)
+    L = lightness(2, 1, 64, 96)
+    with torch.inference_mode():
+        plain = generator.eval()(L)
+        assert torch.equal(noisy(L), plain)
+        assert torch.equal(noisy(L, torch.zeros(2, 8)), plain)
+        z = torch.randn(2, 8)
+        once = noisy(L, z)
+        assert (once - plain).abs().max() > 1e-3
+        assert torch.equal(noisy(L, z), once)
+        encoded = noisy.encode(L)
+        assert torch.equal(noisy.decode(encoded, z), once)
+        swapped = noisy(L, z.flip(0))
+        assert not torch.allclose(swapped, once)  # each picture has the noise of its own row
+        assert torch.allclose(noisy(L[:1], z[1:]), swapped[:1], atol=1e-6)
+
+
+def test_noise_draws_its_weights_aside() -> None:
+    weights = []
+    for z_dim in (0, 8):
+        torch.manual_seed(5)
+        weights.append(PretrainedUNet(WIDTH, z_dim=z_dim).state_dict() | {"next": torch.rand(3)})
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
 
 
 def test_the_encoder_is_imagenets_and_takes_no_part_in_training() -> None:
@@ -216,7 +248,13 @@ def test_the_measure_knows_amplitudes() -> None:
 @pytest.fixture
 def params() -> TrainParams:
     return load_params().train.model_copy(
-        update={"generator": "pretrained_unet", "channels": WIDTH, "saturation": 1.25, "working_size": 96}
+        update={
+            "generator": "pretrained_unet",
+            "channels": WIDTH,
+            "z_dim": 0,
+            "saturation": 1.25,
+            "working_size": 96,
+        }
     )
 
 

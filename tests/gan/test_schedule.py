@@ -14,6 +14,7 @@ def params() -> TrainParams:
             "epochs": 20,
             "iterations_per_epoch": 10,
             "l1_epochs": 10,
+            "variety_epochs": 0,
             "gan_warmup": 20,
             "l1_learning_rate": 1.0,
             "learning_rate": 0.5,
@@ -57,3 +58,17 @@ def test_the_gan_rests_then_warms_up(params: TrainParams) -> None:
     assert weight[109] == pytest.approx(0.5)
     assert set(weight[119:]) == {1.0}
     assert schedule.betas(params, 99)[0] > schedule.betas(params, 100)[0] == 0.5
+
+
+def test_a_last_phase_is_the_noises_alone(params: TrainParams) -> None:
+    """The GAN phase ends where it begins, with its rate at zero; the noise's own rate falls to zero from there."""
+    longer = params.model_copy(update={"epochs": 25, "variety_epochs": 5, "noise_learning_rate": 2.0})
+    assert schedule.total_iterations(longer) == 250
+    assert [schedule.in_variety_phase(longer, iteration) for iteration in (0, 199, 200, 249)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    for iteration in range(200):
+        assert schedule.learning_rate(longer, iteration) == schedule.learning_rate(params, iteration)
+    assert schedule.noise_learning_rate(longer, 200) == 2.0
+    assert schedule.noise_learning_rate(longer, 225) == pytest.approx(1.0)
+    assert 0 < schedule.noise_learning_rate(longer, 249) < 0.01

@@ -98,11 +98,11 @@ class Training:
         keep_all_freed_memory()
         self.fabric = launched_fabric(params.device)
         torch.manual_seed(params.seed)
-        generator = build_generator(generator_config(params))
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
+        generator = build_generator(generator_config(params))
         # A pretrained generator brings its own start, and so does a parent.
         fresh = params.generator == "unet" and parent is None
-        for network in (generator, discriminator) if fresh else (discriminator,):
+        for network in (discriminator, generator) if fresh else (discriminator,):
             init_norm(network)
             listener.announced("model initialized with norm initialization")
         if parent is not None:

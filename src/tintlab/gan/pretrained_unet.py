@@ -83,8 +83,9 @@ class PretrainedUNet(nn.Module):
         )
         self.output = nn.Conv2d(channels[-1], 2, 3, padding=1)
         self._initialise()
-        # Last, so that it draws its weights after the others: these are the same with noise and without.
-        self.noise = Modulations(z_dim, channels[:_MODULATED]) if z_dim else None
+        # Its weights are drawn aside: all others, here and later, are the same with noise and without.
+        with torch.random.fork_rng(devices=[]):
+            self.noise = Modulations(z_dim, channels[:_MODULATED]) if z_dim else None
 
     def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
         """ab / 110 (N, 2, H, W) in [-1, 1] of L / 50 - 1 (N, 1, H, W) in [-1, 1]; H and W multiples of 32.

@@ -230,8 +230,8 @@ class Colorizer:
         Args:
             photo: its colours are ignored. Arrays are grey `(h, w)` or sRGB `(h, w, 3)`, uint8 or uint16.
             working_size: see `working_shape`; the model's own where it is None.
-            z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros, is
-                the one that training held to the truth.
+            z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros,
+                is the one that training held to the truth.
         """
         lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
         noise = None if z is None else z[None]
@@ -301,13 +301,14 @@ class Colorizer:
         if self.settings.flip_average:
             scaled = torch.cat([scaled, scaled.flip(3)])
         # What the codes share is done once.
-        encoded = self.generator.encode(scaled) if self.z_dim else None
+        generator: Any = self.generator
+        encoded = generator.encode(scaled) if self.z_dim else None
         for code in codes:
             if encoded is None:
-                ab = self.generator(scaled)
+                ab = generator(scaled)
             else:
                 z = None if code is None else torch.from_numpy(code).float().expand(len(scaled), -1)
-                ab = self.generator.decode(encoded, z)
+                ab = generator.decode(encoded, z)
             if self.settings.flip_average:
                 upright, mirrored = ab.chunk(2)
                 ab = (upright + mirrored.flip(3)) / 2

@@ -38,9 +38,14 @@ class Unfinished:
     time: float
 
 
+def folder_of(inputs: Mapping[str, Any]) -> Path:
+    """Where a training with these inputs lies."""
+    return paths.checkpoints() / lineage.fingerprint(inputs)
+
+
 def begin(inputs: Mapping[str, Any]) -> Path:
     """Make the folder of a training, or find it again. The caller holds `paths.training_lock`."""
-    folder = paths.checkpoints() / lineage.fingerprint(inputs)
+    folder = folder_of(inputs)
     for other in _folders():
         # What finished amid its removal; what never came to a checkpoint.
         if other.suffix == _FINISHED or (other != folder and not _worth_keeping(other)):

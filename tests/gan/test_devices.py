@@ -80,7 +80,6 @@ def test_a_step_stays_on_the_device_of_its_batch(recipe: dict[str, Any], batch: 
 
 
 def test_tensors_on_two_devices_would_be_noticed(batch: Lab) -> None:
-    elsewhere = batch.to(META)
     with pytest.raises(RuntimeError, match="device"):
         PretrainedUNet(8, pretrained=False).to(META)(batch.L) + batch.ab
 

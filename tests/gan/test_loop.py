@@ -386,7 +386,7 @@ def test_the_last_phase_teaches_the_noise_and_keeps_the_best_colours_to_the_last
 
 
 def test_noise_learns_to_mean_the_colours_that_lightness_leaves_open(tmp_path: Path) -> None:
-    """Squares of one lightness, half of them red, half blue: z must tell which, and no z gives what is between."""
+    """Squares of one lightness, half of them red, half blue: z must tell which; no z is what is between."""
     squares = np.full((8, 40, 40, 3), 128, np.uint8)
     squares[..., 0] = np.random.default_rng(0).integers(100, 150, (8, 40, 40))
     squares[:4, ..., 1], squares[4:, ..., 2] = 178, 78

@@ -61,7 +61,7 @@ def test_the_gan_rests_then_warms_up(params: TrainParams) -> None:
 
 
 def test_a_last_phase_is_the_noises_alone(params: TrainParams) -> None:
-    """The GAN phase ends where it begins, with its rate at zero; the noise's own rate falls to zero from there."""
+    """The GAN phase ends where it begins, its rate at zero; the noise's own falls to zero from there."""
     longer = params.model_copy(update={"epochs": 25, "variety_epochs": 5, "noise_learning_rate": 2.0})
     assert schedule.total_iterations(longer) == 250
     assert [schedule.in_variety_phase(longer, iteration) for iteration in (0, 199, 200, 249)] == [

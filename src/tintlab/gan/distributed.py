@@ -13,6 +13,11 @@ from torch.distributed.nn.functional import all_reduce
 from tintlab.errors import TintlabError
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process of a training, or that of several which writes and reports."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def launched_fabric(device: str) -> Fabric:
     """Devices and precision of this process; under `torchrun`, which sets WORLD_SIZE, one of several.
 

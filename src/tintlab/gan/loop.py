@@ -59,6 +59,25 @@ class Listener(Protocol):
         """An epoch's figures on the validation squares."""
 
 
+class Silent:
+    """A listener that does nothing with what it hears: of processes that only help."""
+
+    def announced(self, text: str) -> None:
+        """As of `Listener`."""
+
+    def stepped(self, iteration: int) -> None:
+        """As of `Listener`."""
+
+    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
+        """As of `Listener`."""
+
+    def sampled(self, iteration: int, pictures: Lab, predicted: Tensor) -> None:
+        """As of `Listener`."""
+
+    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
+        """As of `Listener`."""
+
+
 @dataclass
 class History:
     """What a training went through: rows of plain numbers."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from tqdm import tqdm
 from tintlab import color, parents, paths, pictures, process, program, runs, tracking, unfinished
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
-from tintlab.gan.loop import History, Training
+from tintlab.gan.distributed import is_first_process
+from tintlab.gan.loop import History, Listener, Silent, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.params import Params, TrainParams, load_params
 from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json
@@ -163,14 +165,49 @@ def starting_point(params: TrainParams) -> Mapping[str, Tensor] | None:
     return weights
 
 
-def train(params: Params) -> None:
-    """Train to the end, going on where a training with the same inputs was interrupted."""
-    parent = starting_point(params.train)
+@dataclass(frozen=True)
+class Material:
+    """What a training learns from.
+
+    Attributes:
+        squares: training squares.
+        val_squares: validation squares.
+        mixture: which of the training squares the batches take; None for all.
+        parent: weights to start from; None for the generator's own.
+    """
+
+    squares: Squares
+    val_squares: Squares
+    mixture: Mixture | None
+    parent: Mapping[str, Tensor] | None
+
+
+def gathered(params: TrainParams) -> Material:
+    """Read what a training learns from.
+
+    Raises:
+        TintlabError: see `starting_point`, `chosen`.
+    """
+    parent = starting_point(params)
     squares, val_squares = (np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val"))
     mixture = None
-    if (focus := params.train.focus) is not None:
-        mixture = chosen(read_table(paths.lab_index("train"))["category"], focus, params.train.rehearsed)
+    if (focus := params.focus) is not None:
+        mixture = chosen(read_table(paths.lab_index("train"))["category"], focus, params.rehearsed)
         val_squares = validating(val_squares, read_table(paths.lab_index("val"))["category"], focus)
+    return Material(squares, val_squares, mixture, parent)
+
+
+def trained(params: TrainParams, material: Material, folder: Path, listener: Listener) -> Training:
+    """Train to the end in a folder, going on from its latest checkpoint."""
+    training = Training(params, folder, listener, material.parent)
+    with process.interrupts_deferred() as asked_to_stop:
+        training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
+    return training
+
+
+def train(params: Params) -> None:
+    """Train to the end, going on where a training with the same inputs was interrupted."""
+    material = gathered(params.train)
     inputs = runs.training_inputs(params)
     working = unfinished.begin(inputs)
     (working / "samples").mkdir(exist_ok=True)
@@ -179,13 +216,17 @@ def train(params: Params) -> None:
     fingerprint = working.name
     with runs.training_run(fingerprint, params, working) as recorder:
         reporter = Reporter(params.train, working / "samples", recorder)
-        training = Training(params.train, working, reporter, parent)
-        with process.interrupts_deferred() as asked_to_stop:
-            history = training.run(squares, val_squares, asked_to_stop, mixture)
-        publish(working, described(params.train) | {"fingerprint": fingerprint}, history)
+        training = trained(params.train, material, working, reporter)
+        publish(working, described(params.train) | {"fingerprint": fingerprint}, training.history)
         recorder.artifact(paths.GENERATOR, "model")
     unfinished.finish(working)
     print(f"trained {training.iterations} iterations; best validation score {training.best_score:.4f}")
+
+
+def help_train(params: Params) -> None:
+    """Take the same steps in another process of a training on several devices; nothing is written."""
+    folder = unfinished.folder_of(runs.training_inputs(params))
+    trained(params.train, gathered(params.train), folder, Silent())
 
 
 def patience() -> float:
@@ -202,7 +243,10 @@ def patience() -> float:
 
 
 def main() -> None:
-    """Run the stage on the files that dvc.yaml names."""
+    """Run the stage on the files that dvc.yaml names; under `torchrun`, in each of its processes."""
+    if not is_first_process():
+        help_train(load_params())
+        return
     with exclusive(paths.training_lock(), "another training", patience()):
         train(load_params())
 

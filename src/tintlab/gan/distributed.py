@@ -1,14 +1,13 @@
 """Training on several devices: one process each, the same step on shares of the same global batch."""
 
 import os
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from tintlab.errors import TintlabError
 
@@ -33,7 +32,7 @@ def launched_fabric(device: str) -> Fabric:
             devices=local,
             num_nodes=world // local,
             # Each phase of the training uses other parameters; batch statistics are kept equal below.
-            strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+            strategy=DDPStrategy(find_unused_parameters=True, forward_sync_buffers=False)
             if world > 1
             else "auto",
             precision="bf16-mixed" if cuda else "32-true",
@@ -46,6 +45,39 @@ def launched_fabric(device: str) -> Fabric:
     return fabric
 
 
+def leave() -> None:
+    """Part from the other processes, at the end: torch's threads may crash where nobody does."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def of_all_processes(values: Tensor) -> Tensor:
+    """Vectors of all processes, `(processes, n)`; of one alone, `(1, n)`."""
+    if not dist.is_initialized():
+        return values[None]
+    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, values)
+    return torch.stack(gathered)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes, through which gradients flow."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm by the statistics of the global batch, whatever the device (torch's own is for GPUs alone)."""
 
@@ -54,7 +86,8 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         moments = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
-        mean, square = cast(Tensor, all_reduce(moments)).div(dist.get_world_size()).unbind()  # type: ignore[no-untyped-call]
+        summed = cast(Tensor, _Sum.apply(moments))  # type: ignore[no-untyped-call]
+        mean, square = summed.div(dist.get_world_size()).unbind()
         variance = square - mean.square()
         count = x.numel() / x.shape[1] * dist.get_world_size()
         with torch.no_grad():

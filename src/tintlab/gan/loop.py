@@ -19,7 +19,7 @@ from tintlab.gan.averaging import moving_average
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
 from tintlab.gan.discriminator import PatchDiscriminator
-from tintlab.gan.distributed import launched_fabric, with_global_batches
+from tintlab.gan.distributed import launched_fabric, of_all_processes, with_global_batches
 from tintlab.gan.initialization import init_norm
 from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, Meters, gan_loss
 from tintlab.gan.model_files import build_generator, generator_config, save_weights
@@ -34,6 +34,7 @@ from tintlab.process import be_loader_worker
 SAMPLES = 8
 
 _STEPS_BETWEEN_AGREEMENTS = 10
+_DISCRIMINATOR_BESIDE_NOISE = 0.05
 
 COLLAPSED_LOSS_D = 1e-4
 """A mean loss_D below this over a whole epoch: the discriminator tells all fakes from all photographs with
@@ -295,6 +296,9 @@ class Training:
         self._hold_colours()
         for group in self.noise_optimizer.param_groups:
             group["lr"] = schedule.noise_learning_rate(self.params, self.iteration)
+        for group in self.discriminator_optimizer.param_groups:
+            # The noise alone can't keep up with a discriminator that learns as fast as before.
+            group["lr"] = self.params.discriminator_learning_rate * _DISCRIMINATOR_BESIDE_NOISE
         half = len(batch.L) // 2
         coded, free = slice(None, half), slice(half, None)
         mean, log_variance = self.latent_encoder(torch.cat([batch.L, batch.ab], dim=1)[coded])
@@ -492,14 +496,13 @@ class Training:
             self.average.load_state_dict(state["average"])
         # Continued with other processes than it was begun with, a training is no exact repetition.
         own = self.fabric.global_rank % len(state["random"])
-        torch.set_rng_state(state["random"][own])
+        torch.set_rng_state(state["random"][own].clone())  # torch crashes at a view
         if self._gpu and state["gpu_random"] is not None:
-            self._gpu.set_rng_state(state["gpu_random"][own])
+            self._gpu.set_rng_state(state["gpu_random"][own].clone())
 
     def _of_all_processes(self, random: Tensor) -> Tensor:
         """The random states of all processes, `(processes, bytes)`."""
-        gathered = cast(Tensor, self.fabric.all_gather(random.to(self.fabric.device))).cpu()
-        return gathered.reshape(-1, len(random))
+        return of_all_processes(random.to(self.fabric.device)).cpu()
 
     @property
     def _gpu(self) -> Any:

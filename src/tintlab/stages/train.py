@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tintlab import color, parents, paths, pictures, process, program, runs, tracking, unfinished
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
-from tintlab.gan.distributed import is_first_process
+from tintlab.gan.distributed import is_first_process, leave
 from tintlab.gan.loop import History, Listener, Silent, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.params import Params, TrainParams, load_params
@@ -200,8 +200,11 @@ def gathered(params: TrainParams) -> Material:
 def trained(params: TrainParams, material: Material, folder: Path, listener: Listener) -> Training:
     """Train to the end in a folder, going on from its latest checkpoint."""
     training = Training(params, folder, listener, material.parent)
-    with process.interrupts_deferred() as asked_to_stop:
-        training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
+    try:
+        with process.interrupts_deferred() as asked_to_stop:
+            training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
+    finally:
+        leave()
     return training
 
 

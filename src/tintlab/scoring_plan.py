@@ -85,7 +85,7 @@ def plan(source: str | Path, output: Path, suffix: str) -> Plan:
         matches = (Path(match) for match in glob.iglob(str(source), recursive=True))  # noqa: PTH207
         ours = output.resolve()
         found = sorted(
-            match for match in matches if match.is_file() and not match.resolve().is_relative_to(ours)
+            match for match in matches if not (match.is_dir() or match.parent.resolve().is_relative_to(ours))
         )
     else:
         raise TintlabError(f"{source} is no folder, list, pattern or photograph: give one of them")
@@ -115,7 +115,8 @@ def _tree(folder: Path, output: Path) -> Iterator[Path]:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (here / name for name in files if not name.startswith(".") and (here / name).is_file())
+        # Also links to nowhere and pipes: who reads them says why they can't be used.
+        yield from (here / name for name in files if not name.startswith("."))
 
 
 def _listed(path: Path) -> tuple[Path, list[Path]]:

@@ -253,6 +253,22 @@ def test_hostile_names(model: Path, tmp_path: Path, picture: Callable[..., np.nd
     assert "going on: 5 of 6" in again.output
 
 
+@pytest.mark.parametrize("pattern", ["", "/*"])
+def test_links_to_nowhere_and_pipes_are_quarantined(
+    pattern: str, archive: Path, model: Path, tmp_path: Path
+) -> None:
+    (archive / "lost.jpg").symlink_to(tmp_path / "nowhere")
+    (archive / "circle.jpg").symlink_to("circle.jpg")
+    (archive / "folder.jpg").symlink_to(archive / "1920")
+    os.mkfifo(archive / "pipe.jpg")
+    assert run("score", f"{archive}{pattern}", tmp_path / "out", "--model", model).exit_code == 2
+    told = rows(tmp_path / "out")["reason"]
+    assert told["lost.jpg"] == "can't be opened: No such file or directory"
+    assert told["circle.jpg"] == "can't be opened: Too many levels of symbolic links"
+    assert told["pipe.jpg"] == "a device or pipe, no file"
+    assert "folder.jpg" not in told
+
+
 def test_a_folder_in_the_way_of_a_file(
     model: Path, tmp_path: Path, picture: Callable[..., np.ndarray]
 ) -> None:

@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -217,6 +218,19 @@ def test_senders_at_once_make_one_store_and_one_run(state: Path) -> None:
     assert steps(paths.tracking_database()) == {"loss": list(range(3000))}
     only_run(paths.tracking_database())
     assert spools() == []
+
+
+def test_a_sender_waits_for_another_of_the_same_spool(store: Path) -> None:
+    record_steps(range(3))
+    assert tracking.run_for(NAME) is None  # loads what takes seconds
+    sender = threading.Thread(target=tracking.sync)
+    with spool.locked(paths.spool() / NAME):
+        sender.start()
+        sender.join(3)
+        assert sender.is_alive()
+        assert count_metrics(store) == 0
+    sender.join(60)
+    assert steps(store) == {"loss": [0, 1, 2]}
 
 
 def test_a_sender_killed_while_it_sends_loses_and_doubles_nothing(store: Path) -> None:

@@ -2,15 +2,24 @@
 
 import hashlib
 import itertools
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tintlab import paths, program
 from tintlab.params import SplitParams, load_params
 from tintlab.tables import SPLIT_COLUMNS, read_table, write_table
 
 RANK = {"test": 0, "val": 1, "train": 2}
+
+Places = NDArray[np.int64]
+"""Positions of photographs."""
+
+_SEGMENTS, _SEGMENT_BITS = 4, 16
+_PAIRS_AT_ONCE = 1 << 22
 
 
 def split_of(sha256: str, params: SplitParams) -> str:
@@ -22,23 +31,51 @@ def split_of(sha256: str, params: SplitParams) -> str:
 
 
 def twin_pairs(phashes: pd.Series, distance: int) -> list[tuple[int, int]]:
-    """Pairs of positions `i < j` whose 64-bit perceptual hashes differ in at most `distance` bits.
+    """Pairs of positions `i < j` whose 64-bit perceptual hashes differ in at most `distance` bits, sorted.
 
-    Exact for any distance, and far below n² comparisons: hashes that differ in d bits agree in one of d + 1
-    segments, so only photographs that share a segment are compared.
+    Exact for any distance, and far below n² comparisons where it is small (multi-index hashing, Norouzi et al.
+    2014, arXiv 1307.2982): hashes that differ in d bits differ in at most d / 4 of them in one of four segments,
+    so only photographs are compared that a table by segment brings together.
     """
     hashes = np.array([int(text, 16) for text in phashes], dtype=np.uint64)
-    edges = np.linspace(0, 64, distance + 2).astype(int) if distance < 63 else np.array([0, 0])
-    pairs: set[tuple[int, int]] = set()
-    for low, high in itertools.pairwise(edges):
-        segment = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        for _, positions in pd.Series(segment).groupby(segment).groups.items():
-            members = np.sort(np.asarray(positions))
-            for at, first in enumerate(members[:-1]):
-                others = members[at + 1 :]
-                near = others[np.bitwise_count(hashes[others] ^ hashes[first]) <= distance]
-                pairs.update((int(first), int(other)) for other in near)
-    return sorted(pairs)
+    radius = distance // _SEGMENTS
+    flips = sum(math.comb(_SEGMENT_BITS, bits) for bits in range(radius + 1))
+    few = flips * _SEGMENTS < len(hashes)
+    found = [np.empty(0, np.int64)]
+    for left, right in _alike_in_a_segment(hashes, radius) if few else _all_pairs(len(hashes)):
+        near = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= distance)
+        found.append(left[near] * len(hashes) + right[near])
+    first, second = np.divmod(np.unique(np.concatenate(found)), max(len(hashes), 1))
+    return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+def _alike_in_a_segment(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Places]]:
+    """Pairs, in both orders, whose hashes differ in at most `radius` bits of one of the four segments."""
+    values = 1 << _SEGMENT_BITS
+    for low in range(0, 64, _SEGMENT_BITS):
+        segments = (hashes >> np.uint64(low)).astype(np.int64) & (values - 1)
+        order = np.argsort(segments, kind="stable")
+        starts = np.searchsorted(segments[order], np.arange(values + 1))
+        for bits in range(radius + 1):
+            for flipped in itertools.combinations(range(_SEGMENT_BITS), bits):
+                wanted = segments ^ sum(1 << bit for bit in flipped)
+                yield from _joined(starts[wanted], starts[wanted + 1], order)
+
+
+def _joined(begins: Places, ends: Places, order: Places) -> Iterator[tuple[Places, Places]]:
+    """Each position i beside those of `order[begins[i] : ends[i]]`, some millions of pairs at a time."""
+    counts = ends - begins
+    before = np.concatenate([[0], np.cumsum(counts)])
+    cuts = np.searchsorted(before, np.arange(0, before[-1] + _PAIRS_AT_ONCE, _PAIRS_AT_ONCE))
+    for start, stop in itertools.pairwise(np.unique([*np.minimum(cuts, len(counts)), len(counts)]).tolist()):
+        left = np.repeat(np.arange(start, stop), counts[start:stop])
+        within = np.arange(len(left)) + before[start] - before[left]
+        yield left, order[begins[left] + within]
+
+
+def _all_pairs(count: int) -> Iterator[tuple[Places, Places]]:
+    everyone = np.arange(count)
+    yield from _joined(everyone + 1, np.full(count, count), everyone)
 
 
 def assign_splits(photos: pd.DataFrame, params: SplitParams) -> pd.DataFrame:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: fuzz help run repro test test-all lint format ui up screenshots ablation reference constraints clean
+.PHONY: bench fuzz help run repro test test-all lint format ui up screenshots ablation reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,11 @@ test: $(BIN)/.installed  ## the quick test suite
 
 test-all: $(BIN)/.installed  ## the long tests too: about half an hour
 	pytest -rs
+
+BENCHMARKS := step limit data_path time_to_quality score_rate overhead scale
+bench: $(BIN)/.installed  ## measure every claim of bench/README.md anew: 40 minutes on 2 quiet cores, after `make run`
+	for name in $(BENCHMARKS); do python bench/$$name.py || exit 1; done
+	python bench/table.py
 
 fuzz: $(BIN)/.installed  ## damaged photographs, read and coloured; SECONDS=600 for longer
 	python -m tests.hostile.fuzz $(or $(SECONDS),60)

@@ -1,39 +1,48 @@
-"""How fast archives are coloured, beside the bare network on the same tensors.
+"""How fast archives are coloured: beside the bare network, beside the tutorials' inference, and the conversions.
 
-In turns, several times: the network alone, photo by photo, with all threads at one photo and with a thread a
-photo; and all of `score_chunk`: decoding, colouring, PNG with metadata, hashes, the manifest. Other work on the
-machine slows all of them alike, so ratios of medians are what counts; CPU seconds a photo hardly feel it.
-
-    python bench/score_rate.py models/generator data/raw > rate.json
+In turns, several times, on the same scans: the network alone, photograph by photograph, with all threads at one
+and with a thread a photograph; all of `score_chunk`, decoding, colouring, PNG with metadata, hashes, manifest;
+and the tutorials' inference: their network at 256 px, the merge at full size and the conversions by scikit-image,
+PNG by Pillow. Then L*a*b* to sRGB and back beside scikit-image and beside plain copying.
 """
 
 import argparse
-import json
-import os
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
 
-from tintlab import lineage
+from baselines.inference import full_picture
+from baselines.pix2pix import unet
+from measuring import Report, Row, command, conclude, interleaved, machine, parser, rates
+from tintlab import color, paths
 from tintlab.colorizer import Colorizer, reduced, working_shape
+from tintlab.memory import keep_freed_memory
 from tintlab.photos import read_photo
 from tintlab.scoring import ScoreSettings, score_chunk
 from tintlab.scoring_plan import plan
-from tintlab.workers import cpus, keep_freed_memory, one_thread_each
+from tintlab.workers import cpus, one_thread_each
 
 LIMIT = 200.0
 
+MEGAPIXELS = {0.5: 24, 12.0: 4}
+"""Sizes of the scans, and how many of each."""
 
-def make_scans(sources: list[Path], folder: Path, megapixels: float, count: int) -> None:
+FASTER = {0.5: None, 12.0: 10.0}
+"""How many times as fast as the tutorials' inference we want to be, by size."""
+
+CONVERTED = 2_000_000
+"""Pixels of the conversions."""
+
+
+def make_scans(sources: list[Path], folder: Path, megapixels: float, count: int) -> list[Path]:
     """Grey JPEG scans with film grain of a given size."""
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -45,103 +54,156 @@ def make_scans(sources: list[Path], folder: Path, megapixels: float, count: int)
         grain = random.normal(0, 3, grey.shape).astype(np.float32)
         scan = Image.fromarray(np.clip(np.rint(grey + grain), 0, 255).astype(np.uint8))
         scan.save(folder / f"{number:04}.jpg", quality=92)
+    return sorted(folder.iterdir())
 
 
-@contextmanager
-def timed(figures: dict[str, list[float]], name: str, count: int) -> Iterator[None]:
-    """Note the rate and the CPU seconds a photo of what happens within."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    figures.setdefault(f"{name}_photos_a_second", []).append(count / (time.perf_counter() - wall))
-    figures.setdefault(f"{name}_cpu_seconds_a_photo", []).append((time.process_time() - cpu) / count)
-
-
-def measure(
-    model: Path, sources: list[Path], megapixels: float, count: int, repeats: int
-) -> dict[str, float]:
-    """Medians over the repeats, for photographs of one size."""
-    import torch
-
+def ways(model: Path, scans: list[Path], folder: Path) -> dict[str, Callable[[], object]]:
+    """What is timed on these scans; coloured files go into `folder`."""
     colorizer = Colorizer.load(model)
-    keep_freed_memory()  # as scoring does: the network alone gains by it as well
     used = colorizer.settings
-    figures: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        make_scans(sources, folder / "scans", megapixels, count)
-        scans = sorted((folder / "scans").iterdir())
-        lightness = [read_photo(scan, LIMIT).lightness() for scan in scans]
-        tensors = [reduced(one, working_shape(one.shape, used.working_size))[None] for one in lightness]
-        del lightness
+    lightness = [read_photo(scan, LIMIT).lightness() for scan in scans]
+    tensors = [reduced(one, working_shape(one.shape, used.working_size))[None] for one in lightness]
+    tutorial = unet().eval()
 
-        def scored(number: int) -> None:
-            output = folder / f"out{number}"
-            photos = plan(folder / "scans", output, ".png").photos
+    def scored() -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as output:
             settings = ScoreSettings(
-                output,
-                model,
-                "local",
-                None,
-                "bench",
-                "",
-                None,
-                used.working_size,
-                used.saturation,
-                used.flip_average,
+                output=Path(output),
+                model_folder=model,
+                model="local",
+                model_version=None,
+                weights_sha256="bench",
+                training="",
+                run_id=None,
+                working_size=used.working_size,
+                saturation=used.saturation,
+                flip_average=used.flip_average,
             )
-            score_chunk(photos, settings, "bench")
+            score_chunk(plan(scans[0].parent, Path(output), ".png").photos, settings, "bench")
 
-        def all_threads() -> None:
-            torch.set_num_threads(cpus())
-            for tensor in tensors:
-                colorizer.predict_working_ab(tensor)
+    def all_threads() -> None:
+        torch.set_num_threads(cpus())
+        for tensor in tensors:
+            colorizer.predict_working_ab(tensor)
 
-        def thread_a_photo() -> None:
-            with one_thread_each(), ThreadPoolExecutor(cpus()) as pool:
-                list(pool.map(colorizer.predict_working_ab, tensors))
+    def thread_a_photo() -> None:
+        with one_thread_each(), ThreadPoolExecutor(cpus()) as pool:
+            list(pool.map(colorizer.predict_working_ab, tensors))
 
-        ways: dict[str, Callable[[int], None]] = {
-            "network_all_threads": lambda _: all_threads(),
-            "network_thread_a_photo": lambda _: thread_a_photo(),
-            "score": scored,
-        }
-        for number in range(repeats + 1):
-            for name, run in ways.items():
-                with timed(figures if number else {}, name, count):  # the first time is to warm up
-                    run(number)
-    medians = {name: round(statistics.median(values), 4) for name, values in figures.items()}
-    rates = {name: medians[f"{name}_photos_a_second"] for name in ways}
-    best = max(rates["network_all_threads"], rates["network_thread_a_photo"])
-    cost = medians["network_thread_a_photo_cpu_seconds_a_photo"] / medians["score_cpu_seconds_a_photo"]
-    return medians | {
-        "ratio_to_all_threads": round(rates["score"] / rates["network_all_threads"], 3),
-        "ratio_to_best": round(rates["score"] / best, 3),
-        "ratio_of_cpu_seconds": round(cost, 3),
+    def by_tutorial() -> None:
+        torch.set_num_threads(cpus())
+        for scan in scans:
+            with Image.open(scan) as photo:
+                Image.fromarray(full_picture(photo, tutorial)).save(folder / "coloured.png")
+
+    return {
+        "network, all threads at one photograph": all_threads,
+        "network, a thread a photograph": thread_a_photo,
+        "score": scored,
+        "tutorial": by_tutorial,
     }
+
+
+def score_rows(
+    model: Path, sources: list[Path], megapixels: float, count: int, repeats: int
+) -> tuple[list[Row], dict[str, list[float]]]:
+    """Two rows for scans of one size, and photographs a second of every way."""
+    with tempfile.TemporaryDirectory() as temporary:
+        scans = make_scans(sources, Path(temporary) / "scans", megapixels, count)
+        seconds = interleaved(ways(model, scans, Path(temporary)), repeats)
+    found = {name: rates(count, taken) for name, taken in seconds.items()}
+    best = max(
+        (name for name in found if name.startswith("network")), key=lambda at: statistics.median(found[at])
+    )
+    title = f"scoring, {megapixels:g} megapixels"
+    rows = [
+        Row(
+            f"{title}, file to file",
+            "photos/s",
+            found["score"],
+            found["tutorial"],
+            "tutorial inference, merged by scikit-image",
+            "ours / baseline",
+            at_least=FASTER[megapixels],
+        ),
+        Row(
+            f"{title}, share of the bare network's rate",
+            "photos/s",
+            found["score"],
+            found[best],
+            best,
+            "ours / baseline",
+        ),
+    ]
+    return rows, found
+
+
+def conversion_rows(repeats: int) -> list[Row]:
+    """L*a*b* to sRGB and back, against scikit-image and against copying as many bytes; one thread."""
+    torch.set_num_threads(1)
+    side = int(CONVERTED**0.5)
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (side, side, 3), np.uint8)
+    lab = color.rgb_to_lab(rgb)
+    planes = [np.ascontiguousarray(lab[..., channel]) for channel in range(3)]
+    skimage_lab = rgb2lab(rgb).astype(np.float32)
+
+    def to_lab() -> None:
+        for rows in color.strips(rgb.shape):
+            color.rgb_to_lab(rgb[rows])
+
+    def to_rgb() -> None:
+        for rows in color.strips(rgb.shape, 1 << 16):
+            color.lab_to_pixels(planes[0][rows], planes[1][rows], planes[2][rows], np.uint8)
+
+    source, target = np.zeros(64 << 20, np.uint8), np.empty(64 << 20, np.uint8)
+    seconds = interleaved(
+        {
+            "to L*a*b*": to_lab,
+            "to L*a*b* by scikit-image": lambda: rgb2lab(rgb),
+            "to sRGB": to_rgb,
+            "to sRGB by scikit-image": lambda: lab2rgb(skimage_lab),
+            "copy": lambda: np.copyto(target, source),
+        },
+        repeats,
+    )
+    megapixels = side * side / 1e6
+    # A conversion reads three bytes a pixel and writes three floats, or the other way round.
+    copied = [2 * source.nbytes / taken / 1e6 / 15 for taken in seconds["copy"]]
+    rows = []
+    for name in ("to L*a*b*", "to sRGB"):
+        ours = rates(megapixels, seconds[name])
+        theirs = rates(megapixels, seconds[f"{name} by scikit-image"])
+        title = f"{'sRGB' if name == 'to L*a*b*' else 'L*a*b*'} {name}, one core"
+        rows += [
+            Row(title, "megapixels/s", ours, theirs, "scikit-image", "ours / baseline"),
+            Row(
+                f"{title}, share of memory's rate", "megapixels/s", ours, copied, "a copy", "ours / baseline"
+            ),
+        ]
+    return rows
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    made = parser("score_rate", "How fast archives are coloured, and what the conversions cost.", 5)
+    made.add_argument("--model", type=Path, default=paths.GENERATOR, help="folder of a trained model")
+    made.add_argument("--photos", type=Path, default=paths.RAW, help="folder of photographs")
+    return made.parse_args()
 
 
 def main() -> None:
-    """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(description="How fast archives are coloured, beside the bare network.")
-    parser.add_argument("model", type=Path, help="folder of a trained model")
-    parser.add_argument("photos", type=Path, help="folder of photographs")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--count", type=int, default=24, help="photographs of 0.5 megapixels a repeat")
-    arguments = parser.parse_args()
-    sources = sorted(path for path in arguments.photos.iterdir() if path.is_file())[::7]
-    sizes = {"0.5": arguments.count, "12": max(2, arguments.count // 6)}
-    result = {
-        "cpu": lineage.cpu_model(),
-        "cpus": cpus(),
-        "load": os.getloadavg()[0],
-        "repeats": arguments.repeats,
-        "megapixels": {
-            size: measure(arguments.model, sources, float(size), count, arguments.repeats)
-            for size, count in sizes.items()
-        },
-    }
-    json.dump(result, sys.stdout, indent=2)
-    print()
+    """Measure and write the report."""
+    chosen = options()
+    report = Report(command("score_rate"), machine())
+    keep_freed_memory()  # as scoring does: the network alone gains by it as well
+    sources = sorted(path for path in chosen.photos.iterdir() if path.is_file())[::7]
+    for megapixels, count in MEGAPIXELS.items():
+        rows, found = score_rows(chosen.model, sources, megapixels, count, chosen.repeats)
+        report.rows += rows
+        report.details[f"photos/s, {megapixels:g} megapixels"] = found
+    report.rows += conversion_rows(chosen.repeats)
+    conclude(report, chosen.json)
 
 
 if __name__ == "__main__":

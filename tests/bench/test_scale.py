@@ -1,0 +1,26 @@
+"""What the benchmark of growing collections measures with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scale import exponent, make_photographs
+
+
+def test_photographs_are_small_and_no_two_are_alike(tmp_path: Path) -> None:
+    make_photographs(tmp_path, 990, 20)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert len({file.read_bytes() for file in files}) == 20
+    for file in files:
+        with Image.open(file) as photo:
+            assert all(64 <= side <= 100 for side in photo.size)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
+def test_the_exponent_is_the_power_of_the_growth(power: float) -> None:
+    counts = [10, 100, 1000]
+    assert exponent(counts, [3 * count**power for count in counts]) == pytest.approx(power)
+    assert exponent(counts, [1.0, 1.0, 1.0]) == pytest.approx(0)
+    assert np.isfinite(exponent(counts, [1e-3, 1e-3, 2e-3]))

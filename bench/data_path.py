@@ -12,34 +12,50 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from baselines.dataset import Photographs
 from measuring import Report, Row, command, conclude, interleaved, machine, parser
 from recipes import BATCH, default_params, our_step, thesis_params
-from sides import sides
+from sides import Build, sides
 from tintlab import paths
 from tintlab.gan.data import Augmentation, Batches
+from tintlab.memory import keep_all_freed_memory
 from tintlab.params import ConvertParams, TrainParams
 from tintlab.photos import read_photo
 from tintlab.stages.convert import squares_of
 
 PHOTOGRAPHS = 96
-ROUNDS = 6
-"""Passes over the photographs a measurement, of our side: one takes a few milliseconds."""
+ENLARGED = 16
+"""So many of the photographs are enlarged to a camera's size."""
+MEGAPIXELS = 12.0
+PICTURES = 512
+"""Of our side, a measurement: fewer would take no time."""
 
 SIDES = {"default": 240, "thesis": 286}
 """Sides of the squares of each recipe, as `convert.image_size` has them."""
 
 
-def photographs() -> list[Path]:
+def starter() -> list[Path]:
     """Some of the pipeline's photographs."""
     return sorted(paths.RAW.iterdir())[::3][:PHOTOGRAPHS]
 
 
-def our_batches(params: TrainParams, side: int) -> Batches:
+def enlarged(folder: Path) -> list[Path]:
+    """Photographs of a camera's size, in `folder`."""
+    for number, path in enumerate(starter()[:ENLARGED]):
+        with Image.open(path) as photo:
+            scale = (MEGAPIXELS * 1e6 / (photo.width * photo.height)) ** 0.5
+            size = round(photo.width * scale), round(photo.height * scale)
+            large = photo.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        large.save(folder / f"{number:03}.jpg", quality=90)
+    return sorted(folder.iterdir())
+
+
+def our_batches(params: TrainParams, side: int, photographs: list[Path]) -> Batches:
     """tintlab's batches of these photographs, from a memory-mapped file as in training."""
     convert = ConvertParams(image_size=side, max_squares=1)
-    cut = [squares_of(read_photo(path, 200).rgb(), convert)[0] for path in photographs()]
+    cut = [squares_of(read_photo(path, 200).rgb(), convert)[0] for path in photographs]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "squares.npy"
         np.save(file, np.concatenate(cut))
@@ -48,23 +64,53 @@ def our_batches(params: TrainParams, side: int) -> Batches:
     return Batches(squares, params.image_size, BATCH, 10**6, params.seed, augmentation)
 
 
-def our_pass(params: TrainParams, side: int) -> Callable[[], object]:
-    """As many pictures as there are photographs, `ROUNDS` times."""
+def our_pass(params: TrainParams, side: int, photographs: list[Path]) -> Callable[[], object]:
+    """`PICTURES` pictures, in batches."""
     torch.set_num_threads(1)
-    batches = our_batches(params, side)
-    return lambda: [batches[number] for number in range(ROUNDS * PHOTOGRAPHS // BATCH)]
+    keep_all_freed_memory()  # as a training does
+    batches = our_batches(params, side, photographs)
+
+    def work() -> None:
+        for number in range(PICTURES // BATCH):
+            batches[number]
+
+    return work
 
 
-def baseline_pass(size: int) -> Callable[[], object]:
+def baseline_pass(size: int, photographs: list[Path]) -> Callable[[], object]:
     """Each photograph once."""
     torch.set_num_threads(1)
-    dataset = Photographs(photographs(), size)
-    return lambda: [dataset[number] for number in range(len(dataset))]
+    dataset = Photographs(photographs, size)
+
+    def work() -> None:
+        for number in range(len(dataset)):
+            dataset[number]
+
+    return work
+
+
+def picture_row(name: str, params: TrainParams, photographs: list[Path], what: str, repeats: int) -> Row:
+    """What a picture costs both sides."""
+    builds: dict[str, Build] = {
+        "ours": functools.partial(our_pass, params, SIDES[name], photographs),
+        "baseline": functools.partial(baseline_pass, params.image_size, photographs),
+    }
+    with sides(builds) as both:
+        seconds = interleaved(both, repeats)
+    return Row(
+        f"a picture for training from {what}, {name} recipe, {params.image_size} px",
+        "µs",
+        [1e6 * taken / PICTURES for taken in seconds["ours"]],
+        [1e6 * taken / len(photographs) for taken in seconds["baseline"]],
+        "PIL + scikit-image",
+        "baseline / ours",
+        at_least=50,
+    )
 
 
 def waiting(params: TrainParams, side: int, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds a step that the default recipe's loop waits for its batch, and seconds of the steps."""
-    step, batches = our_step(params), our_batches(params, side)
+    step, batches = our_step(params), our_batches(params, side, starter())
     waits, steps = [], []
     for number in range(8 * repeats):
         began = time.perf_counter()
@@ -82,19 +128,14 @@ def main() -> None:
     options = parser("data_path", text, 7).parse_args()
     report = Report(command("data_path"), machine())
     recipes = {"default": default_params(), "thesis": thesis_params()}
-    for name, params in recipes.items():
-        builds = {
-            "ours": functools.partial(our_pass, params, SIDES[name]),
-            "baseline": functools.partial(baseline_pass, params.image_size),
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {
+            "the starter's photographs": starter(),
+            f"photographs of {MEGAPIXELS:g} megapixels": enlarged(Path(folder)),
         }
-        with sides(builds) as both:
-            seconds = interleaved(both, options.repeats)
-        ours = [1e6 * taken / (ROUNDS * PHOTOGRAPHS) for taken in seconds["ours"]]
-        theirs = [1e6 * taken / PHOTOGRAPHS for taken in seconds["baseline"]]
-        title = f"a picture for training, {name} recipe, {params.image_size} px"
-        report.rows.append(
-            Row(title, "µs", ours, theirs, "PIL + scikit-image", "baseline / ours", at_least=50)
-        )
+        for what, photographs in sources.items():
+            for name, params in recipes.items():
+                report.rows.append(picture_row(name, params, photographs, what, options.repeats))
     waits, steps = waiting(recipes["default"], SIDES["default"], options.repeats)
     share = Row(
         "waiting for a batch, default recipe",

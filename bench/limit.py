@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from measuring import Report, Row, command, conclude, interleaved, machine, parser, rates
 from recipes import BATCH, THREADS, baseline_step, default_params, gan_share, our_step, thesis_params
-from sides import sides
+from sides import Build, sides
 
 MATMUL_SIDE = 4096
 
@@ -59,7 +59,7 @@ def profiled(step: Callable[[], object]) -> dict[str, float]:
     return {kind: time / total for kind, time in taken.most_common()}
 
 
-def looked_into(build: Callable[[], Callable[[], object]]) -> dict[str, Any]:
+def looked_into(build: Build) -> dict[str, Any]:
     """Operations and profile of a side's step."""
     step = build()
     return {"teraflop": teraflop(step), "profile": profiled(step)}
@@ -72,7 +72,7 @@ def main() -> None:
     report = Report(command("limit"), machine())
     default, thesis = default_params(), thesis_params()
     size = default.image_size
-    steps: dict[str, Callable[[], Callable[[], object]]] = {
+    steps: dict[str, Build] = {
         "thesis": functools.partial(our_step, thesis),
         "default, L1": functools.partial(our_step, default, "L1"),
         "default, GAN": functools.partial(our_step, default, "GAN"),

@@ -1,11 +1,14 @@
 """What the benchmark of growing collections measures with."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from measuring import Report
 from scale import exponent, make_photographs
 
 
@@ -24,3 +27,14 @@ def test_the_exponent_is_the_power_of_the_growth(power: float) -> None:
     assert exponent(counts, [3 * count**power for count in counts]) == pytest.approx(power)
     assert exponent(counts, [1.0, 1.0, 1.0]) == pytest.approx(0)
     assert np.isfinite(exponent(counts, [1e-3, 1e-3, 2e-3]))
+
+
+@pytest.mark.slow
+def test_the_pipeline_of_the_benchmark_runs(tmp_path: Path, repository: Path) -> None:
+    target = tmp_path / "scale.json"
+    command = ["bench/scale.py", "--photos", "40", "60", "--repeats", "1", "--json", str(target)]
+    subprocess.run([sys.executable, *command], cwd=repository, check=True, timeout=280)
+    report = Report.read(target)
+    assert {row.claim.split(",")[0] for row in report.rows} >= {"fetch", "split", "validate", "convert"}
+    assert all(np.isfinite(row.value) for row in report.rows)
+    assert all(report.details["60"][0][stage]["seconds"] > 0 for stage in ("fetch", "convert"))

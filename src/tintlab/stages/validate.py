@@ -402,12 +402,16 @@ def _exception(result: Any) -> str:
 
 def _reasons(examined: pd.DataFrame, rules: Sequence[Rule], results: Sequence[Any]) -> dict[int, list[str]]:
     """Why photographs are left out, by their row."""
-    facts = examined.to_dict("index")
+    found = [
+        (row["row"], rule)
+        for rule, result in zip(rules, results, strict=True)
+        for row in result.result["unexpected_index_list"] or []
+    ]
+    # Of these rows alone: as dictionaries, all facts would take some kilobytes a photograph.
+    facts = examined.loc[sorted({row for row, _ in found})].to_dict("index")
     reasons: dict[int, list[str]] = {}
-    for rule, result in zip(rules, results, strict=True):
-        for row in result.result["unexpected_index_list"] or []:
-            reason = rule.consequence.format_map(facts[row["row"]])
-            reasons.setdefault(row["row"], []).append(reason)
+    for row, rule in found:
+        reasons.setdefault(row, []).append(rule.consequence.format_map(facts[row]))
     return reasons
 
 

@@ -72,7 +72,7 @@ class Report:
 
     command: str
     machine: dict[str, Any]
-    rows: list[Row]
+    rows: list[Row] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:

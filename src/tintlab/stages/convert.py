@@ -15,10 +15,12 @@ from tintlab import color, paths, process, program
 from tintlab.params import ConvertParams, load_params
 from tintlab.photos import read_photo
 from tintlab.storage import atomic_folder, write_json
-from tintlab.summaries import Reference, summarize
+from tintlab.summaries import HISTOGRAM, SCALARS, Reference, summarize
 from tintlab.tables import SQUARE_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val")
+
+_FIGURES = [*HISTOGRAM, *SCALARS]
 
 Cut = tuple[color.Byte, list[tuple[int, int]]]
 """Squares `(n, size, size, 3)` of packed L*a*b*, and their corners (left, top)."""
@@ -86,19 +88,20 @@ def convert(
         # Else a disk that gets full while the map is written ends the process without a word (SIGBUS).
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
-    index: list[dict[str, object]] = []
-    figures: list[dict[str, float]] = []
+    # Tuples and an array, for a dictionary a photograph would take kilobytes.
+    index: list[tuple[object, ...]] = []
+    figures = np.empty((len(rows), len(_FIGURES)))
     with process.worker_pool() as pool:
         results = program.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
-        for row, ((squares, corners), figures_of_photo) in zip(rows.itertuples(), results, strict=True):
+        for at, (row, ((squares, corners), summary)) in enumerate(
+            zip(rows.itertuples(), results, strict=True)
+        ):
             array[len(index) : len(index) + len(squares)] = squares
-            of_photo: dict[str, object] = {
-                "photo": row.photo, "cluster": row.cluster, "category": row.category
-            }  # fmt: skip
-            index += [of_photo | {"left": left, "top": top} for left, top in corners]
-            figures.append(figures_of_photo)
+            index += [(row.photo, row.cluster, row.category, left, top) for left, top in corners]
+            figures[at] = [summary[name] for name in _FIGURES]
     array.flush()
-    write_json(folder / paths.lab_summary(split).name, Reference.of(figures).model_dump())
+    reference = Reference.of(pd.DataFrame(figures, columns=_FIGURES))
+    write_json(folder / paths.lab_summary(split).name, reference.model_dump())
     write_table(pd.DataFrame(index, columns=list(SQUARE_COLUMNS)), folder / f"{split}.csv")
     return total
 

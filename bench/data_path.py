@@ -110,7 +110,7 @@ def picture_row(name: str, params: TrainParams, photographs: list[Path], what: s
 
 def waiting(params: TrainParams, side: int, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds a step that the default recipe's loop waits for its batch, and seconds of the steps."""
-    step, batches = our_step(params), our_batches(params, side, starter())
+    step, batches = our_step(params, "L1"), our_batches(params, side, starter())
     waits, steps = [], []
     for number in range(8 * repeats):
         began = time.perf_counter()

@@ -5,6 +5,7 @@ apart) over seconds, beside those of a large float32 matrix product; and by a pr
 """
 
 import functools
+import operator
 import statistics
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from measuring import Report, Row, command, conclude, interleaved, machine, parser, rates
-from recipes import BATCH, THREADS, baseline_step, default_params, gan_share, our_step, thesis_params
+from recipes import BATCH, THREADS, baseline_step, default_params, our_step, phases, thesis_params
 from sides import Build, sides
 
 MATMUL_SIDE = 4096
@@ -73,9 +74,8 @@ def main() -> None:
     default, thesis = default_params(), thesis_params()
     size = default.image_size
     steps: dict[str, Build] = {
-        "thesis": functools.partial(our_step, thesis),
-        "default, L1": functools.partial(our_step, default, "L1"),
-        "default, GAN": functools.partial(our_step, default, "GAN"),
+        "thesis": functools.partial(our_step, thesis, "GAN"),
+        **{f"default, {phase}": functools.partial(our_step, default, phase) for phase in phases(default)},
         f"tutorial, {size} px": functools.partial(baseline_step, size),
     }
     with sides(steps | {"matmul": matmul}) as started:
@@ -86,10 +86,10 @@ def main() -> None:
         reached = rates(1e3 * known[name]["teraflop"], seconds[name])
         title = f"operations, {name}" + (" phase" if name.startswith("default") else "")
         report.rows.append(Row(title, "GFLOP/s", reached, peak, "matrix product", "ours / baseline"))
-    share = gan_share(default)
+    spans = {phase: count for phase, (_, count) in phases(default).items()}
     ours = [
-        BATCH / ((1 - share) * first + share * second)
-        for first, second in zip(seconds["default, L1"], seconds["default, GAN"], strict=True)
+        BATCH * sum(spans.values()) / sum(map(operator.mul, spans.values(), taken))
+        for taken in zip(*(seconds[f"default, {phase}"] for phase in spans), strict=True)
     ]
     theirs = rates(BATCH, seconds[f"tutorial, {size} px"])
     report.rows.append(
@@ -105,7 +105,7 @@ def main() -> None:
     )
     report.details = {
         "median_seconds": {name: statistics.median(taken) for name, taken in seconds.items()},
-        "gan_share_of_steps": share,
+        "steps_of_phases": spans,
         "steps": known,
     }
     conclude(report, options.json)

@@ -27,7 +27,7 @@ STEPS = 75
 def tracked_steps() -> tuple[list[float], list[float], float]:
     """Seconds of each step, seconds in the recorder after it, and CPU seconds of the sender."""
     params = default_params()
-    step = our_step(params)
+    step = our_step(params, "L1")
     meters = dict.fromkeys(METERS, 0.5)
     taken, recording = [], []
     with tracking.recording("bench") as recorder:

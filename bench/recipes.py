@@ -1,5 +1,6 @@
 """The two sides of the training benchmarks: tintlab's recipes and the tutorials' loop, on the same pictures."""
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,30 +12,11 @@ from baselines.pix2pix import Pix2Pix, patch_discriminator, unet
 from tintlab import paths
 from tintlab.gan import schedule
 from tintlab.gan.data import Lab
-from tintlab.gan.loop import Training
+from tintlab.gan.loop import Silent, Training
 from tintlab.params import TrainParams, load_params
 
 THREADS = 2
 BATCH = 16
-
-
-class Silence:
-    """Listens to a training and says nothing."""
-
-    def announced(self, text: str) -> None:
-        """See `tintlab.gan.loop.Listener`."""
-
-    def stepped(self, iteration: int) -> None:
-        """See `tintlab.gan.loop.Listener`."""
-
-    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
-        """See `tintlab.gan.loop.Listener`."""
-
-    def sampled(self, iteration: int, pictures: Lab, predicted: torch.Tensor) -> None:
-        """See `tintlab.gan.loop.Listener`."""
-
-    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
-        """See `tintlab.gan.loop.Listener`."""
 
 
 def default_params() -> TrainParams:
@@ -55,23 +37,25 @@ def pictures(size: int, batch: int = BATCH) -> Lab:
     return Lab(L * 2 - 1, ab - 0.5)
 
 
-def our_step(params: TrainParams, phase: str = "") -> Callable[[], object]:
-    """A step of tintlab's loop.
+def phases(params: TrainParams) -> dict[str, tuple[int, int]]:
+    """A recipe's phases: the first iteration of each, and how many it has."""
+    starts = {
+        "L1": 0,
+        "GAN": schedule.l1_iterations(params),
+        "noise": schedule.variety_begins(params),
+        "": schedule.total_iterations(params),
+    }
+    spans = itertools.pairwise(starts.items())
+    return {name: (first, last - first) for (name, first), (_, last) in spans if last > first}
 
-    Args:
-        params: the recipe.
-        phase: `L1` or `GAN`, of a recipe that has both; its first phase where it is empty.
-    """
+
+def our_step(params: TrainParams, phase: str) -> Callable[[], object]:
+    """A step of tintlab's loop in one of `phases`."""
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(params.model_copy(update={"threads": THREADS}), Path(folder), Silence())
-    training.iteration = schedule.l1_iterations(params) + 1 if phase == "GAN" else 0
+        training = Training(params.model_copy(update={"threads": THREADS}), Path(folder), Silent())
+    training.iteration = phases(params)[phase][0] + 1  # the very first one prepares the phase
     batch = pictures(params.image_size).to(torch.device("cpu"))
     return lambda: training.step(batch)
-
-
-def gan_share(params: TrainParams) -> float:
-    """The share of a recipe's steps in which the GAN takes part."""
-    return 1 - schedule.l1_iterations(params) / schedule.total_iterations(params)
 
 
 def baseline_step(size: int = 256) -> Callable[[], object]:

@@ -15,7 +15,7 @@ def main() -> None:
     """Measure and write the report."""
     options = parser("step", "The thesis recipe's training step against the tutorials' loop.", 5).parse_args()
     report = Report(command("step"), machine())
-    builds = {"ours": functools.partial(our_step, thesis_params()), "baseline": baseline_step}
+    builds = {"ours": functools.partial(our_step, thesis_params(), "GAN"), "baseline": baseline_step}
     with sides(builds) as both:
         seconds = interleaved(both, options.repeats)
         memory = {name: side.peak_gigabytes() for name, side in both.items()}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from baselines.pix2pix import Pix2Pix, UNetBlock, patch_discriminator, unet
-from recipes import Silence, pictures, thesis_params
-from tintlab.gan.loop import Training
+from recipes import pictures, thesis_params
+from tintlab.gan.loop import Silent, Training
 from tintlab.gan.unet import UNet
 
 SIZE, DEPTH, CHANNELS, BATCH = 64, 6, 8, 4
@@ -36,7 +36,7 @@ def both(tmp_path: Path) -> tuple[Training, Pix2Pix]:
             "threads": 1,
         }
     )
-    training = Training(params, tmp_path, Silence())
+    training = Training(params, tmp_path, Silent())
     baseline = Pix2Pix(unet(DEPTH, CHANNELS, dropout=0.0), patch_discriminator(CHANNELS))
     for ours, theirs in paired_blocks(training.generator.module, baseline.generator):
         ours.load_state_dict(theirs.state_dict())

@@ -49,7 +49,7 @@ def line(row: Row, machine_letter: str, command: str) -> str:
     asked = asked_for(row)
     verdict = f"{asked}: {'yes' if row.met else '**no**'}" if asked else "–"
     cells = [row.claim, spread(row.ours, row.unit), baseline, figure, verdict, machine_letter, f"`{command}`"]
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cells).replace("L*a*b*", r"L\*a\*b\*") + " |"
 
 
 def machine(report: Report) -> str:

@@ -29,12 +29,12 @@ from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
+from tintlab.memory import keep_freed_memory
 from tintlab.params import load_params
 from tintlab.photos import PhotoError, read_photo
 from tintlab.scoring import load_colorizer, score_photo
 from tintlab.scoring_plan import PlannedPhoto, as_text
 from tintlab.stages.fetch import facts, fetch, gather
-from tintlab.workers import keep_freed_memory
 
 MEGAPIXELS = 200.0
 MOST_SECONDS = 10.0

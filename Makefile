@@ -25,7 +25,7 @@ test: $(BIN)/.installed  ## the quick test suite
 test-all: $(BIN)/.installed  ## the long tests too: about half an hour
 	pytest -rs
 
-BENCHMARKS := step limit data_path time_to_quality score_rate overhead scale
+BENCHMARKS := step variants limit data_path time_to_quality score_rate overhead scale
 bench: $(BIN)/.installed  ## measure every claim of bench/README.md anew: 40 minutes on 2 quiet cores, after `make run`
 	for name in $(BENCHMARKS); do python bench/$$name.py || exit 1; done
 	python bench/table.py

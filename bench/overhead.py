@@ -73,14 +73,15 @@ def main() -> None:
     text = "Tracking beside a step; DVC with nothing to do; the start of the command line."
     options = parser("overhead", text, 3).parse_args()
     report = Report(command("overhead"), machine())
-    dvc = (sys.executable, "-m", "dvc")
-    status = subprocess.run([*dvc, "status"], capture_output=True, text=True, check=True).stdout
-    if "up to date" not in status:
-        sys.exit("`dvc status` has something to do: run `dvc repro` first, so that there is nothing")
     row, report.details = tracking_row(options.repeats)
     report.rows.append(row)
     help_seconds = interleaved({"help": quietly("tintlab", "--help")}, 3 * options.repeats)["help"]
     report.rows.append(Row("`tintlab --help`", "s", help_seconds, [], "", "ours", at_most=0.3))
+    dvc = (sys.executable, "-m", "dvc")
+    status = subprocess.run([*dvc, "status"], capture_output=True, text=True, check=True).stdout
+    if "up to date" not in status:
+        conclude(report, options.json)
+        sys.exit("`dvc status` has something to do: run `dvc repro` first, so that there is nothing")
     ways = {"repro": quietly(*dvc, "repro"), "status": quietly(*dvc, "status")}
     seconds = interleaved(ways, options.repeats)
     report.rows.append(

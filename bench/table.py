@@ -11,9 +11,11 @@ from measuring import RESULTS, Report, Row, asked_for, shown, spread
 
 README = Path(__file__).parent / "README.md"
 START, END = "<!-- table: made by table.py -->", "<!-- end of table -->"
+PROFILE_START, PROFILE_END = "<!-- profile: made by table.py -->", "<!-- end of profile -->"
 
 ORDER = (
     "step",
+    "variants",
     "limit",
     "data_path",
     "time_to_quality",
@@ -66,16 +68,41 @@ def reports(folder: Path = RESULTS) -> list[Report]:
     return [Report.read(folder / f"{name}.json") for name in ORDER if (folder / f"{name}.json").exists()]
 
 
-def with_table(text: str, made: str) -> str:
-    """A README's text with this table in the place of its own."""
-    before, rest = text.split(START)
-    return f"{before}{START}\n{made}\n{END}{rest.split(END)[1]}"
+def profile_table(report: Report) -> str:
+    """Where the time of each kind of step goes, in percent, and what there is to compute, as Markdown."""
+    steps = report.details["steps"]
+    names = list(steps)
+    kinds = sorted({kind for step in steps.values() for kind in step["profile"]} - {"other"})
+    kinds.sort(key=lambda kind: -steps[names[0]]["profile"].get(kind, 0))
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for kind in [*kinds, "other"]:
+        shares = [f"{100 * steps[name]['profile'].get(kind, 0):.0f} %" for name in names]
+        lines.append("| " + " | ".join([kind, *shares]) + " |")
+    computed = [shown(1e3 * steps[name]["teraflop"]) for name in names]
+    taken = [shown(report.details["median_seconds"][name]) for name in names]
+    lines.append("| GFLOP a step | " + " | ".join(computed) + " |")
+    lines.append("| seconds a step | " + " | ".join(taken) + " |")
+    return "\n".join(lines)
+
+
+def replaced(text: str, start: str, end: str, made: str) -> str:
+    """A text with something else between two marks."""
+    before, rest = text.split(start)
+    return f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
+
+
+def with_tables(text: str, found: list[Report]) -> str:
+    """A README's text with the tables of these reports in the place of its own."""
+    text = replaced(text, START, END, table(found))
+    profiled = [report for report in found if "steps" in report.details]
+    made = profile_table(profiled[0]) if profiled else ""
+    return replaced(text, PROFILE_START, PROFILE_END, made)
 
 
 def main() -> int:
     """Write the table, or compare it."""
     text = README.read_text("utf-8")
-    wanted = with_table(text, table(reports()))
+    wanted = with_tables(text, reports())
     if "--check" in sys.argv[1:]:
         if text != wanted:
             print("bench/README.md is not what bench/results says: run `python bench/table.py`")

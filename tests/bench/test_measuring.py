@@ -8,7 +8,7 @@ import pytest
 
 from measuring import Report, Row, interleaved, shown, spread
 from sides import sides
-from table import END, README, START, reports, table, with_table
+from table import END, README, START, reports, with_tables
 
 FASTER = Row("a step", "images/s", [8.0, 6.0, 7.0], [2.0, 4.0, 3.5], "them", "ours / baseline", at_least=2.5)
 
@@ -72,14 +72,14 @@ def test_the_spread_is_median_and_ends() -> None:
 
 def test_the_table_in_the_readme_is_made_from_the_results() -> None:
     text = README.read_text("utf-8")
-    assert text == with_table(text, table(reports()))
+    assert text == with_tables(text, reports())
 
 
 def test_a_changed_result_changes_the_table() -> None:
     text = README.read_text("utf-8")
     found = reports()
     found[0].rows[0] = Row(**vars(found[0].rows[0]) | {"ours": [123456.0]})
-    changed = with_table(text, table(found))
+    changed = with_tables(text, found)
     assert changed != text
     assert "1.23e+05" in changed
     assert changed.split(START)[0] == text.split(START)[0]

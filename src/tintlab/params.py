@@ -230,6 +230,10 @@ class TrainParams(Section):
             raise ValueError(f"l1_epochs + variety_epochs, {phases}, are more than epochs {self.epochs}")
         if self.z_dim and self.generator == "unet":
             raise ValueError("z_dim: a unet takes no noise vector, its noise is dropout: set z_dim to 0")
+        if self.z_dim and self.batch_size < 2:
+            raise ValueError(
+                "z_dim needs a batch_size of 2 or more: half of a batch has the noise of its colours"
+            )
         if bool(self.z_dim) != bool(self.variety_epochs):
             raise ValueError("z_dim and variety_epochs go together: both 0, or neither")
         return self

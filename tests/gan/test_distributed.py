@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from tests.gan.test_loop import Recorded, tiny
-from tintlab.gan.distributed import is_first_process, leave
+from tintlab.gan.distributed import is_first_process
 from tintlab.gan.loop import Silent, Training
 folder, recipe, stop = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 random = np.random.default_rng(0)
@@ -39,8 +39,6 @@ try:
     history = training.run(squares, squares[:4], lambda: is_first_process() and training.iteration == stop)
 except KeyboardInterrupt:
     sys.exit(0)
-finally:
-    leave()
 if is_first_process():
     Path(folder / "history.json").write_text(json.dumps([history.losses, history.validation]))
 """

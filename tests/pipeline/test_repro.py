@@ -22,7 +22,7 @@ def built(new_workspace: Callable[[], Workspace]) -> Workspace:
     output = workspace.dvc("repro")
     assert stages_run(output) == STAGES
     assert "model initialized with norm initialization" in output
-    assert re.search(r"Epoch 1/2\nIteration 2/4\nloss_D_fake: \d+\.\d{5}\nloss_D_real: ", output)
+    assert re.search(r"Epoch 1/3\nIteration 2/4\nloss_D_fake: \d+\.\d{5}\nloss_D_real: ", output)
     return workspace
 
 

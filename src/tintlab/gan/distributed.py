@@ -45,12 +45,6 @@ def launched_fabric(device: str) -> Fabric:
     return fabric
 
 
-def leave() -> None:
-    """Part from the other processes, at the end: torch's threads may crash where nobody does."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def of_all_processes(values: Tensor) -> Tensor:
     """Vectors of all processes, `(processes, n)`; of one alone, `(1, n)`."""
     if not dist.is_initialized():

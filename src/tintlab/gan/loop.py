@@ -25,7 +25,7 @@ from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER,
 from tintlab.gan.model_files import build_generator, generator_config, save_weights
 from tintlab.gan.noise import LatentEncoder, drawn, kl_divergence, latent_error
 from tintlab.gan.perceptual import PerceptualLoss
-from tintlab.gan.validation import predict, sample_picks, validate, variety
+from tintlab.gan.validation import Validation, predict, sample_picks, variety
 from tintlab.memory import keep_all_freed_memory
 from tintlab.params import TrainParams
 from tintlab.paths import LAST_WEIGHTS, WEIGHTS
@@ -165,7 +165,7 @@ class Training:
                 ),
             )
         self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
-        self.perceptual = PerceptualLoss().to(self.fabric.device) if params.lambda_perceptual else None
+        self.perceptual = PerceptualLoss().to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
         torch.manual_seed(params.seed + self.fabric.global_rank)
 
@@ -206,6 +206,7 @@ class Training:
         multiple = cast(int, self.kept_generator.multiple)
         val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
+        validation = Validation(val_squares, self.perceptual, self.fabric.device)
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
@@ -238,7 +239,7 @@ class Training:
             if self.iteration % params.display_every == 0:
                 self._display(samples)
             if self.iteration % params.iterations_per_epoch == 0:
-                self._end_epoch(val_squares)
+                self._end_epoch(validation)
             if self.iteration == self.iterations:
                 break
             if self._agreed(asked_to_stop):
@@ -279,7 +280,7 @@ class Training:
         losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
         losses |= self._generator_losses(batch.L, fake_ab, gan_weight, slice(None), batch.ab)
         total = losses["loss_G"]
-        if self.perceptual is not None:
+        if self.params.lambda_perceptual:
             losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * self.perceptual(
                 batch.L, fake_ab, batch.ab
             )
@@ -399,22 +400,22 @@ class Training:
                 self.iteration, samples, self._predict(samples.L, self._sample_noise(samples.L))
             )
 
-    def _end_epoch(self, val_squares: Squares) -> None:
+    def _end_epoch(self, validation: Validation) -> None:
         means = self._means()
         self._stop_if_diverged(means)
         self._stop_if_collapsed(means)
         self.meters.reset()
         epoch = self.iteration // self.params.iterations_per_epoch
         if self.fabric.is_global_zero:
-            figures = self._validate(val_squares)
+            figures = self._validate(validation)
             self.history.validation.append({"epoch": epoch, "iteration": self.iteration} | figures)
             self.listener.validated(epoch, self.iteration, figures)
 
-    def _validate(self, val_squares: Squares) -> dict[str, float]:
+    def _validate(self, validation: Validation) -> dict[str, float]:
         """An epoch's figures. The best weights are kept; in the last phase the latest: z = 0 stays as it is."""
-        L = scaled(val_squares).L
+        L = validation.L
         predicted = self._predict(L)
-        figures = validate(val_squares, predicted)
+        figures = validation.figures(predicted)
         z = self._sample_noise(L)
         if z is not None or figures["val_score"] < self.best_score:
             self.best_score = figures["val_score"]

@@ -29,10 +29,15 @@ class PerceptualLoss(nn.Module):
     def forward(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
         """The loss, a scalar, of ab against true_ab `(n, 2, h, w)` over L `(n, 1, h, w)`, all in [-1, 1]."""
         with torch.no_grad():
-            wanted = self._features(L, true_ab)
-        pairs = zip(self._features(L, ab), wanted, strict=True)
+            wanted = self.features(L, true_ab)
+        return self.distance(self.features(L, ab), wanted)
+
+    @staticmethod
+    def distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+        """The loss, a scalar, between what `features` gave for two colourings."""
+        pairs = zip(seen, wanted, strict=True)
         return torch.stack(
-            [(1 - F.cosine_similarity(seen, true, dim=1)).mean() for seen, true in pairs]
+            [(1 - F.cosine_similarity(one, other, dim=1)).mean() for one, other in pairs]
         ).sum()
 
     def train(self, mode: bool = True) -> "PerceptualLoss":
@@ -41,6 +46,7 @@ class PerceptualLoss(nn.Module):
         self.encoder.eval()
         return self
 
-    def _features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
+    def features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
+        """What the encoder sees of pictures: its maps, and the pooled features `(n, 1280)`."""
         maps = self.encoder.features(network_input(lab_srgb(L, ab)))
         return [*maps[_FIRST_MAP:], self.encoder.pool(maps[-1])]

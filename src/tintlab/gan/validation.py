@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tintlab import color
-from tintlab.gan.data import Squares
+from tintlab.gan.data import Squares, scaled
+from tintlab.gan.perceptual import PerceptualLoss
 
 _BATCH = 16
 
@@ -32,37 +33,69 @@ def variety(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm(dim=1).mean()) * color.AB_SCALE
 
 
-def validate(squares: Squares, predicted: Tensor) -> dict[str, float]:
-    """Compare predicted colours with the validation squares' own.
+class Validation:
+    """The validation squares, and how near predicted colours come to theirs.
 
     Args:
         squares: `(n, h, w, 3)` packed L*a*b*.
-        predicted: ab / 110, `(n, 2, h, w)`.
-
-    Returns:
-        `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`: mean
-        over the squares. `val_score`: L1 as a share of grey's, plus the relative gap in colourfulness,
-        |C - C_true| / C_true; less is better, grey scores 2, the truth 0. Grey can't win: what is no better
-        than grey in L1 still wins by having about the right amount of colour.
+        perceptual: of the generator's own encoder, never the judge's.
+        device: where that one is.
     """
-    true = color.dequantise(squares)
-    ab = predicted.permute(0, 2, 3, 1).numpy() * np.float32(color.AB_SCALE)
-    error = np.abs(ab - true[..., 1:]).mean(dtype=np.float64)
-    grey_error = np.abs(true[..., 1:]).mean(dtype=np.float64)
-    squared, colourfulness, colourfulness_true = 0.0, 0.0, 0.0
-    for square, guess in zip(true, ab, strict=True):
-        rgb_true = color.to_bytes(color.lab_to_rgb(square))
-        rgb = color.to_bytes(color.lab_to_rgb(np.concatenate([square[..., :1], guess], axis=-1)))
-        squared += float(np.square(rgb.astype(np.float64) - rgb_true).mean())
-        colourfulness += color.colourfulness(rgb)
-        colourfulness_true += color.colourfulness(rgb_true)
-    gap = abs(colourfulness - colourfulness_true) / max(colourfulness_true, 1e-9)
-    return {
-        "val_L1": float(error) / color.AB_SCALE,
-        "val_psnr": float(10 * np.log10(255**2 / max(squared / len(ab), 1e-9))),
-        "val_colourfulness": colourfulness / len(ab),
-        "val_score": float(error / max(grey_error, 1e-9)) + gap,
-    }
+
+    def __init__(self, squares: Squares, perceptual: PerceptualLoss, device: torch.device) -> None:
+        pictures = scaled(squares)
+        self.L = pictures.L
+        self._true = color.dequantise(squares)
+        self._perceptual = perceptual
+        self._parts = [part.to(device) for part in torch.split(pictures.L, _BATCH)]
+        with torch.inference_mode():
+            self._wanted = [
+                perceptual.features(L, ab.to(device))
+                for L, ab in zip(self._parts, torch.split(pictures.ab, _BATCH), strict=True)
+            ]
+        self._grey_distance = self._distance(torch.zeros_like(pictures.ab))
+
+    def figures(self, predicted: Tensor) -> dict[str, float]:
+        """Compare predicted colours, ab / 110 `(n, 2, h, w)`, with the squares' own.
+
+        Returns:
+            `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`:
+            mean over the squares. `val_perceptual`: the perceptual loss. `val_score`: L1 and perceptual loss,
+            each as a share of grey's, plus the relative gap in colourfulness, |C - C_true| / C_true; less is
+            better, grey scores 3, the truth 0. Grey can't win: what is no better than grey in L1 and to the
+            encoder still wins by having about the right amount of colour. Nor can early, loud colours, which
+            look wrong to the encoder.
+        """
+        true = self._true
+        ab = predicted.permute(0, 2, 3, 1).numpy() * np.float32(color.AB_SCALE)
+        error = np.abs(ab - true[..., 1:]).mean(dtype=np.float64)
+        grey_error = np.abs(true[..., 1:]).mean(dtype=np.float64)
+        squared, colourfulness, colourfulness_true = 0.0, 0.0, 0.0
+        for square, guess in zip(true, ab, strict=True):
+            rgb_true = color.to_bytes(color.lab_to_rgb(square))
+            rgb = color.to_bytes(color.lab_to_rgb(np.concatenate([square[..., :1], guess], axis=-1)))
+            squared += float(np.square(rgb.astype(np.float64) - rgb_true).mean())
+            colourfulness += color.colourfulness(rgb)
+            colourfulness_true += color.colourfulness(rgb_true)
+        distance = self._distance(predicted)
+        shares = float(error / max(grey_error, 1e-9)) + distance / max(self._grey_distance, 1e-9)
+        gap = abs(colourfulness - colourfulness_true) / max(colourfulness_true, 1e-9)
+        return {
+            "val_L1": float(error) / color.AB_SCALE,
+            "val_psnr": float(10 * np.log10(255**2 / max(squared / len(ab), 1e-9))),
+            "val_colourfulness": colourfulness / len(ab),
+            "val_perceptual": distance,
+            "val_score": shares + gap,
+        }
+
+    def _distance(self, predicted: Tensor) -> float:
+        """The perceptual loss of all squares."""
+        total = 0.0
+        with torch.inference_mode():
+            for L, ab, wanted in zip(self._parts, torch.split(predicted, _BATCH), self._wanted, strict=True):
+                seen = self._perceptual.features(L, ab.to(L.device))
+                total += float(self._perceptual.distance(seen, wanted)) * len(L)
+        return total / len(predicted)
 
 
 def sample_picks(squares: Squares, count: int) -> Squares:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from tintlab import color, parents, paths, pictures, process, program, runs, tracking, unfinished
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
-from tintlab.gan.distributed import is_first_process, leave
+from tintlab.gan.distributed import is_first_process
 from tintlab.gan.loop import History, Listener, Silent, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.params import Params, TrainParams, load_params
@@ -200,11 +201,8 @@ def gathered(params: TrainParams) -> Material:
 def trained(params: TrainParams, material: Material, folder: Path, listener: Listener) -> Training:
     """Train to the end in a folder, going on from its latest checkpoint."""
     training = Training(params, folder, listener, material.parent)
-    try:
-        with process.interrupts_deferred() as asked_to_stop:
-            training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
-    finally:
-        leave()
+    with process.interrupts_deferred() as asked_to_stop:
+        training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
     return training
 
 
@@ -245,8 +243,44 @@ def patience() -> float:
         raise TintlabError(f"TINTLAB_WAIT must be a number of seconds, got {text!r}") from None
 
 
+def processes() -> int:
+    """On how many devices of this machine to train: `TINTLAB_TRAIN_PROCESSES`, else one.
+
+    Raises:
+        TintlabError: it is no such number.
+    """
+    text = os.environ.get("TINTLAB_TRAIN_PROCESSES") or "1"
+    if not text.isdecimal() or int(text) < 1:
+        raise TintlabError(f"TINTLAB_TRAIN_PROCESSES must be a number from 1 up, got {text!r}")
+    return int(text)
+
+
+def train_in(count: int) -> None:
+    """Run this stage under `torchrun`, in so many processes, and end with it.
+
+    Raises:
+        TintlabError: it failed; its own words are on stderr.
+    """
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    # torchrun gives each process a session of its own: they know by name who owns them.
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    with subprocess.Popen(
+        [sys.executable, *launcher, "-m", "tintlab.stages.train"], env=environment | process.ownership()
+    ) as torchrun:
+        try:
+            status = torchrun.wait()
+        except BaseException:
+            torchrun.terminate()
+            raise
+    if status:
+        raise TintlabError(f"training in {count} processes failed with status {status}: see above")
+
+
 def main() -> None:
     """Run the stage on the files that dvc.yaml names; under `torchrun`, in each of its processes."""
+    if "RANK" not in os.environ and (wanted := processes()) > 1:
+        train_in(wanted)
+        return
     if not is_first_process():
         help_train(load_params())
         return

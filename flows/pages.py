@@ -35,6 +35,7 @@ class Facts:
         experiment_id: of that run.
         verdict: see `judging.record`.
         champion: the version that is champion now; None before the first.
+        promoted: whether this retraining made it champion.
         metrics: of the model and the baselines, as in metrics.json.
     """
 
@@ -43,31 +44,34 @@ class Facts:
     experiment_id: str
     verdict: Mapping[str, Any]
     champion: int | None
+    promoted: bool
     metrics: Mapping[str, Any]
 
     @property
     def outcome(self) -> str:
         """`Promoted`, or `NotPromoted`."""
-        return "Promoted" if self.champion == self.version else "NotPromoted"
+        return "Promoted" if self.promoted else "NotPromoted"
 
     @property
     def sentence(self) -> str:
         """The outcome, and why."""
-        now = f"version {self.version} is champion" if self.champion == self.version else self._stays
-        return f"{now}; verdict: {'passed' if self.verdict.get('passed') else 'not passed'}: {self.reasons}"
-
-    @property
-    def reasons(self) -> str:
-        """Those of the verdict."""
-        return "; ".join(self.verdict.get("reasons", ())) or "none given"
+        if self.champion == self.version and not self.promoted:
+            return f"version {self.version} was champion before: the same model came out"
+        now = f"version {self.version} is champion" if self.promoted else self._stays
+        reasons = "; ".join(self.verdict.get("reasons", ())) or "no reason given"
+        return f"{now}; verdict: {'passed' if self.verdict.get('passed') else 'not passed'}: {reasons}"
 
     @property
     def _stays(self) -> str:
         return f"version {self.champion} stays champion" if self.champion else "there is no champion"
 
 
-def read_facts(prepared: workspace.Workspace) -> Facts:
-    """Look up in MLflow what `tintlab register`, `judge` and `promote` did last.
+def read_facts(prepared: workspace.Workspace, head: int) -> Facts:
+    """Look up in MLflow what `tintlab register`, `judge` and `promote` did.
+
+    Args:
+        prepared: where the model lies.
+        head: `History.head` before them.
 
     Raises:
         TintlabError: MLflow can't be reached, or nothing was registered.
@@ -77,13 +81,15 @@ def read_facts(prepared: workspace.Workspace) -> Facts:
     with tracking.connected() as client:
         run_id = registry.model_version(client, version).run_id
         experiment_id = client.get_run(run_id).info.experiment_id
-        champion = history.read(client).champion
+        log = history.read(client)
+    champion = log.champion.version if log.champion else None
     return Facts(
         version,
         str(run_id),
         str(experiment_id),
         registry.read_verdict(version) or {},
-        champion.version if champion else None,
+        champion,
+        champion == version and log.head > head,
         read_json(prepared.folder / paths.METRICS),
     )
 
@@ -94,10 +100,13 @@ def leave(
     """The page and the table of a retraining that came to its verdict."""
     model = f"[version {facts.version}]({_link(f'models/{registry.MODEL_NAME}/versions/{facts.version}')})"
     run = f"[{facts.run_id[:8]}]({_link(f'experiments/{facts.experiment_id}/runs/{facts.run_id}')})"
+    link = registry.verdict_link(facts.experiment_id, facts.run_id, facts.version)
+    verdict = f"[verdict]({_link(link)}) with the photographs that changed most"
     text = [
         f"# {facts.outcome}: version {facts.version}",
         as_text(facts.sentence),
-        f"Model {model}, MLflow run {run}, commit `{prepared.commit[:12]}`, DVC experiment `{experiment}`.",
+        f"Model {model}, {verdict}. MLflow run {run}, commit `{prepared.commit[:12]}`, "
+        f"DVC experiment `{experiment}`.",
         *_why(cause),
         "## Figures",
         figures_table(facts.metrics, facts.verdict),
@@ -108,11 +117,15 @@ def leave(
     _leave_stages(clock)
 
 
-def leave_failure(reason: str, prepared: workspace.Workspace | None, clock: StageClock, cause: str) -> None:
+def leave_failure(
+    reason: str, prepared: workspace.Workspace | None, champion_stays: bool, clock: StageClock, cause: str
+) -> None:
     """The page of a retraining that failed; it links the validation's where the photographs were unfit."""
     text = ["# Failed", as_text(reason), *_why(cause)]
+    if champion_stays:
+        text.append("The champion is what it was.")
     if prepared:
-        text.append(f"What it left lies in `{prepared.folder}`. The champion is what it was.")
+        text.append(f"What it left lies in `{prepared.folder}`.")
         if list(clock.stages)[-1:] == ["validate"]:
             text += _validation(prepared.folder)
     create_markdown_artifact("\n\n".join(text), key=PAGE_KEY, description=as_text(reason))

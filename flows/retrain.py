@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import common, pages
 from flows.stages import StageClock
-from tintlab import paths, tracking, workspace
+from tintlab import history, paths, tracking, workspace
 from tintlab.errors import TintlabError
 from tintlab.params import load_params
 from tintlab.storage import HeldError
@@ -62,13 +62,15 @@ class _Retraining:
         self.environment = {"TINTLAB_WAIT": str(wait_hours * 3600)}
         self.experiment = f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         self.clock = StageClock()
+        self.workspace: workspace.Workspace | None = None
+        self.champion_stays = True
 
     def run(self, force: bool) -> State[Any]:
         try:
-            self.workspace = prepare(Path.cwd())
-            refresh_sources(self.workspace)
+            prepared = self.workspace = prepare(Path.cwd())
+            refresh_sources(prepared)
             settings = {"preset": self.preset, "overrides": list(self.overrides), "promote": self.promote}
-            digest = workspace.inputs_digest(self.workspace, settings)
+            digest = workspace.inputs_digest(prepared, settings)
             last = workspace.last_retraining()
             known = last.get("digest") == digest
             repeats = last["repeats"] if known else 0
@@ -77,40 +79,41 @@ class _Retraining:
                     name="NothingToDo",
                     message=f"nothing changed since {last['experiment']}; `force` trains once more",
                 )
-            if known or force:
+            if force:
                 repeats += 1
-            self._build(repeats)
-            outcome = self._judge()
+            self._build(prepared, repeats)
+            outcome = self._judge(prepared)
         except TintlabError as error:
             return self._failed(str(error))
         workspace.record_retraining(digest, repeats, self.experiment)
         common.notify(f"tintlab retrain: {outcome.name}", f"{outcome.message}\n{common.run_link()}")
         return outcome
 
-    def _build(self, repeats: int) -> None:
+    def _build(self, prepared: workspace.Workspace, repeats: int) -> None:
         overrides = list(self.overrides)
         if repeats and not any(one.startswith("train.seed=") for one in overrides):
             # Repeated because it was killed, a forced training takes the same seed and goes on.
-            overrides.append(
-                f"train.seed={load_params(self.workspace.folder / paths.PARAMS).train.seed + repeats}"
-            )
+            seed = load_params(prepared.folder / paths.PARAMS).train.seed + repeats
+            overrides.append(f"train.seed={seed}")
         arguments = ["--experiment", self.experiment, *(["--preset", self.preset] if self.preset else [])]
         arguments += [part for one in overrides for part in ("-S", one)]
-        repro(self.workspace, arguments, self.environment, self.clock)
-        bring_back(self.workspace, self.experiment)
+        repro(prepared, arguments, self.environment, self.clock)
+        bring_back(prepared, self.experiment)
 
-    def _judge(self) -> State[Any]:
-        deliver(self.workspace)
-        register(self.workspace)
-        judge(self.workspace)
+    def _judge(self, prepared: workspace.Workspace) -> State[Any]:
+        deliver(prepared)
+        head = read_head()
+        register(prepared)
+        judge(prepared)
         if self.promote:
-            promote_if_passed(self.workspace)
-        facts = pages.read_facts(self.workspace)
-        pages.leave(facts, self.workspace, self.experiment, self.clock, self.cause)
+            self.champion_stays = False
+            promote_if_passed(prepared)
+        facts = read_facts(prepared, head)
+        pages.leave(facts, prepared, self.experiment, self.clock, self.cause)
         return Completed(name=facts.outcome, message=facts.sentence)
 
     def _failed(self, reason: str) -> State[Any]:
-        pages.leave_failure(reason, getattr(self, "workspace", None), self.clock, self.cause)
+        pages.leave_failure(reason, self.workspace, self.champion_stays, self.clock, self.cause)
         common.notify("tintlab retrain failed", f"{reason}\n{common.run_link()}")
         return Failed(message=reason)
 
@@ -170,6 +173,13 @@ def deliver(prepared: workspace.Workspace) -> None:
 
 
 @task(**common.NETWORK)
+def read_head() -> int:
+    """The last entry of the history of champions before this retraining changes it."""
+    with tracking.connected() as client:
+        return history.read(client).head
+
+
+@task(**common.NETWORK)
 def register(prepared: workspace.Workspace) -> None:
     """Make a version of the model."""
     _tintlab(prepared, "register")
@@ -185,6 +195,12 @@ def judge(prepared: workspace.Workspace) -> None:
 def promote_if_passed(prepared: workspace.Workspace) -> None:
     """Make it champion, if the verdict is that it is better."""
     _tintlab(prepared, "promote", "--if-passed")
+
+
+@task(**common.NETWORK)
+def read_facts(prepared: workspace.Workspace, head: int) -> pages.Facts:
+    """Look up what became of it."""
+    return pages.read_facts(prepared, head)
 
 
 def _tintlab(prepared: workspace.Workspace, *arguments: str) -> list[str]:

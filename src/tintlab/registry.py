@@ -129,9 +129,14 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
         write_json(path, dict(verdict))
         client.log_artifact(run.info.run_id, str(path), _VERDICTS)
         client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
-        link = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{_VERDICTS}"
-        text = f"{verdict_summary(verdict)} ([verdict]({link}/{version}.{'html' if page else 'json'}))"
+        link = verdict_link(run.info.experiment_id, run.info.run_id, version, "html" if page else "json")
+        text = f"{verdict_summary(verdict)} ([verdict](#/{link}))"
         client.update_model_version(MODEL_NAME, str(version), text)
+
+
+def verdict_link(experiment_id: str, run_id: str, version: int, suffix: str = "html") -> str:
+    """Where MLflow's UI shows the verdict on a version: what follows `#/` in the address."""
+    return f"experiments/{experiment_id}/runs/{run_id}/artifacts/{_VERDICTS}/{version}.{suffix}"
 
 
 def read_verdict(version: int) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from tintlab.scoring import ChunkSummary, ScoreSettings, score_chunk
+from tintlab.scoring import ScoreSettings, score_chunk
 from tintlab.scoring_plan import PlannedPhoto
 
 # Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
@@ -18,15 +18,15 @@ _colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE
 
 
 @flow(validate_parameters=False)
-def colour_all(photos: Sequence[PlannedPhoto], settings: ScoreSettings, chunk_size: int) -> int:
-    """Colour photographs, a task a chunk, by the task runner that it is given; how many were coloured."""
+def colour_all(photos: Sequence[PlannedPhoto], settings: ScoreSettings, chunk_size: int) -> None:
+    """Colour photographs, a task a chunk, by the task runner that it is given."""
     futures = [
         _colour.submit(chunk, settings, part_name(begin, chunk))
         for begin in range(0, len(photos), chunk_size)
         if (chunk := list(photos[begin : begin + chunk_size]))
     ]
-    summaries: list[ChunkSummary] = [future.result() for future in futures]
-    return sum(summary.coloured for summary in summaries)
+    for future in futures:
+        future.result()
 
 
 def part_name(begin: int, chunk: Sequence[PlannedPhoto]) -> str:

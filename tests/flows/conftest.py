@@ -1,16 +1,20 @@
 """One `tintlab up` for all tests: real servers and a real worker, on a clone with a tiny training."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -92,6 +96,7 @@ class Up:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.state = Path(workspace.environment["TINTLAB_STATE"])
+        self.clone = self.state / "workspace" / "clone"
         self.mlflow_port, self.prefect_port = free_ports(2)
         self.prefect = f"http://127.0.0.1:{self.prefect_port}/api"
         self.mlflow = f"http://127.0.0.1:{self.mlflow_port}"
@@ -117,8 +122,15 @@ class Up:
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask Prefect's server; as long as it is being started again, too."""
+        return self._asked(f"{self.prefect}/{path}", method, body)
+
+    def tracked(self, path: str, **query: str) -> Any:
+        """Ask MLflow's server, not by the client that wrote to it."""
+        return self._asked(f"{self.mlflow}/api/2.0/mlflow/{path}?{urlencode(query)}", "GET", None)
+
+    def _asked(self, path: str, method: str, body: Any) -> Any:
         request = urllib.request.Request(
-            f"{self.prefect}/{path}",
+            path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
@@ -162,6 +174,33 @@ class Up:
         return found[0]
 
     @property
+    def champion(self) -> int | None:
+        """The version that the alias names."""
+        aliases = self.tracked("registered-models/get", name="tintlab")["registered_model"].get("aliases", [])
+        return next((int(found["version"]) for found in aliases if found["alias"] == "champion"), None)
+
+    def metrics(self, run_id: str, name: str) -> dict[int, float]:
+        """A metric's values by step, as MLflow has them."""
+        history = self.tracked("metrics/get-history", run_id=run_id, metric_key=name)
+        return {int(found.get("step", 0)): float(found["value"]) for found in history.get("metrics", [])}
+
+    @contextmanager
+    def without_mlflow(self, seconds: float) -> Iterator[None]:
+        """Within, and for so long in all, MLflow's server is killed; then it is started again.
+
+        `tintlab up` stands still meanwhile, for it would start the server at once.
+        """
+        until = time.monotonic() + seconds
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            for process in with_descendants(self.service("mlflow", "server").pid):
+                process.kill()
+            yield
+            time.sleep(max(0.0, until - time.monotonic()))
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @property
     def checkpoint(self) -> int:
         """Iterations at the newest checkpoint."""
         files = self.state.glob("checkpoints/*/checkpoints/*.pt")
@@ -196,6 +235,35 @@ class Up:
         self.process.wait()
 
 
+class Receiver:
+    """Hears notifications, as a service that Apprise knows by `json://`.
+
+    Attributes:
+        heard: what was told: keys `title` and `message`.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, str]] = []
+        heard = self.heard
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def titled(self, title: str) -> list[str]:
+        """The messages under a title."""
+        return [told["message"] for told in self.heard if told["title"] == title]
+
+
 def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -207,8 +275,18 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def up(new_workspace: Callable[[], Workspace]) -> Iterator[Up]:
+def receiver() -> Receiver:
+    """Hears what the flows tell people."""
+    return Receiver()
+
+
+@pytest.fixture(scope="session")
+def up(new_workspace: Callable[[], Workspace], receiver: Receiver) -> Iterator[Up]:
     workspace = new_workspace()
+    workspace.environment |= {
+        "TINTLAB_NOTIFY": receiver.url,
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # a schedule is looked at once a minute else
+    }
     # Long enough to be hit in the middle; a checkpoint at every step.
     workspace.set_params(
         {"fetch": {"limit": 40}, "watch": {"min_new_photos": 3}, "evaluate": {"threads": 1}},

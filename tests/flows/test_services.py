@@ -1,9 +1,9 @@
 """Scheduled, cancelled, killed: a real server, a real worker, a real training, in the order of one night."""
 
 import json
+import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,13 +15,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.flows.conftest import ITERATIONS, Run, Up, free_ports
+from tests.flows.conftest import ITERATIONS, Receiver, Run, Up, free_ports
 from tests.processes import seconds_until_gone, wait_for, with_descendants
-from tintlab.storage import exclusive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-COUNT = 60
+BETTER = ["train.iterations_per_epoch=150", "train.channels=32", "train.batch_size=8"]
+WORSE = ["train.seed=7", "train.iterations_per_epoch=20", "train.display_every=2"]
+
+COUNT = 500
 """Photographs that the cluster colours."""
 
 
@@ -67,7 +69,7 @@ def test_whatever_is_killed_the_next_run_goes_on(up: Up) -> None:
     """Cancelled; DVC, the flow, the worker and the server killed, each alone: always from the checkpoint."""
     reached = 0
     for disturb in (cancelled, dvc_killed, flow_killed, worker_killed, server_killed):
-        run = up.start("retrain/manual", cause=disturb.__name__)
+        run = up.start("retrain/manual", cause=disturb.__name__, promote=False)
         if reached:
             run.wait_for_log(f"continuing after iteration {reached}")
         reached = up.wait_for_checkpoint(reached + 1, run)
@@ -75,11 +77,10 @@ def test_whatever_is_killed_the_next_run_goes_on(up: Up) -> None:
         wait_for(lambda: not up.in_clone(), 60, f"the end of all processes: {disturb.__name__}")
         reached = up.checkpoint
         assert 0 < reached < ITERATIONS, f"the training was over before {disturb.__name__}"
-    run = up.start("retrain/manual", cause="the last one")
+    run = up.start("retrain/manual", cause="the last one", promote=False)
     log = run.wait_for_log(f"continuing after iteration {reached}")
     assert "waiting" not in log
-    assert run.ends()[0] == "COMPLETED", run.log()
-    assert up.runs("retrain/manual")[0].artifacts()["retrain-stages"]
+    assert run.ends() == ("COMPLETED", "NotPromoted"), run.log()
 
 
 def cancelled(up: Up, run: Run) -> None:
@@ -144,34 +145,92 @@ def test_what_the_run_left(up: Up) -> None:
     assert steps == [list(range(20, ITERATIONS + 1, 20))]
 
 
-def test_two_at_once_give_one_training_and_mlflow_may_be_away(up: Up) -> None:
-    """Nightly and manual at once: one trains, the other says who; a training by hand is waited for.
+def test_a_model_that_is_surely_better_becomes_champion(up: Up, receiver: Receiver) -> None:
+    """The first one is hardly trained, and champion by force."""
+    up.workspace.tintlab("promote", "--force", "--why", "the first one, to have one")
+    assert up.champion == 1
+    run = up.start("retrain/manual", overrides=BETTER)
+    assert run.ends() == ("COMPLETED", "Promoted"), run.log()
+    assert up.champion == 2
+    message = run.record["state"]["message"]
+    assert message.startswith(
+        "version 2 is champion; verdict: passed: similarity to the truth is higher than"
+    )
+    page = run.artifacts()["retrain"]["data"]
+    assert page.startswith("# Promoted: version 2\n")
+    row = next(line for line in page.splitlines() if line.startswith("| judge_similarity |"))
+    new, champion, grey = (float(cell) for cell in row.split("|")[2:5])
+    assert new > champion
+    assert new > grey
+    assert receiver.titled("tintlab retrain: Promoted")[0].startswith(message)
 
-    Meanwhile MLflow hangs, and a training by hand is refused.
+
+def test_by_hand_and_by_schedule_one_trains_at_a_time_and_mlflow_may_be_away(up: Up, tmp_path: Path) -> None:
+    """A flow waits for a training by hand; nightly and manual at once: one trains, the other says who.
+
+    Meanwhile MLflow is killed and stays away for a minute, and a training by hand is refused. What comes of
+    it is worse than the champion, and is not promoted.
     """
-    overrides = ["train.seed=7", "train.iterations_per_epoch=20"]
-    with exclusive(up.state / "training.lock", "a training by hand"):
-        first = up.start("retrain/nightly", overrides=overrides)
-        second = up.start("retrain/manual", overrides=overrides)
-        said = "waiting, for another training is under way: pid "
-        wait_for(lambda: said in first.log() + second.log(), 240, "a run that waits")
-    wait_for(lambda: up.checkpoint, 240, "the training")
-    mlflow = with_descendants(up.service("mlflow", "server").pid)
-    for process in mlflow:
-        process.suspend()
+    train = ["--force", "--single-item", "train"]
     up.workspace.dvc("repro", "convert")
-    user = up.workspace.dvc("repro", "--force", "--single-item", "train", status=255)
-    assert "another training is under way: pid " in user
-    time.sleep(30)  # MLflow hangs: that is the condition
-    for process in mlflow:
-        process.resume()
+    with (tmp_path / "by hand.log").open("w") as log:
+        by_hand = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", *train],
+            cwd=up.workspace.folder, env=up.workspace.environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    wait_for(lambda: up.checkpoint, 120, "the training by hand")
+    stage = next(
+        found for found in with_descendants(by_hand.pid) if "tintlab.stages.train" in found.cmdline()
+    )
+    stage.suspend()
+    first = up.start("retrain/nightly", overrides=WORSE)
+    second = up.start("retrain/manual", overrides=WORSE)
+    said = f"waiting, for another training is under way: pid {stage.pid} "
+    wait_for(lambda: said in first.log() + second.log(), 240, "a run that waits")
+    stage.resume()
+    assert by_hand.wait(240) == 0, (tmp_path / "by hand.log").read_text()
+    wait_for(lambda: up.checkpoint, 240, "the training by schedule")
+    with up.without_mlflow(60):
+        refused = up.workspace.dvc("repro", *train, status=255)
+        assert "another training is under way: pid " in refused
     ended = sorted([first.ends(), second.ends()])
-    assert ended[0] == ("CANCELLED", "UnderWay")
-    assert ended[1][0] == "COMPLETED"
-    loser = first if first.record["state_name"] == "UnderWay" else second
+    assert ended == [("CANCELLED", "UnderWay"), ("COMPLETED", "NotPromoted")], first.log() + second.log()
+    loser, trained = sorted([first, second], key=lambda run: run.record["state_name"] != "UnderWay")
     assert "another retraining is under way: pid " in loser.record["state"]["message"]
-    again = up.start("retrain/nightly", overrides=overrides)
-    assert again.ends() == ("COMPLETED", "NothingToDo")
+    assert "can't be reached" in trained.log()
+    message = trained.record["state"]["message"]
+    assert message.startswith("version 2 stays champion; verdict: not passed: worse: similarity to the truth")
+    assert up.champion == 2
+    check_that_no_metric_is_missing(up, 3)
+    assert up.start("retrain/nightly", overrides=WORSE).ends() == ("COMPLETED", "NothingToDo")
+    up.workspace.run("git", "checkout", "-q", ".")  # what the training by hand left
+
+
+def check_that_no_metric_is_missing(up: Up, version: int) -> None:
+    """MLflow has each figure that the training of the clone's model wrote."""
+    found = up.tracked("model-versions/get", name="tintlab", version=str(version))
+    run_id = found["model_version"]["run_id"]
+    for name in ("losses", "validation_curves"):
+        table = pd.read_csv(up.clone / "reports" / f"{name}.csv", index_col="iteration")
+        for column in table.columns.drop("epoch", errors="ignore"):
+            wanted = pytest.approx(table[column].to_dict(), rel=1e-4, abs=1e-6)
+            assert up.metrics(run_id, column) == wanted, column
+
+
+def test_the_champion_before_comes_back_after_gc_too(up: Up) -> None:
+    up.workspace.tintlab("gc", "--keep", "0", "--days", "0", "--yes")
+    shutil.rmtree(up.state / "models")  # copies of registered models: the registry must have its own
+    run = up.start("rollback/manual", why="red skies")
+    assert run.ends() == ("COMPLETED", "Completed"), run.log()
+    assert up.champion == 1
+    assert "version 1 is champion now instead of 2" in run.artifacts()["rollback"]["data"]
+    history = up.workspace.tintlab("history").splitlines()
+    assert [line.split()[:2] for line in history[1:]] == [["3", "1"], ["2", "2"], ["1", "1"]]
+    assert history[1].endswith("red skies")
+    photo = next((up.workspace.folder / "data" / "raw").rglob("*.jpg"))
+    coloured = up.state.parent / "coloured"
+    up.workspace.tintlab("colorize", str(photo), "--output", str(coloured), "--model", "champion")
+    assert "models:/tintlab/1" in up.workspace.tintlab("trace", str(next(coloured.iterdir())))
 
 
 def test_unfit_photographs_fail_the_run_and_the_champion_stays(
@@ -182,6 +241,7 @@ def test_unfit_photographs_fail_the_run_and_the_champion_stays(
         grey = picture(112, 112, number).mean(axis=2).astype("uint8")
         (inbox / f"scan{number:03d}.png").write_bytes(encoded(grey))
     before = up.workspace.tintlab("history")
+    assert up.champion
     try:
         run = up.start("retrain/manual", overrides=["fetch.limit=400"])
         assert run.ends() == ("FAILED", "Failed")
@@ -249,28 +309,37 @@ def test_a_cluster_that_loses_a_worker_colours_the_same(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(picture(96, 80, number).mean(axis=2).astype("uint8")))
     (scans / "broken.png").write_bytes(b"no picture")
-    model = str(up.state / "workspace" / "clone" / "models" / "generator")
     spread, alone = tmp_path / "spread", tmp_path / "alone"
-    run = up.start(
-        "score/batch", source=str(scans), output=str(spread), model=model, chunk_size=12, dask=address
-    )
-    wait_for(lambda: len(list(spread.rglob("*.png"))) >= 5, 240, "the first files")
+    run = up.start("score/batch", source=str(scans), output=str(spread), chunk_size=25, dask=address)
+    wait_for(lambda: len(list(spread.rglob("*.png"))) >= COUNT / 5, 240, "the first files")
     workers[0].kill()
-    assert len(list(spread.rglob("*.png"))) < COUNT, "killed too late"
+    assert len(list(spread.rglob("*.png"))) < COUNT / 2, "killed too late"
     assert run.ends() == ("COMPLETED", "SomeQuarantined"), run.log()
-    up.workspace.tintlab("score", str(scans), str(alone), "--model", model, status=2)
+    up.workspace.tintlab("score", str(scans), str(alone), status=2)
     names = {path.relative_to(alone) for path in alone.rglob("*.png")}
     assert len(names) == COUNT
     assert {path.relative_to(spread) for path in spread.rglob("*.png")} == names
     for name in names:
         one, other = (np.asarray(Image.open(folder / name), np.int16) for folder in (spread, alone))
         assert np.abs(one - other).max() <= 1
-    same = ["input", "outcome", "reason", "input_sha256", "model_version"]
     manifests = [
-        pd.read_parquet(folder / "manifest.parquet").sort_values("input", ignore_index=True)[same]
+        pd.read_parquet(folder / "manifest.parquet")
+        .sort_values("input", ignore_index=True)
+        .drop(columns=["seconds", "finished"])
         for folder in (spread, alone)
     ]
     pd.testing.assert_frame_equal(*manifests)
+    assert set(manifests[0]["model_version"]) == {up.champion}
+
+
+def test_drift_without_new_photographs_is_told_and_trains_nothing(up: Up, receiver: Receiver) -> None:
+    """What the cluster coloured are drawings, unlike all photographs."""
+    before = up.runs("retrain/manual")
+    assert up.start("watch/hourly").ends() == ("COMPLETED", "Drifted")
+    (told,) = receiver.titled("tintlab: what is scored is unlike what was learnt")
+    assert "drift in " in told
+    assert up.start("watch/hourly").ends() == ("COMPLETED", "NothingNew")  # once
+    assert [run.id for run in up.runs("retrain/manual")] == [run.id for run in before]
 
 
 def test_a_silent_run_has_crashed(silent: Run) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of both UIs for docs/, by headless Chromium; `make up` runs, and a retraining has come to its end."""
+"""Pictures of both UIs for docs/, by headless Chromium; `make up` runs, and a retraining was promoted."""
 
 import json
 import os
@@ -10,10 +10,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 PREFECT = os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api").removesuffix("/api")
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
 TARGET = Path(__file__).parent / "screenshots"
-SETTLE_MILLISECONDS = 15_000
+WIDTH, QUALITY = 1400, 80
+SETTLE_MILLISECONDS = 20_000
 
 # Without these, Chromium looks up its maker's hosts at every start.
 QUIET = [
@@ -29,39 +32,46 @@ def main() -> None:
     )
     TARGET.mkdir(exist_ok=True)
     for name, (url, height) in pages().items():
-        with tempfile.TemporaryDirectory() as profile:
+        with tempfile.TemporaryDirectory() as folder:
+            shot = Path(folder) / "shot.png"
             command = [
                 chromium, *QUIET, *(["--no-sandbox"] if os.getuid() == 0 else []),
-                f"--user-data-dir={profile}", f"--window-size=1400,{height}",
-                f"--virtual-time-budget={SETTLE_MILLISECONDS}", f"--screenshot={TARGET / f'{name}.png'}", url,
+                f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{height}",
+                f"--virtual-time-budget={SETTLE_MILLISECONDS}", f"--screenshot={shot}", url,
             ]  # fmt: skip
             subprocess.run(command, check=True, capture_output=True, timeout=180)
-        print(TARGET / f"{name}.png")
+            picture = TARGET / f"{name}.webp"
+            Image.open(shot).convert("RGB").save(picture, quality=QUALITY, method=6)
+        print(f"{picture} ({picture.stat().st_size // 1000} kB)")
 
 
 def pages() -> dict[str, tuple[str, int]]:
     """What is pictured: name, address, and height of the window in pixels."""
-    done = {"flow_runs": {"state": {"name": {"any_": ["Promoted", "NotPromoted"]}}}, "sort": "END_TIME_DESC"}
-    runs = asked("flow_runs/filter", done | {"limit": 1})
+    promoted = {"flow_runs": {"state": {"name": {"any_": ["Promoted"]}}}, "sort": "END_TIME_DESC", "limit": 1}
+    runs = asked(f"{PREFECT}/api/flow_runs/filter", promoted)
     if not runs:
-        sys.exit("error: no retraining has come to its end: `prefect deployment run retrain/manual --watch`")
+        sys.exit("error: no retraining was promoted: `prefect deployment run retrain/manual --watch`")
     of_run = {"artifacts": {"flow_run_id": {"any_": [runs[0]["id"]]}}}
-    artifact = {found["key"]: found["id"] for found in asked("artifacts/filter", of_run)}
+    artifact = {found["key"]: found["id"] for found in asked(f"{PREFECT}/api/artifacts/filter", of_run)}
+    tracked = f"{MLFLOW}/api/2.0/mlflow"
+    experiment = asked(f"{tracked}/experiments/get-by-name?experiment_name=tintlab")["experiment"]
+    model = asked(f"{tracked}/registered-models/get?name=tintlab")["registered_model"]
+    champion = next(one["version"] for one in model["aliases"] if one["alias"] == "champion")
     return {
-        "prefect-deployments": (f"{PREFECT}/deployments", 800),
+        "prefect-deployments": (f"{PREFECT}/deployments", 700),
         "prefect-run": (f"{PREFECT}/runs/flow-run/{runs[0]['id']}", 1000),
-        "prefect-page": (f"{PREFECT}/artifacts/artifact/{artifact['retrain']}", 1600),
+        "prefect-page": (f"{PREFECT}/artifacts/artifact/{artifact['retrain']}", 1800),
         "prefect-stages": (f"{PREFECT}/artifacts/artifact/{artifact['retrain-stages']}", 700),
-        "mlflow-runs": (f"{MLFLOW}/#/experiments/1", 800),
+        "mlflow-runs": (f"{MLFLOW}/#/experiments/{experiment['experiment_id']}/runs", 700),
         "mlflow-models": (f"{MLFLOW}/#/models/tintlab", 800),
+        "mlflow-champion": (f"{MLFLOW}/#/models/tintlab/versions/{champion}", 800),
     }
 
 
-def asked(path: str, body: dict[str, Any]) -> Any:
-    """Prefect's answer."""
-    request = urllib.request.Request(
-        f"{PREFECT}/api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def asked(url: str, body: dict[str, Any] | None = None) -> Any:
+    """A server's answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 

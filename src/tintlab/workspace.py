@@ -21,6 +21,7 @@ from tintlab.params import load_params
 from tintlab.storage import atomic_folder, exclusive, read_json, write_json
 
 _GIT_SECONDS = 600
+_OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 _UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
 
 
@@ -203,7 +204,7 @@ def _git_or_empty(folder: Path, *arguments: str) -> str:
 
 def _output(command: Sequence[str], folder: Path, advice: str) -> str:
     # Else git, started from a hook, would work on the hook's repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
         ended = subprocess.run(
             command,

@@ -176,6 +176,13 @@ def test_the_clone_shares_the_cache(tree: Path) -> None:
     assert run(folder, sys.executable, "-m", "dvc", "config", "core.remote").strip() == "shelf"
 
 
+def test_what_a_git_hook_sets_does_not_lead_astray(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, str(tree.parent / "elsewhere"))
+    folder = workspace.prepare(tree).folder
+    assert (folder / "params.yaml").read_bytes() == (tree / "params.yaml").read_bytes()
+
+
 def test_experiments_come_back_as_references_alone(tree: Path) -> None:
     folder = workspace.prepare(tree).folder
     (folder / "found.txt").write_text("x")

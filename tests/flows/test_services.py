@@ -20,8 +20,15 @@ from tests.processes import seconds_until_gone, wait_for, with_descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-BETTER = ["train.iterations_per_epoch=150", "train.channels=32", "train.batch_size=8"]
-WORSE = ["train.seed=7", "train.iterations_per_epoch=20", "train.display_every=2"]
+BETTER = [
+    *("train.channels=32", "train.batch_size=8", "train.iterations_per_epoch=100", "train.saturation=1.15"),
+    *("convert.image_size=96", "train.image_size=96", "train.crop=[72,96]", "train.working_size=96"),
+    "train.threads=2",
+]
+WORSE = [
+    *("train.l1_learning_rate=0.00001", "train.learning_rate=0.00001", "train.iterations_per_epoch=20"),
+    "train.display_every=2",
+]
 
 COUNT = 500
 """Photographs that the cluster colours."""

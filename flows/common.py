@@ -22,26 +22,34 @@ from tintlab.redaction import redacted
 NOTIFY_VARIABLE = "TINTLAB_NOTIFY"
 """Where messages go: an Apprise URL, or `block:TYPE/NAME`, a notification block of Prefect."""
 
-_UNREACHABLE = re.compile(r"MLflow at .* can't be reached|wait for MLflow at")
 _ERROR = re.compile(r"(?:error|ERROR): (.*)")
 _ELSEWHERE = "the pipeline stopped: the reason stands above"
 _LINE_ENDS = re.compile(r"[\r\n]+")
 _LEAVE_SECONDS = process.LEAVE_SECONDS + 2
 
 
-def _is_unreachable(_: Any, __: Any, state: State[Any]) -> bool:
-    """Whether a task failed for want of MLflow: only then it is tried again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, TintlabError) and _UNREACHABLE.search(str(error)) is not None
+def _tried_again(words: str) -> dict[str, Any]:
+    """Options of a task that is tried again where it fails with these words, and for no other reason."""
+
+    def asks_for_it(_: Any, __: Any, state: State[Any]) -> bool:
+        error = state.result(raise_on_failure=False)
+        return isinstance(error, TintlabError) and re.search(words, str(error)) is not None
+
+    return {
+        "retries": 20,
+        "retry_delay_seconds": 15,
+        "retry_condition_fn": asks_for_it,
+        "cache_policy": NO_CACHE,
+    }
 
 
-NETWORK: dict[str, Any] = {
-    "retries": 20,
-    "retry_delay_seconds": 15,
-    "retry_condition_fn": _is_unreachable,
-    "cache_policy": NO_CACHE,
-}
+_UNREACHABLE = "MLflow at .* can't be reached|wait for MLflow at"
+
+NETWORK = _tried_again(_UNREACHABLE)
 """For what talks to MLflow, which may be away for minutes. Nothing else is tried twice: it would fail again."""
+
+PROMOTION = _tried_again(f"{_UNREACHABLE}|MLflow failed while promote|its alias may not say so yet")
+"""For what may be done twice although it is not known whether it was done: a rollback may not."""
 
 
 def begin() -> None:

@@ -191,7 +191,7 @@ def judge(prepared: workspace.Workspace) -> None:
     _tintlab(prepared, "judge")
 
 
-@task(**common.NETWORK)
+@task(**common.PROMOTION)
 def promote_if_passed(prepared: workspace.Workspace) -> None:
     """Make it champion, if the verdict is that it is better."""
     _tintlab(prepared, "promote", "--if-passed")

@@ -287,7 +287,7 @@ def up(new_workspace: Callable[[], Workspace], receiver: Receiver) -> Iterator[U
         "TINTLAB_NOTIFY": receiver.url,
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # a schedule is looked at once a minute else
     }
-    # Long enough to be hit in the middle, a checkpoint at every step; photographs enough to tell two models apart.
+    # Long enough to be hit in the middle, a checkpoint at every step; photographs to tell two models apart.
     workspace.set_params(
         {"fetch": {"limit": 150}, "watch": {"min_new_photos": 3}, "evaluate": {"threads": 1}},
         {"train": {"iterations_per_epoch": ITERATIONS // 2, "checkpoint_every": 1, "display_every": 20}},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.states import Failed
 
 from flows import common, pages
 from flows.stages import StageClock
@@ -76,6 +77,31 @@ def test_faults_are_the_programs_own_words() -> None:
     assert common.faults(lines) == "no photographs; see x; failed to reproduce 'fetch'"
     assert common.faults(["a", stopped]) == "the pipeline stopped: the reason stands above"
     assert common.faults(["only this"]) == "only this"
+
+
+@pytest.mark.parametrize(
+    ("words", "network", "promotion"),
+    [
+        ("MLflow at http://127.0.0.1:1 can't be reached (refused): nothing is lost", True, True),
+        ("12 records wait for MLflow at sqlite:///x", True, True),
+        (
+            "MLflow failed while promote of version 2 was written (reset): `tintlab history` tells",
+            False,
+            True,
+        ),
+        ("version 2 is champion now, but its alias may not say so yet (reset)", False, True),
+        (
+            "MLflow failed while rollback of version 1 was written (reset): `tintlab history` tells",
+            False,
+            False,
+        ),
+        ("version 2 did not pass: worse", False, False),
+    ],
+)
+def test_only_what_another_try_can_cure_is_tried_again(words: str, network: bool, promotion: bool) -> None:
+    state = Failed(data=TintlabError(words))
+    assert common.NETWORK["retry_condition_fn"](None, None, state) == network
+    assert common.PROMOTION["retry_condition_fn"](None, None, state) == promotion
 
 
 SECRETS = "https://ann:hush@host/a.zip?X-Amz-Signature=hush failed"

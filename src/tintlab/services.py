@@ -198,11 +198,15 @@ def _sweep_and_start(worker: Service, environment: Mapping[str, str], revive: bo
 
 def _mlflow(addresses: Addresses, environment: Mapping[str, str], port: int) -> Service:
     # By the environment, for a command line shows passwords to everyone on the machine.
+    ours = paths.tracking_artifacts().as_uri()
     places = {
         "MLFLOW_BACKEND_STORE_URI": tracking.tracking_uri(),
-        "MLFLOW_ARTIFACTS_DESTINATION": paths.tracking_artifacts().as_uri(),
+        "MLFLOW_ARTIFACTS_DESTINATION": ours,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+    if "MLFLOW_ARTIFACTS_DESTINATION" not in os.environ:
+        # Artifacts that only the server can reach would be lost to `make run` and `tintlab promote` without it.
+        places["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = ours
     arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     return Service(
         "MLflow",

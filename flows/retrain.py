@@ -9,7 +9,7 @@ from prefect import State, flow, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from flows import common, pages
 from flows.stages import StageClock
@@ -46,7 +46,7 @@ def retrain(
         with workspace.held():
             return _Retraining(preset, overrides or [], promote, wait_hours, cause).run(force)
     except HeldError as error:
-        return Cancelled(name="UnderWay", message=str(error))
+        return Completed(name="UnderWay", message=str(error))
 
 
 class _Retraining:

@@ -16,7 +16,7 @@ PREFECT = os.environ.get("PREFECT_API_URL", "http://127.0.0.1:4200/api").removes
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
 TARGET = Path(__file__).parent / "screenshots"
 WIDTH, QUALITY = 1400, 80
-ASSISTANT = 358
+ASSISTANT = 490
 """Pixels at the right of MLflow's pages: its assistant opens there at a first visit, and is cut off."""
 SETTLE_MILLISECONDS = 20_000
 
@@ -65,11 +65,11 @@ def pages() -> dict[str, tuple[str, int]]:
     return {
         "prefect-deployments": (f"{PREFECT}/deployments", 700),
         "prefect-run": (f"{PREFECT}/runs/flow-run/{runs[0]['id']}", 1000),
-        "prefect-page": (f"{PREFECT}/artifacts/artifact/{artifact['retrain']}", 1800),
+        "prefect-page": (f"{PREFECT}/artifacts/artifact/{artifact['retrain']}", 1600),
         "prefect-stages": (f"{PREFECT}/artifacts/artifact/{artifact['retrain-stages']}", 700),
         "mlflow-runs": (f"{MLFLOW}/#/experiments/{experiment['experiment_id']}/runs", 700),
-        "mlflow-models": (f"{MLFLOW}/#/models/tintlab", 800),
-        "mlflow-champion": (f"{MLFLOW}/#/models/tintlab/versions/{champion}", 800),
+        "mlflow-models": (f"{MLFLOW}/#/models/tintlab", 1300),
+        "mlflow-champion": (f"{MLFLOW}/#/models/tintlab/versions/{champion}", 700),
     }
 
 

@@ -26,7 +26,7 @@ test-all: $(BIN)/.installed  ## the long tests too: about half an hour
 	pytest -rs
 
 BENCHMARKS := step variants limit data_path time_to_quality score_rate overhead scale
-bench: $(BIN)/.installed  ## measure every claim of bench/README.md anew: 40 minutes on 2 quiet cores, after `make run`
+bench: $(BIN)/.installed  ## measure every claim of bench/README.md anew, on 2 quiet cores, after `make run`
 	for name in $(BENCHMARKS); do python bench/$$name.py || exit 1; done
 	python bench/table.py
 

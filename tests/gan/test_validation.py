@@ -28,13 +28,15 @@ def validation(squares: Squares, perceptual: PerceptualLoss) -> Validation:
     return Validation(squares, perceptual, torch.device("cpu"))
 
 
-def test_the_truth_is_perfect_and_grey_scores_three(squares: Squares, validation: Validation) -> None:
+def test_the_truth_is_perfect_and_grey_scores_two_and_a_half(
+    squares: Squares, validation: Validation
+) -> None:
     truth = scaled(squares).ab
     perfect = validation.figures(truth)
     assert perfect["val_L1"] == pytest.approx(0, abs=1e-7)
     assert perfect["val_score"] == pytest.approx(0, abs=1e-5)
     grey = validation.figures(torch.zeros_like(truth))
-    assert grey["val_score"] == pytest.approx(3, abs=1e-3)
+    assert grey["val_score"] == pytest.approx(2.5, abs=1e-3)
     assert grey["val_colourfulness"] == pytest.approx(0, abs=0.2)
 
 

@@ -61,8 +61,8 @@ class Validation:
         Returns:
             `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`:
             mean over the squares. `val_perceptual`: the perceptual loss. `val_score`: L1 and perceptual loss,
-            each as a share of grey's, plus the relative gap in colourfulness, |C - C_true| / C_true; less is
-            better, grey scores 3, the truth 0. Grey can't win: what is no better than grey in L1 and to the
+            each as a share of grey's, plus half the relative gap in colourfulness, |C - C_true| / C_true; less
+            is better, grey scores 2.5, the truth 0. Grey can't win: what is no better than grey in L1 and to the
             encoder still wins by having about the right amount of colour. Nor can early, loud colours, which
             look wrong to the encoder.
         """
@@ -85,7 +85,7 @@ class Validation:
             "val_psnr": float(10 * np.log10(255**2 / max(squared / len(ab), 1e-9))),
             "val_colourfulness": colourfulness / len(ab),
             "val_perceptual": distance,
-            "val_score": shares + gap,
+            "val_score": shares + gap / 2,
         }
 
     def _distance(self, predicted: Tensor) -> float:

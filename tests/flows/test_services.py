@@ -251,11 +251,11 @@ def test_the_champion_before_comes_back_after_gc_too(up: Up) -> None:
 def test_unfit_photographs_fail_the_run_and_the_champion_stays(
     up: Up, picture: Callable[..., Any], encoded: Callable[..., bytes]
 ) -> None:
+    make_the_first_champion(up)
     inbox = up.workspace.folder / "data" / "inbox"
     for number in range(200):
         grey = picture(112, 112, number).mean(axis=2).astype("uint8")
         (inbox / f"scan{number:03d}.png").write_bytes(encoded(grey))
-    make_the_first_champion(up)
     before = up.workspace.tintlab("history")
     try:
         run = up.start("retrain/manual", overrides=["fetch.limit=400"])

@@ -525,7 +525,9 @@ def test_the_sender_goes_with_its_owner(store: Path, deed: signal.Signals) -> No
     forever = forever.replace(
         "    for step", "    if os.fork() == 0:\n        time.sleep(60)\n    for step", 1
     )
-    owner = subprocess.Popen([sys.executable, "-c", "import os" + forever, NAME], stderr=subprocess.DEVNULL)
+    # Who runs the tests in the background has them ignore Ctrl-C.
+    heeding = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    owner = subprocess.Popen([sys.executable, "-c", heeding + forever, NAME], stderr=subprocess.DEVNULL)
     wait_for(lambda: len(psutil.Process(owner.pid).children()) == 2 and backlog_size() > 5)
     sender, worker = sorted(psutil.Process(owner.pid).children(), key=lambda child: child.pid)
     try:
@@ -535,6 +537,7 @@ def test_the_sender_goes_with_its_owner(store: Path, deed: signal.Signals) -> No
         assert worker.is_running()
     finally:
         worker.kill()
+        owner.kill()
     tracking.sync()
     (found,) = steps(store).values()
     assert found == list(range(len(found)))

@@ -94,14 +94,20 @@ class Chain:
                 while pipeline.stage != stage:
                     yield None
                     time.sleep(0.01)
-                time.sleep(self.random.uniform(0, self.seconds[stage]))
+                until = time.monotonic() + self.random.uniform(0, self.seconds[stage])
+                # No later than its end, however much faster it is than undisturbed.
+                while time.monotonic() < until and pipeline.stage == stage:
+                    yield None
+                    time.sleep(0.01)
                 yield ""
 
     def _amid_checkpoint(self, pipeline: Pipeline) -> Iterator[str | None]:
         skipped = self.random.randrange(4)
-        seen: set[str] = set()
+        parts = "checkpoints/*/checkpoints/.*.part"
+        seen = {part.name for part in pipeline.state.glob(parts)}  # of earlier kills
+        skipped += len(seen)
         while True:
-            for part in pipeline.state.glob("checkpoints/*/checkpoints/.*.part"):
+            for part in pipeline.state.glob(parts):
                 if part.name not in seen:
                     seen.add(part.name)
                     if len(seen) > skipped:

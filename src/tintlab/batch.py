@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import drift_report, paths, program, registry, scoring_plan
+from tintlab import codes, drift_report, paths, program, registry, scoring_plan
 from tintlab.colorizer import Settings
 from tintlab.encoding import QUALITY, SUFFIXES, Format
 from tintlab.errors import TintlabError
@@ -31,7 +31,7 @@ from tintlab.manifest import (
 from tintlab.params import load_params
 from tintlab.program import printable
 from tintlab.scoring import ScoreSettings, load_colorizer, remaining, score_chunk, score_photo
-from tintlab.scoring_plan import Plan, PlannedPhoto
+from tintlab.scoring_plan import Plan, PlannedPhoto, files_of
 from tintlab.storage import exclusive, read_json, write_json
 from tintlab.tracking import TrackingUnavailableError
 
@@ -57,6 +57,8 @@ class Options:
     saturation: float | None = None
     working_size: int | None = None
     workers: int = 0
+    seed: int = 0
+    variants: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,11 @@ def score(source: str | Path, settings: ScoreSettings, announce: Callable[[str],
 def preview(source: str | Path, settings: ScoreSettings) -> str:
     """What `score` would do, in lines; nothing is written."""
     found = looked_at(source, settings)
-    shown = [f"{printable(photo.name)} -> {settings.output / photo.target}" for photo in found.left[:_SHOWN]]
+    shown = [
+        f"{printable(photo.name)} -> {settings.output / files_of(photo.target, settings.variants)[0]}"
+        + (f" and {settings.variants - 1} more variants" if settings.variants > 1 else "")
+        for photo in found.left[:_SHOWN]
+    ]
     if len(found.left) > _SHOWN:
         shown.append(f"and {len(found.left) - _SHOWN} more")
     return "\n".join(
@@ -174,6 +180,8 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
     located = _located(output, spec)
     config = read_json(located.folder / paths.MODEL_CONFIG)
     used = Settings.of_config(config, located.folder)
+    if options.variants:
+        codes.draw(options.seed, "0", 0, int(config.get("z_dim", 0)))  # refused before it starts
     return ScoreSettings(
         output=output,
         model_folder=located.folder,
@@ -190,6 +198,8 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
         depth=16 if options.depth == 16 else 8,
         max_megapixels=max_megapixels(),
         workers=options.workers,
+        seed=options.seed,
+        variants=options.variants,
     )
 
 
@@ -230,7 +240,7 @@ def looked_at(source: str | Path, settings: ScoreSettings) -> Begun:
 
 
 def _planned(source: str | Path, settings: ScoreSettings) -> Plan:
-    plan = scoring_plan.plan(source, settings.output, SUFFIXES[settings.file_format])
+    plan = scoring_plan.plan(source, settings.output, SUFFIXES[settings.file_format], settings.variants)
     if not plan.photos:
         raise TintlabError(f"there are no photographs in {source}")
     return plan

@@ -113,6 +113,7 @@ def colorize(
 
 @app.command(
     epilog="Examples: `tintlab score scans/ coloured/` · `tintlab score 'scans/**/*.tif' out --depth 16`"
+    " · `tintlab score scans/ out --variants 3 --seed 7`"
 )
 def score(
     source: Annotated[
@@ -128,6 +129,10 @@ def score(
     depth: Annotated[int, typer.Option(help="Bits a channel: 8, or 16 for PNG.")] = 8,
     working_size: WorkingSize = None,
     saturation: Saturation = None,
+    variants: Annotated[
+        int, typer.Option(min=0, help="Files a photograph, NAME-v1.png and on; 0: one, without noise.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the variants' noise.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Photographs at a time; 0: as the CPUs suggest.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
@@ -138,7 +143,9 @@ def score(
     """
     from tintlab import batch
 
-    options = batch.Options(file_format.value, quality, depth, saturation, working_size, workers)
+    options = batch.Options(
+        file_format.value, quality, depth, saturation, working_size, workers, seed, variants
+    )
     settings = batch.settings_for(output, model, options)
     if dry_run:
         typer.echo(batch.preview(source, settings))

@@ -46,6 +46,7 @@ _FACTS = pa.schema(
         ("output", pa.string()),
         ("output_sha256", pa.string()),
         ("output_bytes", pa.int64()),
+        ("more_sha256", pa.string()),
         ("outcome", pa.string()),
         ("reason", pa.string()),
         ("notes", pa.string()),
@@ -75,7 +76,8 @@ class Record:
         outcome: `skipped` files are no photographs by their suffix.
         reason: of a quarantined or skipped one.
         notes: what could not be taken over from the source.
-        output: path below OUTPUT.
+        output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
+        more_sha256: of the further variants in turn, with spaces between.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
         figures: see `summaries.summarize`.
     """
@@ -90,6 +92,7 @@ class Record:
     output: str = ""
     output_sha256: str = ""
     output_bytes: int | None = None
+    more_sha256: str = ""
     width: int | None = None
     height: int | None = None
     model_version: int | None = None

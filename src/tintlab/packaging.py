@@ -78,6 +78,8 @@ def save_pyfunc(model: Path, target: Path) -> None:
         [
             ParamSpec("size", "long", settings.working_size),
             ParamSpec("saturation", "double", settings.saturation),
+            ParamSpec("seed", "long", 0),
+            ParamSpec("variants", "long", 0),
         ]
     )
     with tempfile.TemporaryDirectory() as temporary:

@@ -92,6 +92,8 @@ class Provenance:
         run_id: of that training in MLflow.
         working_size: see `colorizer.working_shape`.
         saturation: factor on the predicted ab.
+        seed: of the noise vector, where there is one.
+        variant: its number among those of this seed and source, from 1.
         source_sha256: of the file that was coloured.
     """
 
@@ -103,6 +105,8 @@ class Provenance:
     run_id: str = ""
     working_size: str = ""
     saturation: str = ""
+    seed: str = ""
+    variant: str = ""
     source_sha256: str = ""
 
 

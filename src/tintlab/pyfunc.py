@@ -7,6 +7,7 @@ is pickled. The package's modules lie beside it, as they were when the model was
 import hashlib
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 import tintlab
-from tintlab.colorizer import Colorizer, Settings
+from tintlab import codes
+from tintlab.colorizer import Colorizer, Settings, coloured
 from tintlab.errors import TintlabError
 from tintlab.photos import PhotoError, read_photo
 
@@ -27,6 +29,8 @@ IMAGE = "image"
 MAX_MEGAPIXELS = 200.0
 MAX_SIZE = 1024
 """A request can't ask for more, for memory grows with its square."""
+MAX_VARIANTS = 64
+"""A request can't ask for more of an image."""
 
 
 class ColorizerModel(PythonModel):
@@ -57,17 +61,24 @@ class ColorizerModel(PythonModel):
             context: not used.
             model_input: a table with the column `image`: the bytes of files in any format that `photos` reads.
             params: `size` is the working size, `saturation` a factor on the colours; the defaults are the
-                model's own.
+                model's own. `variants` above 0 gives each image as many colourings, by noise that `seed` and
+                the image's sha256 decide.
 
         Returns:
-            A table with the column `image`: the bytes of PNG files, in the same order.
+            A table with the column `image`: the bytes of PNG files, in the same order; an image's variants
+            one after another.
 
         Raises:
             MlflowException: with status 400 over HTTP: an image can't be used, or a parameter is out of range.
         """
         colorizer = self._with(params or {})
-        images = list(model_input[IMAGE])
-        return pd.DataFrame({IMAGE: [_coloured(colorizer, image, row) for row, image in enumerate(images)]})
+        seed, variants = _chance(params or {})
+        pngs = [
+            png
+            for row, image in enumerate(model_input[IMAGE])
+            for png in _coloured(colorizer, image, row, seed, variants)
+        ]
+        return pd.DataFrame({IMAGE: pngs})
 
     def _with(self, params: dict[str, Any]) -> Colorizer:
         settings = self._colorizer.settings.model_dump()
@@ -84,14 +95,29 @@ class ColorizerModel(PythonModel):
         return Colorizer(self._colorizer.generator, self._colorizer.multiple, wanted)
 
 
-def _coloured(colorizer: Colorizer, image: bytes, row: int) -> bytes:
+def _chance(params: dict[str, Any]) -> tuple[int, int]:
+    seed, variants = int(params.get("seed", 0)), int(params.get("variants", 0))
+    if not 0 <= variants <= MAX_VARIANTS:
+        raise _refused(f"variants: from 0 to {MAX_VARIANTS}")
+    return seed, variants
+
+
+def _coloured(colorizer: Colorizer, image: bytes, row: int, seed: int, variants: int) -> Iterator[bytes]:
     try:
         photo = read_photo(image, MAX_MEGAPIXELS)
     except PhotoError as error:
         raise _refused(f"image {row} can't be used: {error}") from None
-    file = io.BytesIO()
-    Image.fromarray(colorizer.colorize(photo)).save(file, "PNG")
-    return file.getvalue()
+    z = None
+    if variants:
+        try:
+            z = codes.draw(seed, hashlib.sha256(image).hexdigest(), variants, colorizer.z_dim)
+        except TintlabError as error:
+            raise _refused(str(error)) from None
+    lightness = photo.lightness()
+    for colours in colorizer.colourings(lightness, z=z):
+        file = io.BytesIO()
+        Image.fromarray(coloured(lightness, colours)).save(file, "PNG")
+        yield file.getvalue()
 
 
 def _refused(reason: str) -> MlflowException:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tintlab import program, summaries
+from tintlab import codes, program, summaries
+from tintlab.color import Float
 from tintlab.colorizer import (
     Colorizer,
     GuidedColours,
@@ -31,7 +32,7 @@ from tintlab.manifest import Record, part_writer, read_records
 from tintlab.memory import keep_freed_memory
 from tintlab.photos import PhotoError, megapixels_of, read_photo
 from tintlab.provenance import Provenance
-from tintlab.scoring_plan import PlannedPhoto, as_text
+from tintlab.scoring_plan import PlannedPhoto, as_text, files_of
 from tintlab.storage import atomic_path
 from tintlab.workers import Budget, cpus, finished, one_thread_each
 
@@ -65,6 +66,8 @@ class ScoreSettings:
         quality: of JPEG and WebP.
         depth: bits a channel.
         max_megapixels: see `photos.read_photo`.
+        seed: of the noise vectors; see `codes.draw`.
+        variants: files a photograph, each with a noise vector of its own; 0 is one file, without noise.
         workers: photographs at a time; 0 is one a CPU, and one that waits for the disk.
     """
 
@@ -83,6 +86,8 @@ class ScoreSettings:
     depth: Depth = 8
     max_megapixels: float = 200.0
     workers: int = 0
+    seed: int = 0
+    variants: int = 0
 
     def deciding(self) -> dict[str, Any]:
         """All that decides what a photograph becomes: where it differs, photographs are coloured anew."""
@@ -94,10 +99,13 @@ class ScoreSettings:
             "format": self.file_format,
             "quality": None if self.file_format == "png" else self.quality,
             "depth": self.depth,
+            # None is also what a scoring of before there was noise says.
+            "seed": self.seed if self.variants else None,
+            "variants": self.variants or None,
         }
 
-    def provenance(self, source_sha256: str) -> Provenance:
-        """What a coloured file says of its making."""
+    def provenance(self, source_sha256: str, variant: int = 0) -> Provenance:
+        """What a coloured file says of its making; 0 is no variant."""
         return Provenance(
             software=f"tintlab {_version()}",
             model=self.model,
@@ -107,6 +115,8 @@ class ScoreSettings:
             run_id=self.run_id or "",
             working_size=str(self.working_size),
             saturation=f"{self.saturation:g}",
+            seed=str(self.seed) if variant else "",
+            variant=str(variant) if variant else "",
             source_sha256=source_sha256,
         )
 
@@ -210,13 +220,16 @@ def remaining(
     return [
         photo
         for photo in photos
-        if photo.name not in known or not _is_done(photo, known[photo.name], settings.output)
+        if photo.name not in known or not _is_done(photo, known[photo.name], settings)
     ]
 
 
-def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], output: Path) -> bool:
-    written, _ = _size_and_time(output / photo.target)
-    if row["output"] != as_text(photo.target) or written != row["output_bytes"]:
+def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSettings) -> bool:
+    first, *others = files_of(photo.target, settings.variants)
+    written, _ = _size_and_time(settings.output / first)
+    if row["output"] != as_text(first) or written != row["output_bytes"]:
+        return False
+    if not all((settings.output / other).exists() for other in others):
         return False
     size, changed = _size_and_time(photo.source)
     if size != row["input_bytes"]:
@@ -234,26 +247,28 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
     # What the network sees has all that a summary looks at, unless it sees very little.
     seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
     figures = summaries.summarize(seen) | {"megapixels": lightness.size / 1e6}
-    ab = colorizer.predict_working_ab(small[None])[0]
-    colours = GuidedColours(ab, small, lightness.shape)
-    pixels = (coloured_deep if settings.depth == 16 else coloured)(lightness, colours)
-    del lightness, seen, colours
-    origin = settings.provenance(record.input_sha256)
-    pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
-    del pixels
-    target = settings.output / photo.target
-    with atomic_path(target) as temporary, temporary.open("wb") as file:
-        file.writelines(pieces)
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
+    files = files_of(photo.target, settings.variants)
+    variants = colorizer.predict_variants(small, _noise(record.input_sha256, colorizer, settings))
+    digests, total, left_out = [""] * len(files), 0, list[str]()
+    # The first file is written last: where it is, all are.
+    for index in reversed(range(len(files))):
+        colours = GuidedColours(variants[index], small, lightness.shape)
+        pixels = (coloured_deep if settings.depth == 16 else coloured)(lightness, colours)
+        del colours
+        if index == 0:
+            del lightness, seen
+        origin = settings.provenance(record.input_sha256, index + 1 if settings.variants else 0)
+        pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
+        del pixels
+        digests[index], total = _written(settings.output / files[index], pieces), sum(map(len, pieces))
     return replace(
         record,
         outcome="coloured",
         notes="; ".join([*notes, *left_out]),
-        output=as_text(photo.target),
-        output_sha256=digest.hexdigest(),
-        output_bytes=sum(map(len, pieces)),
+        output=as_text(files[0]),
+        output_sha256=digests[0],
+        output_bytes=total,
+        more_sha256=" ".join(digests[1:]),
         figures=figures,
     )
 
@@ -261,6 +276,22 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
 @functools.cache
 def _version() -> str:
     return importlib.metadata.version("tintlab")  # reads files, a millisecond
+
+
+def _noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
+    if not settings.variants:
+        return None
+    return codes.draw(settings.seed, sha256, settings.variants, colorizer.z_dim)
+
+
+def _written(target: Path, pieces: Iterable[bytes]) -> str:
+    """Write a file, which appears whole or not at all; its sha256."""
+    digest = hashlib.sha256()
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _size_and_time(path: Path) -> tuple[int | None, int | None]:

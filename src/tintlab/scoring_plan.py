@@ -49,7 +49,7 @@ class Plan:
     skipped: tuple[str, ...]
 
 
-def plan(source: str | Path, output: Path, suffix: str) -> Plan:
+def plan(source: str | Path, output: Path, suffix: str, variants: int = 0) -> Plan:
     """What scoring `source` to `output` means.
 
     Hidden files and folders are left out, as are `output` itself and the output of other scorings.
@@ -60,6 +60,7 @@ def plan(source: str | Path, output: Path, suffix: str) -> Plan:
             `*`, `?`, `[…]` or `**`; or one photograph.
         output: a folder, which need not exist.
         suffix: of the coloured files.
+        variants: how many files each photograph becomes; see `files_of`.
 
     Raises:
         TintlabError: there is nothing of that name, it is the output of a scoring, `output` is no folder, or
@@ -92,7 +93,9 @@ def plan(source: str | Path, output: Path, suffix: str) -> Plan:
     inside = [photo.relative_to(root) for photo in found]
     pictures = [name for name in inside if name.suffix.lower() not in _NO_PHOTOS]
     targets = _targets(pictures, suffix)
-    _refuse_overwriting(root, pictures, output, targets)
+    _refuse_overwriting(
+        root, pictures, output, [file for target in targets for file in files_of(target, variants)]
+    )
     return Plan(
         tuple(
             PlannedPhoto(root / name, as_text(name), target)
@@ -100,6 +103,13 @@ def plan(source: str | Path, output: Path, suffix: str) -> Plan:
         ),
         tuple(as_text(name) for name in inside if name.suffix.lower() in _NO_PHOTOS),
     )
+
+
+def files_of(target: Path, variants: int) -> list[Path]:
+    """The files that a photograph becomes: `target` itself, or `NAME-v1.png` and on, one a variant."""
+    if not variants:
+        return [target]
+    return [target.with_name(f"{target.stem}-v{number}{target.suffix}") for number in range(1, variants + 1)]
 
 
 def as_text(path: Path) -> str:

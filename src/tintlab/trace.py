@@ -74,7 +74,7 @@ def trace(path: Path) -> Trace:
     if origin is None:
         raise TintlabError(f"{path} does not say that tintlab coloured it")
     words = []
-    recorded = _in_manifest(path.absolute(), data)
+    recorded = _in_manifest(path.absolute(), data, origin.variant)
     if not recorded:
         words.append("there is no manifest above it that knows it")
     run: Mapping[str, str] = {}
@@ -87,15 +87,18 @@ def trace(path: Path) -> Trace:
     return Trace(origin, recorded, run, tuple(words))
 
 
-def _in_manifest(path: Path, data: bytes) -> dict[str, str]:
+def _in_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
+    # A row names the first variant; the sums of the others stand beside it.
+    first = path.with_name(path.name.replace(f"-v{variant}{path.suffix}", f"-v1{path.suffix}"))
     for folder in path.parents:
         if (folder / STATE).is_dir() and (folder / MANIFEST).is_file():
-            name = as_text(path.relative_to(folder))
+            name = as_text(first.relative_to(folder))
             rows: pd.DataFrame = pq.read_table(folder / MANIFEST, filters=[("output", "=", name)]).to_pandas()
             if rows.empty:
                 return {}
             row = rows.iloc[-1]
-            same = row["output_sha256"] == hashlib.sha256(data).hexdigest()
+            sums = [row["output_sha256"], *(row["more_sha256"] or "").split()]
+            same = hashlib.sha256(data).hexdigest() in sums
             return {
                 "source": row["input"],
                 "source_sha256": row["input_sha256"],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tintlab import paths, program
+from tintlab.explore import commands as explore
 from tintlab.params import load_params
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
+app.add_typer(explore.app, name="explore")
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]

@@ -107,6 +107,11 @@ def verdicts() -> Path:
     return state() / "verdicts"
 
 
+def explored() -> Path:
+    """What `tintlab explore` found out, a folder a model, named by its weights."""
+    return state() / "explored"
+
+
 def checkpoints() -> Path:
     """Unfinished trainings, a folder a fingerprint."""
     return state() / "checkpoints"

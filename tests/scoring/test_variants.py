@@ -1,13 +1,17 @@
 """`tintlab score --variants`: several colourings a photograph, by noise that its own bytes and a seed decide."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from scipy import stats
 
@@ -17,6 +21,7 @@ from tintlab import codes, manifest
 from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
+from tintlab.packaging import save_pyfunc
 from tintlab.photos import read_photo
 from tintlab.provenance import read_provenance
 from tintlab.trace import trace
@@ -119,6 +124,29 @@ def test_a_model_without_noise_is_refused_before_anything_is_written(scans: Path
     assert isinstance(result.exception, TintlabError)
     assert "takes no noise vector" in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_registered_model_gives_the_same_variants(scans: Path, model: Path, tmp_path: Path) -> None:
+    run("score", scans / "a.jpg", tmp_path / "out", "--model", model, "--variants", 3, "--seed", 7)
+    save_pyfunc(model, tmp_path / "pyfunc")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "pyfunc"))
+    images = pd.DataFrame({"image": [(scans / name).read_bytes() for name in ("b.png", "a.jpg")]})
+    answered = loaded.predict(images, params={"variants": 3, "seed": 7})["image"]
+    assert len(answered) == 6
+    for number in (1, 2, 3):
+        assert (decoded(answered[2 + number]) == pixels(tmp_path / f"out/a-v{number}.png")).all()
+    plain = Colorizer.load(model).colorize(read_photo(scans / "a.jpg", 1))
+    assert (decoded(loaded.predict(images)["image"][1]) == plain).all()
+    for params, reason in (
+        ({"variants": 65}, "variants: from 0 to 64"),
+        ({"variants": 1, "seed": -1}, "seed"),
+    ):
+        with pytest.raises(MlflowException, match=reason):
+            loaded.predict(images, params=params)
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def test_noise_is_standard_normal_and_depends_on_seed_and_photograph_alone() -> None:

@@ -1,0 +1,45 @@
+"""pix2pix's own noise: dropout that stays on when photographs are coloured (Isola et al. 2017, section 3.1)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from torch import nn, random
+
+from tintlab.color import Float
+from tintlab.colorizer import Colorizer
+from tintlab.errors import TintlabError
+
+_KINDS = (nn.Dropout, nn.Dropout2d)
+
+
+@contextmanager
+def dropping(generator: nn.Module, seed: int) -> Iterator[None]:
+    """Within, the generator drops what it dropped in training, as the seed decides; afterwards it is as before.
+
+    Raises:
+        TintlabError: it has no dropout.
+    """
+    layers = [layer for layer in generator.modules() if isinstance(layer, _KINDS) and layer.p > 0]
+    if not layers:
+        raise TintlabError(
+            "this model has no dropout, so its colourings would all be alike: leave out --dropout"
+        )
+    before = [layer.training for layer in layers]
+    with random.fork_rng(devices=[]):
+        random.manual_seed(seed)
+        for layer in layers:
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer, training in zip(layers, before, strict=True):
+                layer.train(training)
+
+
+def dropout_variants(colorizer: Colorizer, lightness: Float, seed: int, count: int) -> Float:
+    """ab `(count, h, w, 2)` of a photo at working size, L* `(h, w)`; without the mirrored photo, whose average
+    would take half of the variety away."""
+    upright = colorizer.with_settings(colorizer.settings.model_copy(update={"flip_average": False}))
+    with dropping(colorizer.generator, seed):
+        return np.stack([upright.predict_working_ab(lightness[None])[0] for _ in range(count)])

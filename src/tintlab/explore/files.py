@@ -1,0 +1,47 @@
+"""Colourings of one photograph at its full size, as files that say how they came to be."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tintlab.color import Float
+from tintlab.colorizer import GuidedColours, coloured
+from tintlab.encoding import encode
+from tintlab.errors import TintlabError
+from tintlab.metadata import CaptureMetadata
+from tintlab.photos import PhotoError, read_photo
+from tintlab.scoring import ScoreSettings
+from tintlab.storage import atomic_path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph to be coloured: its L* `(h, w)`, what is known of the capture, and the sha256 of its file."""
+
+    lightness: Float
+    metadata: CaptureMetadata
+    sha256: str
+
+
+def source(photo: Path, max_megapixels: float) -> Source:
+    """Read a photograph.
+
+    Raises:
+        TintlabError: it can't be used.
+    """
+    try:
+        data = photo.read_bytes()
+        found = read_photo(data, max_megapixels)
+    except OSError as error:
+        raise TintlabError(f"{photo} can't be opened: {error.strerror}") from None
+    except PhotoError as error:
+        raise TintlabError(f"{photo}: {error}") from None
+    return Source(found.lightness(), found.metadata, hashlib.sha256(data).hexdigest())
+
+
+def write(file: Path, photo: Source, colours: GuidedColours, settings: ScoreSettings, variant: str) -> None:
+    """Write a PNG file, whole or not at all; `variant` is how it differs from the plain colouring."""
+    origin = replace(settings.provenance(photo.sha256), variant=variant)
+    pieces, _ = encode(coloured(photo.lightness, colours), "png", photo.metadata, origin)
+    with atomic_path(file) as temporary, temporary.open("wb") as opened:
+        opened.writelines(pieces)

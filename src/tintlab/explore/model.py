@@ -1,0 +1,62 @@
+"""The model that is explored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tintlab import paths, registry
+from tintlab.colorizer import Colorizer
+from tintlab.errors import TintlabError
+from tintlab.storage import read_json
+
+FAST_SIZE = 128
+"""Working size where thousands of colourings are made: of the training's crops, and a quarter of the time."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A model with its name.
+
+    Attributes:
+        folder: of its files.
+        weights_sha256: of the generator's weights.
+        training: the fingerprint of the training that made it, or empty.
+        colorizer: the model as its config says.
+    """
+
+    folder: Path
+    weights_sha256: str
+    training: str
+    colorizer: Colorizer
+
+    def fast(self) -> Colorizer:
+        """The model at `FAST_SIZE`, without averaging over the mirrored photo."""
+        settings = self.colorizer.settings
+        changed = {"working_size": min(FAST_SIZE, settings.working_size), "flip_average": False}
+        return self.colorizer.with_settings(settings.model_copy(update=changed))
+
+    def require_noise(self) -> None:
+        """Refuse a model that takes no noise vector.
+
+        Raises:
+            TintlabError: it is such a one.
+        """
+        if not self.colorizer.z_dim:
+            raise TintlabError(
+                f"the model in {self.folder} takes no noise vector: train one with train.z_dim above 0"
+            )
+
+
+def opened(spec: str | None) -> Explored:
+    """Load a model: a folder, `models:/tintlab/3` or an alias; None is the champion where there is one.
+
+    Raises:
+        TintlabError: there is no such model, or it is damaged.
+    """
+    located = registry.locate(spec or registry.default_spec())
+    config = read_json(located.folder / paths.MODEL_CONFIG)
+    return Explored(
+        located.folder,
+        located.weights_sha256,
+        str(config.get("fingerprint", "")),
+        Colorizer.load(located.folder),
+    )

@@ -1,0 +1,35 @@
+"""What was found out, kept with the model and told to the MLflow run of its training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from tintlab import tracking
+from tintlab.explore import section
+from tintlab.explore.model import Explored
+from tintlab.explore.section import Section
+
+_FOLDER = "explore"
+
+
+def keep(model: Explored, name: str, found: Section, pictures: Sequence[Image.Image]) -> str:
+    """Keep a section for the page and log its figures; says where its pictures lie."""
+    place = section.folder(model.weights_sha256, name)
+    section.keep(place, found, pictures)
+    return f"pictures: {place}; {log(model, found.figures, ())}"
+
+
+def log(model: Explored, figures: dict[str, float], files: Sequence[Path]) -> str:
+    """Add figures and files to the run of the training that made a model, if MLflow has one; says so."""
+    try:
+        known = bool(model.training) and tracking.store_exists() and tracking.run_for(model.training)
+    except tracking.TrackingUnavailableError as error:
+        return f"not logged: {error}"
+    if not known:
+        return "not logged: MLflow has no run of this model's training"
+    with tracking.recording(model.training) as recorder:
+        recorder.summary({f"explore.{name}": value for name, value in figures.items()})
+        for file in files:
+            recorder.artifact(file, _FOLDER)
+    return f"logged to the run of training {model.training}"

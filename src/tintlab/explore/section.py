@@ -1,0 +1,95 @@
+"""A finding: words, tables, pictures and figures, kept so that a page can be made of several."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from tintlab import paths
+from tintlab.storage import atomic_path, read_json, write_json
+
+_FILE = "section.json"
+
+
+class Table(BaseModel):
+    """Rows of texts below a caption."""
+
+    model_config = ConfigDict(frozen=True)
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        shown = [
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.caption, *shown])
+
+
+class Section(BaseModel):
+    """What one command found out.
+
+    Attributes:
+        title: for people.
+        command: that makes it.
+        words: paragraphs.
+        tables: in order.
+        pictures: file names beside the section's own, by caption.
+        figures: numbers for MLflow, by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    command: str
+    words: list[str]
+    tables: list[Table] = []
+    pictures: dict[str, str] = {}
+    figures: dict[str, float] = {}
+
+    def text(self) -> str:
+        """The section for a terminal, without its pictures."""
+        return "\n\n".join([self.title, *self.words, *(table.text() for table in self.tables)])
+
+
+def folder(weights_sha256: str, name: str) -> Path:
+    """Where a model's section of this name is kept."""
+    return paths.explored() / weights_sha256[:16] / name
+
+
+def keep(place: Path, section: Section, pictures: Sequence[Image.Image]) -> None:
+    """Write a section and its pictures, in the order in which it names them."""
+    for name, picture in zip(section.pictures.values(), pictures, strict=True):
+        save_picture(place / name, picture)
+    write_json(place / _FILE, section.model_dump())
+
+
+def kept(place: Path) -> Section | None:
+    """The section that was kept, or None."""
+    return Section.model_validate(read_json(place / _FILE)) if (place / _FILE).exists() else None
+
+
+def copy_pictures(weights_sha256: str, names: Sequence[str], target: Path) -> None:
+    """Copy the pictures of kept sections into one folder."""
+    for name in names:
+        place = folder(weights_sha256, name)
+        found = kept(place)
+        for picture in found.pictures.values() if found else ():
+            with atomic_path(target / picture) as temporary:
+                shutil.copyfile(place / picture, temporary)
+
+
+def save_picture(path: Path, picture: Image.Image, quality: int = 84) -> None:
+    """Write a picture atomically: photographs as JPEG, drawings as PNG, by the suffix."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".png":
+            picture.save(temporary, "PNG", optimize=True)
+        else:
+            picture.save(temporary, "JPEG", quality=quality, subsampling=0, optimize=True)

@@ -1,0 +1,64 @@
+"""Photographs moved along directions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tintlab import pictures
+from tintlab.color import Byte, Float
+from tintlab.colorizer import Colorizer
+from tintlab.explore import files
+from tintlab.explore.attributes import ATTRIBUTES
+from tintlab.explore.directions import Directions
+from tintlab.explore.subjects import Subject
+from tintlab.scoring import ScoreSettings
+
+STEPS = np.arange(-3.0, 3.5)
+
+_SIDE = 112
+
+
+def walked(
+    colorizer: Colorizer, subject: Subject, directions: Directions, attribute: str, conditional: bool
+) -> Float:
+    """ab `(7, h, w, 2)` of a photo at each of `STEPS` along an attribute."""
+    z = np.stack([directions.code({attribute: float(step)}, conditional) for step in STEPS])
+    return colorizer.predict_variants(subject.lightness, z)
+
+
+def strip(
+    colorizer: Colorizer, photos: Sequence[Subject], directions: Directions, attribute: str, conditional: bool
+) -> Image.Image:
+    """A figure: a row a photo, a column a step from -3 to +3 along an attribute."""
+    rows: list[list[Byte]] = [
+        [subject.coloured(ab) for ab in walked(colorizer, subject, directions, attribute, conditional)]
+        for subject in photos
+    ]
+    words = ATTRIBUTES[attribute]
+    titles = [f"{step:+.0f}" for step in STEPS]
+    titles[0], titles[3], titles[-1] = f"-3 {words.low}", "0", f"+3 {words.high}"
+    return pictures.grid(rows, _SIDE, titles)
+
+
+def steered_file(
+    photo: Path,
+    settings: ScoreSettings,
+    colorizer: Colorizer,
+    directions: Directions,
+    steps: Mapping[str, float],
+    conditional: bool,
+) -> Path:
+    """Colour a photograph some steps along attributes, at its full size, as NAME-steered.png.
+
+    Raises:
+        TintlabError: the photograph can't be used, or an attribute is not known.
+    """
+    z = directions.code(steps, conditional)
+    words = ", ".join(f"{name} {step:+g}" for name, step in steps.items())
+    file = settings.output / f"{photo.stem}-steered.png"
+    source = files.source(photo, settings.max_megapixels)
+    (colours,) = colorizer.colourings(source.lightness, settings.working_size, z[None])
+    files.write(file, source, colours, settings, f"steered: {words}{', conditional' if conditional else ''}")
+    return file

@@ -1,0 +1,72 @@
+"""The photographs on which a model is explored, at the size at which the network sees them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tintlab import paths, program
+from tintlab.batch import max_megapixels
+from tintlab.color import Byte, Float, rgb_to_lab
+from tintlab.colorizer import joined, working_shape
+from tintlab.errors import TintlabError
+from tintlab.photos import PhotoError, read_photo
+from tintlab.tables import read_table
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A photograph with its true colours.
+
+    Attributes:
+        photo: its name.
+        sha256: of its file.
+        lightness: L* `(h, w)` in [0, 100].
+        ab: the true a* and b*, `(h, w, 2)`.
+    """
+
+    photo: str
+    sha256: str
+    lightness: Float
+    ab: Float
+
+    def coloured(self, ab: Float) -> Byte:
+        """8-bit sRGB `(h, w, 3)` with other colours."""
+        return joined(self.lightness, ab)
+
+
+def subjects(splits: Sequence[str], count: int, working_size: int) -> list[Subject]:
+    """Accepted photographs of some splits: the first by their sha256, which is as good as drawn by lot.
+
+    Args:
+        splits: of `train`, `val` and `test`.
+        count: how many at the most.
+        working_size: see `colorizer.working_shape`.
+
+    Raises:
+        TintlabError: the pipeline's tables or photographs are missing, or there are none.
+    """
+    for path in (paths.ACCEPTED, paths.PHOTOS):
+        if not path.exists():
+            raise TintlabError(f"{path} is missing: explore where `dvc repro` has run")
+    accepted = read_table(paths.ACCEPTED)
+    known = accepted[accepted["split"].isin(splits)].merge(read_table(paths.PHOTOS)[["photo", "sha256"]])
+    chosen = known.sort_values("sha256").head(count)
+    if chosen.empty:
+        raise TintlabError(f"no photographs of {' or '.join(splits)} are accepted: add some to data/inbox/")
+    return list(_read(chosen, working_size))
+
+
+def _read(chosen: pd.DataFrame, working_size: int) -> Iterator[Subject]:
+    rows = chosen[["photo", "sha256"]].itertuples(index=False)
+    for photo, sha256 in program.progress(rows, "photos", "reading", len(chosen)):
+        try:
+            rgb = read_photo(paths.RAW / photo, max_megapixels()).rgb()
+        except PhotoError as error:
+            raise TintlabError(f"{paths.RAW / photo}: {error}: run `dvc repro` from the start") from error
+        height, width = working_shape(rgb.shape[:2], working_size)
+        small = Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        lab = rgb_to_lab(np.asarray(small))
+        yield Subject(photo, sha256, np.clip(lab[..., 0], 0, 100), lab[..., 1:])

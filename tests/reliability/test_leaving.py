@@ -134,7 +134,7 @@ def test_guard_one_at_a_time_a_second_training_refuses_or_waits(copied: Copied, 
         "waiting",
     )
     training.kill()
-    assert "trained 24 iterations" in waiting.ends()
+    assert "trained 36 iterations" in waiting.ends()
     assert psutil.pid_exists(pipeline.process.pid) is False or pipeline.process.wait(20) != 0
     second.environment["TINTLAB_WAIT"] = "soon"
     assert "TINTLAB_WAIT must be a number" in second.run("python", "-m", "tintlab.stages.train", status=1)

@@ -276,8 +276,8 @@ GUARDS = [
           f"{NO_CODE}::test_guard_torch_loads_weights_only_and_numpy_no_objects"),
     # --- through the real commands: minutes
     Guard("slow: signals are deferred to the step's end", "stages/train.py",
-          "        with process.interrupts_deferred() as asked_to_stop:\n",
-          "        asked_to_stop = bool\n        if True:\n",
+          "    with process.interrupts_deferred() as asked_to_stop:\n",
+          "    asked_to_stop = bool\n    if True:\n",
           f"{LEAVING}::test_guard_leaving_all_are_gone_within_10_s_and_a_checkpoint_is_saved"),
     Guard("slow: tintlab passes SIGTERM on", "pipeline.py",
           "                stage.terminate()\n", "                pass\n",

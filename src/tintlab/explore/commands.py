@@ -182,7 +182,7 @@ def _measure(model: "Explored", photos: int, seed: int) -> "tuple[Section, str]"
     from tintlab.judge import Judge
 
     subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    found = measures.section(model, subjects, Judge(), seed, f"tintlab explore measure --seed {seed}")
+    found = measures.section(model, subjects, Judge(), seed, f"tintlab explore measure --photos {photos} --seed {seed}")
     return _kept(model, "measure", found)
 
 
@@ -196,7 +196,7 @@ def _directions(model: "Explored", photos: int, codes: int, seed: int) -> "tuple
     place = directions.place(model.folder)
     directions.save(place, found)
     tried_on = _subjects(["test"], min(photos, 24), FAST_SIZE)
-    command = f"tintlab explore directions --codes {codes} --seed {seed}"
+    command = f"tintlab explore directions --photos {photos} --codes {codes} --seed {seed}"
     shown, where = _kept(model, "directions", effects.section(model, found, found_on, tried_on, command))
     record.log(model, {}, [place])
     return shown, f"{place}; {where}"
@@ -216,7 +216,7 @@ def _contrast(model: "Explored", photos: int) -> "tuple[Section, str]":
     from tintlab.explore import contrast
 
     subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    return _kept(model, "contrast", contrast.section(model, subjects, "tintlab explore contrast"))
+    return _kept(model, "contrast", contrast.section(model, subjects, f"tintlab explore contrast --photos {photos}"))
 
 
 def _subjects(splits: list[str], count: int, size: int) -> "list[Subject]":

@@ -69,7 +69,7 @@ def section(
         ),
         _by_layer(found, layers),
     ]
-    images = [_where(generator, ranked[::_A_COLOUR][:_SHOWN_UNITS], tried_on)]
+    images = [_where(generator, _first_of_each_colour(ranked)[:_SHOWN_UNITS], tried_on)]
     named = {"Where the best units switch on, on photographs that were not used to choose them": "units.jpg"}
     figures = {"units.best_iou": found[0].iou}
     effects = []
@@ -121,6 +121,13 @@ def _ranked(found: Sequence[Match]) -> list[Match]:
     for match in found:
         colours.setdefault(match.concept.split(",")[0], []).append(match)
     return [match for own in colours.values() for match in own[:_A_COLOUR]]
+
+
+def _first_of_each_colour(ranked: Sequence[Match]) -> list[Match]:
+    first: dict[str, Match] = {}
+    for match in ranked:
+        first.setdefault(match.concept.split(",")[0], match)
+    return list(first.values())
 
 
 def _row(generator: nn.Module, match: Match, tried_on: Sequence[Subject]) -> list[str]:
@@ -214,7 +221,12 @@ def _where(generator: nn.Module, chosen: Sequence[Match], photos: Sequence[Subje
         rows.append([_lit(generator, match, subject) for subject in most])
     sheets = [
         pictures.grid(
-            [row], _SIDE, [f"{one.layer.split('.')[-1]}:{one.unit} {one.concept}", *[""] * (len(row) - 1)]
+            [row],
+            _SIDE,
+            [
+                f"{one.layer.split('.')[-1]}:{one.unit} {one.concept.removesuffix(', anywhere')}",
+                *[""] * (len(row) - 1),
+            ],
         )
         for row, one in zip(rows, chosen, strict=True)
     ]

@@ -121,7 +121,7 @@ def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_dat
     tracking.sync()
     result = run("report", "--model", model, "--pictures", "pictures")
     assert result.exit_code == 0, result.output
-    page = Path(result.output.strip().splitlines()[-1].split(";")[0]).read_text()
+    page = Path(result.stdout.strip().splitlines()[-1].split(";")[0]).read_text()
     for title in ("Variety, usefulness, realism", "Directions", "Units", "Contrast and brightness"):
         assert f"<h2>{title}</h2>" in page
     assert "http" not in page

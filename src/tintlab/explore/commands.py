@@ -182,7 +182,8 @@ def _measure(model: "Explored", photos: int, seed: int) -> "tuple[Section, str]"
     from tintlab.judge import Judge
 
     subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    found = measures.section(model, subjects, Judge(), seed, f"tintlab explore measure --photos {photos} --seed {seed}")
+    command = f"tintlab explore measure --photos {photos} --seed {seed}"
+    found = measures.section(model, subjects, Judge(), seed, command)
     return _kept(model, "measure", found)
 
 
@@ -216,7 +217,8 @@ def _contrast(model: "Explored", photos: int) -> "tuple[Section, str]":
     from tintlab.explore import contrast
 
     subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    return _kept(model, "contrast", contrast.section(model, subjects, f"tintlab explore contrast --photos {photos}"))
+    command = f"tintlab explore contrast --photos {photos}"
+    return _kept(model, "contrast", contrast.section(model, subjects, command))
 
 
 def _subjects(splits: list[str], count: int, size: int) -> "list[Subject]":

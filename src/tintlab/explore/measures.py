@@ -23,7 +23,7 @@ COUNTS = (1, 2, 4, 8, 16)
 
 SAMPLES = COUNTS[-1]
 
-_SHOWN_PHOTOS, _SHOWN_SAMPLES, _SIDE = 6, 4, 104
+_SHOWN_PHOTOS, _SHOWN_SAMPLES, _SIDE = 5, 4, 104
 
 Sampler = Callable[[Subject], Float]
 

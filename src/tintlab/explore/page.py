@@ -4,7 +4,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from tintlab import report
+import jinja2
+
 from tintlab.explore import record, section
 from tintlab.explore.model import Explored
 from tintlab.storage import write_text
@@ -21,7 +22,15 @@ def render(model: Explored, names: Sequence[str]) -> str:
         if found is not None:
             images = [(caption, _uri(place / file)) for caption, file in found.pictures.items()]
             shown.append({"section": found, "pictures": images})
-    return report.render("explore.html", model=model, sections=shown)
+    pages = jinja2.Environment(
+        # A place of its own: the pipeline's stages depend on the other templates.
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in ("tintlab.explore", "tintlab")]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("explore.html").render(model=model, sections=shown) + "\n"
 
 
 def write(model: Explored, names: Sequence[str]) -> tuple[Path, str]:

@@ -29,7 +29,8 @@ def log(model: Explored, figures: dict[str, float], files: Sequence[Path]) -> st
     if not known:
         return "not logged: MLflow has no run of this model's training"
     with tracking.recording(model.training) as recorder:
-        recorder.summary({f"explore.{name}": value for name, value in figures.items()})
+        if figures:
+            recorder.summary({f"explore.{name}": value for name, value in figures.items()})
         for file in files:
             recorder.artifact(file, _FOLDER)
     return f"logged to the run of training {model.training}"

@@ -86,7 +86,7 @@ def copy_pictures(weights_sha256: str, names: Sequence[str], target: Path) -> No
                 shutil.copyfile(place / picture, temporary)
 
 
-def save_picture(path: Path, picture: Image.Image, quality: int = 84) -> None:
+def save_picture(path: Path, picture: Image.Image, quality: int = 75) -> None:
     """Write a picture atomically: photographs as JPEG, drawings as PNG, by the suffix."""
     with atomic_path(path) as temporary:
         if path.suffix == ".png":

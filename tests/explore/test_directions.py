@@ -13,6 +13,7 @@ from tintlab.explore.attributes import ATTRIBUTES
 from tintlab.explore.directions import Direction, Directions, boundary
 from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
+from tintlab.gan.unet import UNet
 
 # a* and b* of the first three numbers of z; the fourth changes nothing.
 EFFECTS = np.array([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8], [0.0, 0.0]])
@@ -155,3 +156,14 @@ def test_directions_are_kept_and_bound_to_the_weights(tmp_path: Path) -> None:
 def test_unknown_attributes_are_named_with_the_known() -> None:
     with pytest.raises(TintlabError, match="no direction for 'moody': this model has warm, saturation"):
         made(np.eye(2, Z_DIM)).code({"moody": 1})
+
+
+def test_a_code_of_the_wrong_length_and_one_for_a_model_without_noise_are_refused(
+    scenes: list[Subject],
+) -> None:
+    colorizer = Colorizer(generator(), 32, Settings(working_size=64))
+    with pytest.raises(TintlabError, match="takes noise vectors of 4 numbers, got 3"):
+        colorizer.predict_variants(scenes[0].lightness, np.zeros((1, 3), np.float32))
+    plain = Colorizer(UNet(32, 4, 0.0).eval(), 32, Settings(working_size=64))
+    with pytest.raises(TintlabError, match="takes no noise vector, got 3"):
+        plain.predict_variants(scenes[0].lightness, np.zeros((1, 3), np.float32))

@@ -146,6 +146,18 @@ def test_a_later_stage_adds_to_the_run(store: Path) -> None:
     assert spools() == []
 
 
+def test_a_summary_of_nothing_holds_up_nothing(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("page")
+    with Recorder(NAME) as recorder:
+        recorder.start("train", {}, {})
+        recorder.summary({})
+        recorder.artifact(tmp_path / "page.html", "pages")
+        recorder.finish()
+    tracking.sync()
+    assert only_run(store)["status"] == "FINISHED"
+    assert spools() == []
+
+
 def test_nothing_to_send_asks_no_store(state: Path) -> None:
     assert tracking.sync() == 0
     assert not paths.tracking_database().exists()

@@ -398,7 +398,8 @@ def _batches(records: Iterable[tuple[dict[str, Any], int]]) -> Iterator[tuple[li
     batch: list[dict[str, Any]] = []
     size, end = 0, 0
     for record, offset in records:
-        figures = len(record["values"]) if record["kind"] in _FIGURES else _BATCH_METRICS
+        # A record without figures counts too: else what is no figure would join its batch.
+        figures = max(1, len(record["values"])) if record["kind"] in _FIGURES else _BATCH_METRICS
         if batch and size + figures > _BATCH_METRICS:
             yield batch, end
             batch, size = [], 0

@@ -36,6 +36,7 @@ EVALUATOR = (
     "efficientnet.py",
     "evaluation.py",
     "gan/model_files.py",
+    "gan/noise.py",
     "gan/pretrained_unet.py",
     "gan/srgb.py",
     "gan/unet.py",

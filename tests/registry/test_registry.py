@@ -264,7 +264,12 @@ def test_the_registered_model_says_what_it_takes_and_has_an_example(
     assert [(column["name"], column["type"]) for column in model.signature.inputs.to_dict()] == [
         ("image", "binary")
     ]
-    assert {param.name: param.default for param in model.signature.params} == {"size": 48, "saturation": 1.0}
+    assert {param.name: param.default for param in model.signature.params} == {
+        "size": 48,
+        "saturation": 1.0,
+        "seed": 0,
+        "variants": 0,
+    }
     example = model.load_input_example(str(folder))
     assert example["image"][0].startswith(b"\x89PNG")
     assert not list(folder.rglob("*.pkl"))

@@ -231,5 +231,7 @@ def test_guard_exact_resume_kills_change_no_byte(
             emptied(workspace)
     chain.finish()
     assert len(chain.kills) == 10
-    assert {kill.stage for kill in chain.kills} >= {"fetch", "train"}
     check(chain, undisturbed)
+    # Which stage a moment meets depends on the machine's load.
+    stages = {kill.stage for kill in chain.kills}
+    assert "train" in stages and len(stages) >= 3

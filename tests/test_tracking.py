@@ -420,7 +420,7 @@ def test_an_absent_server_is_one_clear_line_without_its_password(
 
 # -- restoring ---------------------------------------------------------------------------------------
 
-LOSSES = pd.DataFrame({"iteration": [10, 20], "loss_G": [0.5, 0.25]})
+LOSSES = pd.DataFrame({"iteration": [10, 20], "loss_G": [0.5, 0.25], "loss_G_KL": [float("nan"), 0.125]})
 VALIDATION = pd.DataFrame({"epoch": [1], "iteration": [20], "val_score": [0.75]})
 
 
@@ -449,7 +449,7 @@ def test_a_missing_run_is_restored_once(store: Path, page: Path) -> None:
     assert (run["run_uuid"], run["status"]) == (run_id, "FINISHED")
     assert tags(store)["restored"] == "true"
     assert params(store) == {"rate": "1"}
-    assert steps(store) == {"loss_G": [10, 20], "val_score": [20], "test.psnr": [0]}
+    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
     assert values(store, "loss_G") == [0.5, 0.25]
     assert artifacts(run) == {"evaluation/index.html": b"<p>page"}
     before = dump(store)
@@ -478,7 +478,7 @@ def test_figures_that_came_first_are_filled_up(store: Path, page: Path) -> None:
     tracking.sync()
     restore(page)
     assert only_run(store)["status"] == "FINISHED"
-    assert steps(store) == {"loss_G": [10, 20], "val_score": [20], "test.psnr": [0]}
+    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
 
 
 def test_what_cannot_be_restored_now_is_restored_later(

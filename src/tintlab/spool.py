@@ -6,6 +6,7 @@ sent), `artifacts/` (copies that wait) and `refused.jsonl` (what the store will 
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import sys
@@ -330,4 +331,6 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float]:
 def _series(table: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     names = [name for name in table.columns if name not in _NOT_METRICS]
     for row in table.to_dict("records"):
-        yield {"step": int(row[_STEP_COLUMN]), "values": {name: float(row[name]) for name in names}}
+        # An empty cell is a figure that this phase of the training has not.
+        values = {name: float(row[name]) for name in names if not math.isnan(row[name])}
+        yield {"step": int(row[_STEP_COLUMN]), "values": values}

@@ -290,7 +290,7 @@ def up(new_workspace: Callable[[], Workspace], receiver: Receiver) -> Iterator[U
     # Long enough to be hit in the middle, a checkpoint at every step; photographs to tell two models apart.
     workspace.set_params(
         {"fetch": {"limit": 150}, "watch": {"min_new_photos": 3}, "evaluate": {"threads": 1}},
-        {"train": {"iterations_per_epoch": ITERATIONS // 2, "checkpoint_every": 1, "display_every": 20}},
+        {"train": {"iterations_per_epoch": ITERATIONS // 3, "checkpoint_every": 1, "display_every": 20}},
     )
     workspace.run("git", "commit", "-qam", "a tiny training")
     services = Up(workspace)

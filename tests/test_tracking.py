@@ -493,7 +493,7 @@ def test_what_cannot_be_restored_now_is_restored_later(
             tracking.sync()
     tracking.sync()
     assert artifacts(only_run(store)) == {"evaluation/index.html": b"<p>page"}
-    assert steps(store) == {"loss_G": [10, 20]}
+    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20]}
 
 
 # -- the sender --------------------------------------------------------------------------------------

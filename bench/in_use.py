@@ -27,7 +27,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "JPEG, 4:4:4, quality 92": {"format": "JPEG", "quality": 92, "subsampling": 0},
     "WebP, quality 92": {"format": "WEBP", "quality": 92},
 }
-SIZES = (128, 160, 192, 224, 256, 320, 384)
+SIZES = (128, 176, 224, 320)
 FIGURES = ("psnr", "delta_e00", "colourfulness", "judge_similarity", "judge_same_class")
 
 

@@ -5,7 +5,6 @@ On the starter set's test photographs, coloured by the trained model. Nothing is
 
 import argparse
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +71,8 @@ def shown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> None:
-    """Print both tables, and keep them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "in_use.json")
-    json_file = parser.parse_args().json
+    """Print both tables."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     colorizer = Colorizer.load(paths.GENERATOR)
     accepted = read_table(paths.ACCEPTED)
     photos = accepted.loc[accepted["split"] == "test", "photo"].tolist()
@@ -83,7 +80,6 @@ def main() -> None:
     sizes = by_working_size(colorizer, photos)
     print(shown(["format", "mean |ΔL*|", "99.9th percentile"], formats))
     print(shown(["working size", *FIGURES], sizes))
-    json_file.write_text(json.dumps({"formats": formats, "working_size": sizes}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

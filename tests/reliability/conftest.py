@@ -14,6 +14,7 @@ import pytest
 
 from tests.pipeline.conftest import Workspace, new_workspace
 from tests.processes import processes_in, seconds_until_gone, wait_for
+from tintlab.process import SHELLS
 
 __all__ = ["new_workspace"]
 
@@ -80,10 +81,15 @@ class Pipeline:
         return processes_in(self.folder)
 
     def one(self, *words: str) -> psutil.Process | None:
-        """The oldest process of the workspace whose command holds all of these words."""
+        """The oldest program, shells apart, of the workspace whose command holds all of these words.
+
+        DVC starts a stage by a shell: bash becomes the program, dash stays and waits for it.
+        """
         found = []
         for process in self.everyone():
             try:
+                if process.name() in SHELLS:
+                    continue
                 if all(word in " ".join(process.cmdline()) for word in words):
                     found.append(process)
             except psutil.Error:

@@ -48,13 +48,18 @@ def summarize(lightness: color.Float) -> dict[str, float]:
     small = _at_fixed_size(lightness)
     counts, _ = np.histogram(small, bins=len(HISTOGRAM), range=(0, 100))
     return dict(zip(HISTOGRAM, (counts / small.size).tolist(), strict=True)) | {
-        "l_mean": float(small.mean(dtype=np.float64)),
-        "l_spread": float(small.std(dtype=np.float64)),
-        "sharpness": float(laplace(small).var(dtype=np.float64)),
+        "l_mean": _told(small.mean(dtype=np.float64)),
+        "l_spread": _told(small.std(dtype=np.float64)),
+        "sharpness": _told(laplace(small).var(dtype=np.float64)),
         "near_black": float((small < _NEAR_BLACK).mean()),
         "near_white": float((small > _NEAR_WHITE).mean()),
         "megapixels": lightness.size / 1e6,
     }
+
+
+def _told(figure: np.floating) -> float:
+    """Six digits of a figure: those after them depend on the processor's vector instructions."""
+    return float(f"{figure:.6g}")
 
 
 def _at_fixed_size(lightness: color.Float) -> color.Float:
@@ -129,8 +134,8 @@ class Reference(_Stored):
         return cls(
             photos=len(table),
             bins={name: Bins.of(table[name].to_numpy()) for name in SCALARS},
-            histogram=tuple(means.tolist()),
-            covariance=tuple(map(tuple, covariance.tolist())),
+            histogram=tuple(map(_told, means)),
+            covariance=tuple(tuple(map(_told, row)) for row in covariance),
         )
 
     @classmethod

@@ -37,9 +37,8 @@ class Lab:
 
 def scaled(packed: Squares) -> Lab:
     """Scale packed L*a*b* `(n, h, w, 3)` uint8 (see `color.quantise`) for the networks."""
-    # A copy: a memory map is read-only, and torch shares what it is given.
-    tensor = torch.from_numpy(np.array(packed)).permute(0, 3, 1, 2).float()
-    return Lab(tensor[:, :1] / 127.5 - 1, (tensor[:, 1:] - 128) / AB_SCALE)
+    tensor = _shared(packed).permute(0, 3, 1, 2)
+    return Lab(tensor[:, :1].float().div_(127.5).sub_(1), tensor[:, 1:].float().sub_(128).div_(AB_SCALE))
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Batches(Dataset[Lab]):
         if side != self.size:
             resized = Image.fromarray(crop).resize((self.size, self.size), Image.Resampling.BILINEAR)
             crop = np.asarray(resized)
-        return crop[:, ::-1] if random.random() < 0.5 else crop
+        return _mirrored(crop) if random.random() < 0.5 else crop
 
     def _relit(self, L: Tensor, randoms: list[np.random.Generator]) -> Tensor:
         def drawn(most: float) -> Tensor:
@@ -163,3 +162,14 @@ def centre_crops(squares: Squares, size: int) -> Squares:
     """The middle `size`×`size` pixels of each square."""
     start = (squares.shape[1] - size) // 2
     return squares[:, start : start + size, start : start + size]
+
+
+def _mirrored(square: Squares) -> Squares:
+    """Left and right exchanged; torch copies a reversed axis in a tenth of NumPy's time."""
+    mirrored: Squares = _shared(square).flip(1).numpy()
+    return mirrored
+
+
+def _shared(squares: Squares) -> Tensor:
+    """The same as a tensor; a copy where they are a read-only memory map, which torch can't share."""
+    return torch.from_numpy(np.require(squares, requirements="W"))

@@ -32,7 +32,8 @@ from measuring import RESULTS, Report, Row, command, conclude, machine, parser, 
 from recipes import BATCH, THREADS
 from tintlab import color, metrics, paths
 from tintlab.colorizer import Colorizer, Settings
-from tintlab.gan.loop import Silent, Training
+from tintlab.gan.listening import Silent
+from tintlab.gan.loop import Training
 from tintlab.judge import Judge, view
 from tintlab.params import Params, load_params
 from tintlab.photos import read_photo
@@ -138,7 +139,7 @@ class Stopwatch(Silent):
         assert self.training is not None
         read = self.clock.read()
         with self.clock.standing_still():
-            network = self.training.kept_generator
+            network = self.training.networks.kept_generator
             was_training = network.training
             train = self.params.train
             settings = Settings(

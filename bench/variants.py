@@ -16,7 +16,8 @@ from measuring import Report, Row, command, conclude, interleaved, machine, pars
 from recipes import THREADS, pictures, thesis_params
 from sides import Build, sides
 from tintlab.gan import loop
-from tintlab.gan.loop import Silent, Training
+from tintlab.gan.listening import Silent
+from tintlab.gan.loop import Training
 
 BATCH = 8
 
@@ -38,14 +39,14 @@ def step(change: str) -> Callable[[], object]:
     params = thesis_params().model_copy(update={"threads": THREADS})
     with tempfile.TemporaryDirectory() as folder:
         training = Training(params, Path(folder), Silent())
-    networks: list[nn.Module] = [training.generator.module, training.discriminator.module]
+    networks: list[nn.Module] = [training.networks.generator.module, training.networks.discriminator.module]
     batch = pictures(params.image_size, BATCH)
     if change == "contiguous tensors, not channels last":
         for network in networks:
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     else:
         batch = batch.to(torch.device("cpu"))
-    for optimizer in (training.generator_optimizer, training.discriminator_optimizer):
+    for optimizer in (training.networks.generator_optimizer, training.networks.discriminator_optimizer):
         for group in optimizer.param_groups:
             if change.startswith("optimisers"):
                 group["fused"], group["foreach"] = False, change.endswith("foreach")

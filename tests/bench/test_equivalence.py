@@ -8,7 +8,8 @@ from torch import nn
 
 from baselines.pix2pix import Pix2Pix, UNetBlock, patch_discriminator, unet
 from recipes import pictures, thesis_params
-from tintlab.gan.loop import Silent, Training
+from tintlab.gan.listening import Silent
+from tintlab.gan.loop import Training
 from tintlab.gan.unet import UNet
 
 SIZE, DEPTH, CHANNELS, BATCH = 64, 6, 8, 4
@@ -38,9 +39,9 @@ def both(tmp_path: Path) -> tuple[Training, Pix2Pix]:
     )
     training = Training(params, tmp_path, Silent())
     baseline = Pix2Pix(unet(DEPTH, CHANNELS, dropout=0.0), patch_discriminator(CHANNELS))
-    for ours, theirs in paired_blocks(training.generator.module, baseline.generator):
+    for ours, theirs in paired_blocks(training.networks.generator.module, baseline.generator):
         ours.load_state_dict(theirs.state_dict())
-    training.discriminator.module.layers.load_state_dict(baseline.discriminator.state_dict())
+    training.networks.discriminator.module.layers.load_state_dict(baseline.discriminator.state_dict())
     return training, baseline
 
 
@@ -58,8 +59,8 @@ def test_the_first_step_has_the_same_gradients(both: tuple[Training, Pix2Pix]) -
     batch = pictures(SIZE, BATCH)
     training.step(batch.to(torch.device("cpu")))
     baseline.step(batch.L, batch.ab)
-    pairs = paired_blocks(training.generator.module, baseline.generator)
-    pairs.append((training.discriminator.module.layers, baseline.discriminator))
+    pairs = paired_blocks(training.networks.generator.module, baseline.generator)
+    pairs.append((training.networks.discriminator.module.layers, baseline.discriminator))
     compared = 0
     for ours, theirs in pairs:
         for (name, got), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
@@ -68,8 +69,8 @@ def test_the_first_step_has_the_same_gradients(both: tuple[Training, Pix2Pix]) -
             size = float(expected.grad.abs().max())
             torch.testing.assert_close(got.grad, expected.grad, rtol=1e-3, atol=1e-4 * size)
             compared += got.numel()
-    assert compared == sum(weight.numel() for weight in training.generator.parameters()) + sum(
-        weight.numel() for weight in training.discriminator.parameters()
+    assert compared == sum(weight.numel() for weight in training.networks.generator.parameters()) + sum(
+        weight.numel() for weight in training.networks.discriminator.parameters()
     )
 
 

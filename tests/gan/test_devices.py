@@ -41,7 +41,7 @@ def test_mixed_precision_trains_as_full_precision_does(
     full = Training(params, tmp_path / "full", Recorded())
     monkeypatch.setattr(distributed, "Fabric", mixed)
     half = Training(params, tmp_path / "half", Recorded())
-    layers = half.discriminator.module.layers
+    layers = half.networks.discriminator.module.layers
     seen: list[Tensor] = []
     layers[0].register_forward_hook(lambda _, __, output: seen.append(output))
     for _ in range(2):
@@ -50,7 +50,11 @@ def test_mixed_precision_trains_as_full_precision_does(
             assert loss.dtype == torch.float32
             assert loss.item() == pytest.approx(expected[name].item(), rel=0.05), name
     assert {output.dtype for output in seen} == {torch.bfloat16}
-    for network in (half.kept_generator, half.generator.module, half.discriminator.module):
+    for network in (
+        half.networks.kept_generator,
+        half.networks.generator.module,
+        half.networks.discriminator.module,
+    ):
         assert {weight.dtype for weight in network.parameters()} == {torch.float32}
 
 
@@ -62,20 +66,24 @@ def test_mixed_precision_validates_in_full_precision(
     training = Training(tiny(), tmp_path, Recorded())
     predicted = training._predict(batch.L)
     with torch.inference_mode():
-        assert torch.equal(predicted, training.kept_generator.eval()(batch.L))
+        assert torch.equal(predicted, training.networks.kept_generator.eval()(batch.L))
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, TWO_PHASES, THREE_PHASES])
 def test_a_step_stays_on_the_device_of_its_batch(recipe: dict[str, Any], batch: Lab, tmp_path: Path) -> None:
     training = Training(tiny(**recipe), tmp_path, Recorded())
-    for network in (training.generator.module, training.discriminator.module, training.kept_generator):
+    for network in (
+        training.networks.generator.module,
+        training.networks.discriminator.module,
+        training.networks.kept_generator,
+    ):
         network.to(META)
-    if training.perceptual is not None:
-        training.perceptual.to(META)
+    if training.networks.perceptual is not None:
+        training.networks.perceptual.to(META)
     losses = training.step(batch.to(META))
     assert set(METERS) <= set(losses)
     assert {loss.device for loss in losses.values()} == {META}
-    learning = [weight for weight in training.generator.module.parameters() if weight.requires_grad]
+    learning = [weight for weight in training.networks.generator.module.parameters() if weight.requires_grad]
     assert {weight.grad.device for weight in learning if weight.grad is not None} == {META}
 
 

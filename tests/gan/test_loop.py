@@ -102,7 +102,7 @@ def test_the_l1_meter_is_lambda_times_the_error(squares: Squares, tmp_path: Path
     for lambda_l1 in (0.0, 10.0):
         training = Training(tiny(lambda_l1=lambda_l1, dropout=0.0), tmp_path, Recorded())
         with torch.no_grad():
-            error = (training.generator(batch.L) - batch.ab).abs().mean().item()
+            error = (training.networks.generator(batch.L) - batch.ab).abs().mean().item()
         losses = training.step(batch)
         assert losses["loss_G_L1"].item() == pytest.approx(lambda_l1 * error, rel=1e-5)
 
@@ -110,9 +110,11 @@ def test_the_l1_meter_is_lambda_times_the_error(squares: Squares, tmp_path: Path
 def test_the_discriminator_learns_only_in_its_own_half_of_the_step(squares: Squares, tmp_path: Path) -> None:
     """After a step its parameters differ by one Adam step at the most: none comes from the generator's half."""
     training = Training(tiny(), tmp_path, Recorded())
-    before = {name: value.clone() for name, value in training.discriminator.module.named_parameters()}
+    before = {
+        name: value.clone() for name, value in training.networks.discriminator.module.named_parameters()
+    }
     training.step(scaled(squares[:4, :32, :32]))
-    for name, value in training.discriminator.module.named_parameters():
+    for name, value in training.networks.discriminator.module.named_parameters():
         assert (value - before[name]).abs().max() <= 2e-4 * 1.001
         assert value.requires_grad
 
@@ -164,7 +166,7 @@ def test_an_interrupted_fine_tuning_ends_as_an_undisturbed_one(
 ) -> None:
     """From a parent, with rehearsal, its encoder let go after the first epoch; cut before and after that."""
     parent = Training(tiny(generator=generator, seed=7), tmp_path / "parent", Recorded())
-    weights = parent.kept_generator.state_dict()
+    weights = parent.networks.kept_generator.state_dict()
     params = tiny(generator=generator, frozen_epochs=1, ema_decay=0.9, focus=("any",), rehearsal=0.4)
     mixture = Mixture(np.arange(5), np.arange(5, 12), params.rehearsed)
     ends = []
@@ -189,7 +191,7 @@ def test_a_frozen_encoder_learns_from_its_epoch_on_and_the_rest_before(
     batch = scaled(squares[:4, :32, :32])
 
     def weights() -> dict[str, torch.Tensor]:
-        network = training.generator.module
+        network = training.networks.generator.module
         return {name: value.detach().clone() for name, value in network.named_parameters()}
 
     def moved(before: dict[str, torch.Tensor]) -> set[bool]:
@@ -210,13 +212,13 @@ def test_a_fine_tuning_starts_from_its_parent_at_another_size_too(squares: Squar
     params = tiny(generator="pretrained_unet", ema_decay=0.9)
     weights = Training(
         params.model_copy(update={"seed": 7}), tmp_path, Recorded()
-    ).kept_generator.state_dict()
+    ).networks.kept_generator.state_dict()
     larger = params.model_copy(update={"image_size": 64, "crop": (20, 40)})
     child = Training(larger, tmp_path, Recorded(), weights)
-    for network in (child.generator.module, child.kept_generator):
+    for network in (child.networks.generator.module, child.networks.kept_generator):
         assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
     child.step(scaled(squares[:4, :32, :32]))
-    assert not torch.equal(child.generator.module.output.weight, weights["output.weight"])
+    assert not torch.equal(child.networks.generator.module.output.weight, weights["output.weight"])
 
 
 def test_the_best_weights_are_those_of_the_best_score(squares: Squares, tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_the_discriminator_rests_in_the_l1_phase_and_the_gan_warms_up(
 ) -> None:
     training = Training(tiny(l1_epochs=1, gan_warmup=4), tmp_path, Recorded())
     batch = scaled(squares[:4, :32, :32])
-    judge = training.discriminator.module
+    judge = training.networks.discriminator.module
     before = [parameter.clone() for parameter in judge.parameters()]
     resting = training.step(batch)
     assert resting["loss_D"].item() == resting["loss_G_GAN"].item() == 0
@@ -252,13 +254,13 @@ def test_the_discriminator_rests_in_the_l1_phase_and_the_gan_warms_up(
 def test_the_kept_generator_is_the_moving_average(squares: Squares, tmp_path: Path) -> None:
     training = Training(tiny(ema_decay=0.5), tmp_path, Recorded())
     batch = scaled(squares[:4, :32, :32])
-    name, weight = next(iter(training.generator.module.named_parameters()))
+    name, weight = next(iter(training.networks.generator.module.named_parameters()))
     expected = weight.detach().clone()  # the first update copies
     for updates in range(3):
         training.step(batch)
         keep = min(0.5, (1 + updates) / (10 + updates)) if updates else 0.0
         expected = keep * expected + (1 - keep) * weight.detach()
-        kept = dict(training.kept_generator.named_parameters())[name]
+        kept = dict(training.networks.kept_generator.named_parameters())[name]
         torch.testing.assert_close(kept, expected)
     assert not torch.equal(kept, weight)
 
@@ -269,22 +271,22 @@ def test_the_gan_starts_from_the_average(squares: Squares, tmp_path: Path) -> No
     batch = scaled(squares[:4, :32, :32])
     for training.iteration in range(4):
         training.step(batch)
-    average = [parameter.detach().clone() for parameter in training.kept_generator.parameters()]
-    assert not torch.allclose(average[0], next(training.generator.module.parameters()))
+    average = [parameter.detach().clone() for parameter in training.networks.kept_generator.parameters()]
+    assert not torch.allclose(average[0], next(training.networks.generator.module.parameters()))
     training.iteration = 4
     training.step(batch)
-    for averaged, current in zip(average, training.generator.module.parameters(), strict=True):
+    for averaged, current in zip(average, training.networks.generator.module.parameters(), strict=True):
         torch.testing.assert_close(averaged, current, rtol=1e-4, atol=1e-7)
 
 
 def test_the_pretrained_encoder_stays_as_imagenet_left_it(squares: Squares, tmp_path: Path) -> None:
     training = Training(tiny(**TWO_PHASES), tmp_path, Recorded())
-    encoder = training.generator.module.encoder
+    encoder = training.networks.generator.module.encoder
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    decoder = training.generator.module.output.weight.detach().clone()
+    decoder = training.networks.generator.module.output.weight.detach().clone()
     training.run(squares, squares[:4])
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert not torch.equal(decoder, training.generator.module.output.weight)
+    assert not torch.equal(decoder, training.networks.generator.module.output.weight)
     saved = load_file(tmp_path / WEIGHTS)
     assert all(torch.equal(saved[f"encoder.{name}"], value) for name, value in before.items())
 
@@ -370,7 +372,9 @@ def test_the_last_phase_teaches_the_noise_and_keeps_the_best_colours_to_the_last
         squares, squares[:4]
     )
     training = Training(params, tmp_path / "after", Recorded())
-    first = {name: value.clone() for name, value in training.generator.module.noise.state_dict().items()}
+    first = {
+        name: value.clone() for name, value in training.networks.generator.module.noise.state_dict().items()
+    }
     history = training.run(squares, squares[:4])
     best, ended = load_file(before / WEIGHTS), load_file(tmp_path / "after" / WEIGHTS)
     noise = {
@@ -399,7 +403,7 @@ def test_noise_learns_to_mean_the_colours_that_lightness_leaves_open(tmp_path: P
     training = Training(params, tmp_path, Recorded())
     training.run(squares, squares[:4])
     L = scaled(squares[:1, :32, :32]).L.expand(64, -1, -1, -1)
-    generator = training.kept_generator
+    generator = training.networks.kept_generator
     with torch.inference_mode():
         plain = generator(L[:1]).mean(dim=(0, 2, 3)) * 110
         red, blue = (

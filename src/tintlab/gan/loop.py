@@ -1,30 +1,25 @@
 """The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1, at last the noise."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tintlab.errors import TintlabError
 from tintlab.gan import schedule
-from tintlab.gan.averaging import moving_average
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
-from tintlab.gan.discriminator import PatchDiscriminator
-from tintlab.gan.distributed import launched_fabric, of_all_processes, with_global_batches
-from tintlab.gan.initialization import init_norm
-from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, Meters, gan_loss
-from tintlab.gan.model_files import build_generator, generator_config, save_weights
-from tintlab.gan.noise import LatentEncoder, drawn, kl_divergence, latent_error
-from tintlab.gan.perceptual import PerceptualLoss
+from tintlab.gan.listening import Listener
+from tintlab.gan.losses import Meters
+from tintlab.gan.model_files import save_weights
+from tintlab.gan.networks import Networks
+from tintlab.gan.steps import Steps
 from tintlab.gan.validation import Validation, predict, sample_picks, variety
 from tintlab.memory import keep_all_freed_memory
 from tintlab.params import TrainParams
@@ -34,49 +29,10 @@ from tintlab.process import be_loader_worker
 SAMPLES = 8
 
 _STEPS_BETWEEN_AGREEMENTS = 10
-_DISCRIMINATOR_BESIDE_NOISE = 0.05
 
 COLLAPSED_LOSS_D = 1e-4
 """A mean loss_D below this over a whole epoch: the discriminator tells all fakes from all photographs with
 more than 99.99 % certainty, and the generator can't learn from it."""
-
-
-class Listener(Protocol):
-    """Told what happens in a training; it changes nothing in it."""
-
-    def announced(self, text: str) -> None:
-        """Something that people should read."""
-
-    def stepped(self, iteration: int) -> None:
-        """`iteration` steps are done."""
-
-    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
-        """The running means of the six losses since the epoch's start."""
-
-    def sampled(self, iteration: int, pictures: Lab, predicted: Tensor) -> None:
-        """Validation pictures, and what the generator makes of their L now."""
-
-    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
-        """An epoch's figures on the validation squares."""
-
-
-class Silent:
-    """A listener that does nothing with what it hears: of processes that only help."""
-
-    def announced(self, text: str) -> None:
-        """As of `Listener`."""
-
-    def stepped(self, iteration: int) -> None:
-        """As of `Listener`."""
-
-    def displayed(self, iteration: int, meters: dict[str, float]) -> None:
-        """As of `Listener`."""
-
-    def sampled(self, iteration: int, pictures: Lab, predicted: Tensor) -> None:
-        """As of `Listener`."""
-
-    def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
-        """As of `Listener`."""
 
 
 @dataclass
@@ -88,7 +44,7 @@ class History:
 
 
 class Training:
-    """Networks, optimisers and all else that changes while training.
+    """A training from its start, or from a checkpoint, to its end.
 
     Args:
         params: the `train` section of params.yaml.
@@ -116,71 +72,9 @@ class Training:
 
         torch.set_num_threads(params.threads)
         keep_all_freed_memory()
-        self.fabric = launched_fabric(params.device)
-        torch.manual_seed(params.seed)
-        discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
-        generator = build_generator(generator_config(params))
-        # A pretrained generator brings its own start, and so does a parent.
-        fresh = params.generator == "unet" and parent is None
-        for network in (discriminator, generator) if fresh else (discriminator,):
-            init_norm(network)
-            listener.announced("model initialized with norm initialization")
-        if parent is not None:
-            generator.load_state_dict(parent)
-        # All that will ever train is known to the optimisers, and to other devices, from the start.
-        generator.freeze_encoder(params.frozen_epochs is None and params.generator == "pretrained_unet")
-        noise = list(generator.get_submodule("noise").parameters()) if params.z_dim else []
-        known = {id(parameter) for parameter in noise}
-        others = [each for each in generator.parameters() if each.requires_grad and id(each) not in known]
-        self.generator, self.generator_optimizer = self._set_up(
-            generator,
-            torch.optim.AdamW(
-                others,
-                lr=params.learning_rate,
-                betas=params.betas,
-                weight_decay=params.weight_decay,
-                fused=True,
-            ),
-        )
-        self.discriminator, self.discriminator_optimizer = self._set_up(
-            discriminator,
-            torch.optim.Adam(
-                discriminator.parameters(),
-                lr=params.discriminator_learning_rate,
-                betas=params.betas,
-                fused=True,
-            ),
-        )
-        self.latent_encoder: Any = None
-        self.noise_optimizer: Any = None
-        if noise:
-            latent_encoder = LatentEncoder(params.z_dim)
-            self.latent_encoder, self.noise_optimizer = self._set_up(
-                latent_encoder,
-                torch.optim.Adam(
-                    [*noise, *latent_encoder.parameters()],
-                    lr=params.noise_learning_rate,
-                    betas=params.betas,
-                    fused=True,
-                ),
-            )
-        self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
-        self.perceptual = PerceptualLoss().to(self.fabric.device)
-        # Each process has dropout and noise of its own, on pictures of its own.
-        torch.manual_seed(params.seed + self.fabric.global_rank)
-
-    def _set_up(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-        if self.fabric.world_size > 1:
-            with_global_batches(network)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        module, wrapped_optimizer = self.fabric.setup(network, optimizer)
-        return module, wrapped_optimizer
-
-    @property
-    def kept_generator(self) -> nn.Module:
-        """The generator that is judged and saved: the moving average, where there is one."""
-        module: nn.Module = self.average.module if self.average is not None else self.generator.module
-        return module
+        self.networks = Networks(params, listener.announced, parent)
+        self.fabric = self.networks.fabric
+        self.steps = Steps(params, self.networks)
 
     def run(
         self,
@@ -203,10 +97,10 @@ class Training:
         """
         params = self.params
         # As much of each square as the generator takes: nearer to use than crops of the training size.
-        multiple = cast(int, self.kept_generator.multiple)
+        multiple = cast(int, self.networks.kept_generator.multiple)
         val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
-        validation = Validation(val_squares, self.perceptual, self.fabric.device)
+        validation = Validation(val_squares, self.networks.perceptual, self.fabric.device)
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
@@ -253,114 +147,20 @@ class Training:
         return self.history
 
     def step(self, batch: Lab) -> dict[str, Tensor]:
-        """One step of the discriminator, then one of the generator, on the same fakes; the losses.
-
-        In the L1 phase the discriminator rests and its losses are 0.
-        """
-        if schedule.in_variety_phase(self.params, self.iteration):
-            losses = self._variety_step(batch)
-        else:
-            losses = self._colour_step(batch)
-        if self.average is not None:
-            self.average.update_parameters(self.generator.module)
-        return {name: torch.zeros((), device=batch.L.device) for name in METERS} | losses
-
-    def _colour_step(self, batch: Lab) -> dict[str, Tensor]:
-        """A step of the first two phases."""
-        if self.average is not None and self.iteration == schedule.l1_iterations(self.params) > 0:
-            # The GAN starts from the average: the calmest colours so far.
-            self.generator.module.load_state_dict(self.average.module.state_dict())
-        for group in self.generator_optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(self.params, self.iteration)
-            group["betas"] = schedule.betas(self.params, self.iteration)
-        if (frozen := schedule.encoder_is_frozen(self.params, self.iteration)) is not None:
-            self.generator.module.freeze_encoder(frozen)
-        fake_ab = self.generator(batch.L)
-        gan_weight = schedule.gan_weight(self.params, self.iteration)
-        losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
-        losses |= self._generator_losses(batch.L, fake_ab, gan_weight, slice(None), batch.ab)
-        total = losses["loss_G"]
-        if self.params.lambda_perceptual:
-            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * self.perceptual(
-                batch.L, fake_ab, batch.ab
-            )
-            total = total + losses[PERCEPTUAL_METER]
-        self.generator_optimizer.zero_grad()
-        self.fabric.backward(total)
-        self.generator_optimizer.step()
-        return losses
-
-    def _variety_step(self, batch: Lab) -> dict[str, Tensor]:
-        """A step of the last phase: half of the batch with the z of its true colours, half with a random one."""
+        """The next step, see `Steps.take`; the losses."""
         if self.iteration == schedule.variety_begins(self.params):
             self._begin_variety()
-        self._hold_colours()
-        for group in self.noise_optimizer.param_groups:
-            group["lr"] = schedule.noise_learning_rate(self.params, self.iteration)
-        for group in self.discriminator_optimizer.param_groups:
-            # The noise alone can't keep up with a discriminator that learns as fast as before.
-            group["lr"] = self.params.discriminator_learning_rate * _DISCRIMINATOR_BESIDE_NOISE
-        half = len(batch.L) // 2
-        coded, free = slice(None, half), slice(half, None)
-        mean, log_variance = self.latent_encoder(torch.cat([batch.L, batch.ab], dim=1)[coded])
-        random = torch.randn_like(mean[:1].expand(len(batch.L) - half, -1))
-        fake_ab = self.generator(batch.L, torch.cat([drawn(mean, log_variance), random]))
-        losses = self._discriminator_step(batch, fake_ab.detach())
-        losses |= self._generator_losses(batch.L, fake_ab, 1.0, coded, batch.ab)
-        losses[KL_METER] = self.params.lambda_kl * kl_divergence(mean, log_variance)
-        with self._only_passing_on(self.latent_encoder):
-            found, _ = self.latent_encoder(torch.cat([batch.L, fake_ab], dim=1)[free])
-        losses[LATENT_METER] = self.params.lambda_latent * latent_error(found, random)
-        self.noise_optimizer.zero_grad()
-        self.fabric.backward(losses["loss_G"] + losses[KL_METER] + losses[LATENT_METER])
-        self.noise_optimizer.step()
-        return losses
+        return self.steps.take(self.iteration, batch)
 
     def _begin_variety(self) -> None:
         """Go on from the best colours so far, which stay as they are: z = 0 loses nothing by what follows."""
         self._save(LAST_WEIGHTS)
         self.fabric.barrier()
         best = load_file(self.folder / WEIGHTS)
-        for network in (self.generator.module, self.kept_generator):
+        for network in (self.networks.generator.module, self.networks.kept_generator):
             # The noise's own weights are still the first ones: those in the file may be of a run that was killed.
             begun = {name: value for name, value in network.state_dict().items() if name.startswith("noise.")}
             network.load_state_dict(best | begun)
-
-    def _hold_colours(self) -> None:
-        """All that makes the colours of z = 0 is as in use: no dropout, no batch statistics, no gradients."""
-        self.generator.eval()
-        self.generator.module.requires_grad_(False)
-        self.generator.module.noise.requires_grad_(True)
-
-    def _discriminator_step(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
-        loss_D_fake = gan_loss(self.discriminator(torch.cat([batch.L, fake_ab], dim=1)), real=False)
-        loss_D_real = gan_loss(self.discriminator(torch.cat([batch.L, batch.ab], dim=1)), real=True)
-        loss_D = (loss_D_fake + loss_D_real) / 2
-        self.discriminator_optimizer.zero_grad()
-        self.fabric.backward(loss_D)
-        self.discriminator_optimizer.step()
-        return {"loss_D_fake": loss_D_fake, "loss_D_real": loss_D_real, "loss_D": loss_D}
-
-    def _generator_losses(
-        self, L: Tensor, fake_ab: Tensor, gan_weight: float, reconstructed: slice, true_ab: Tensor
-    ) -> dict[str, Tensor]:
-        """GAN + λ·L1; the L1 loss of those pictures of the batch that are to have their true colours."""
-        error = F.l1_loss(fake_ab[reconstructed], true_ab[reconstructed])
-        losses = {"loss_G_L1": self.params.lambda_l1 * error}
-        if gan_weight:
-            with self._only_passing_on(self.discriminator):
-                logits = self.discriminator(torch.cat([L, fake_ab], dim=1))
-            losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
-        losses["loss_G"] = torch.stack(list(losses.values())).sum()
-        return losses
-
-    @contextmanager
-    def _only_passing_on(self, network: Any) -> Iterator[None]:
-        """Within, a network passes gradients on to its input; its own would be thrown away."""
-        network.requires_grad_(False)
-        with self.fabric.no_backward_sync(network, enabled=self.fabric.world_size > 1):
-            yield
-        network.requires_grad_(True)
 
     def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
         """Whether any process is asked to stop: all must stop after the same step."""
@@ -381,7 +181,7 @@ class Training:
 
     def _save(self, name: str) -> None:
         if self.fabric.is_global_zero:
-            save_weights(self.folder / name, self.kept_generator)
+            save_weights(self.folder / name, self.networks.kept_generator)
 
     def _save_checkpoint(self) -> None:
         # A training must not come back to what has diverged since it was last looked at.
@@ -433,10 +233,10 @@ class Training:
         )
 
     def _predict(self, L: Tensor, z: Tensor | None = None) -> Tensor:
-        training = self.generator.training
-        self.generator.eval()
-        predicted = predict(self.kept_generator, L, self.fabric.device, z)
-        self.generator.train(training)
+        training = self.networks.generator.training
+        self.networks.generator.eval()
+        predicted = predict(self.networks.kept_generator, L, self.fabric.device, z)
+        self.networks.generator.train(training)
         return predicted
 
     def _stop_if_diverged(self, means: dict[str, float]) -> None:
@@ -469,16 +269,7 @@ class Training:
             "losses": self.history.losses,
             "validation": self.history.validation,
             "meters": self.meters.state_dict(),
-            "generator": self.generator.module.state_dict(),
-            "discriminator": self.discriminator.module.state_dict(),
-            "generator_optimizer": self.generator_optimizer.state_dict(),
-            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
-            "latent_encoder": self.latent_encoder.module.state_dict() if self.latent_encoder else {},
-            "noise_optimizer": self.noise_optimizer.state_dict() if self.noise_optimizer else {},
-            "average": self.average.state_dict() if self.average is not None else {},
-            "random": self._of_all_processes(torch.get_rng_state()),
-            "gpu_random": self._of_all_processes(self._gpu.get_rng_state()) if self._gpu else None,
-        }
+        } | self.networks.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
@@ -486,27 +277,4 @@ class Training:
         self.best_score = state["best_score"]
         self.history = History(state["losses"], state["validation"])
         self.meters.load_state_dict(state["meters"])
-        self.generator.module.load_state_dict(state["generator"])
-        self.discriminator.module.load_state_dict(state["discriminator"])
-        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
-        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        if self.latent_encoder is not None:
-            self.latent_encoder.module.load_state_dict(state["latent_encoder"])
-            self.noise_optimizer.load_state_dict(state["noise_optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        # Continued with other processes than it was begun with, a training is no exact repetition.
-        own = self.fabric.global_rank % len(state["random"])
-        torch.set_rng_state(state["random"][own].clone())  # torch crashes at a view
-        if self._gpu and state["gpu_random"] is not None:
-            self._gpu.set_rng_state(state["gpu_random"][own].clone())
-
-    def _of_all_processes(self, random: Tensor) -> Tensor:
-        """The random states of all processes, `(processes, bytes)`."""
-        return of_all_processes(random.to(self.fabric.device)).cpu()
-
-    @property
-    def _gpu(self) -> Any:
-        """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
-        device = self.fabric.device
-        return None if device.type == "cpu" else torch.get_device_module(device)
+        self.networks.load_state_dict(state)

@@ -18,7 +18,8 @@ from tintlab import color, parents, paths, pictures, process, program, runs, tra
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
 from tintlab.gan.distributed import is_first_process
-from tintlab.gan.loop import History, Listener, Silent, Training
+from tintlab.gan.listening import Listener, Silent
+from tintlab.gan.loop import History, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.params import Params, TrainParams, load_params
 from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json

@@ -1,0 +1,144 @@
+"""The networks of a training and their optimisers: all that learns."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tintlab.gan.averaging import moving_average
+from tintlab.gan.discriminator import PatchDiscriminator
+from tintlab.gan.distributed import launched_fabric, of_all_processes, with_global_batches
+from tintlab.gan.initialization import init_norm
+from tintlab.gan.model_files import build_generator, generator_config
+from tintlab.gan.noise import LatentEncoder
+from tintlab.gan.perceptual import PerceptualLoss
+from tintlab.params import TrainParams
+
+
+class Networks:
+    """Generator, discriminator and latent encoder on their device, in step with those of other processes.
+
+    Args:
+        params: the `train` section of params.yaml.
+        announce: told what people should read.
+        parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
+
+    Attributes:
+        fabric: device and processes.
+        generator: and `generator_optimizer`, for all of its weights that learn, but the noise's.
+        discriminator: and `discriminator_optimizer`.
+        latent_encoder: and `noise_optimizer`, for it and the generator's noise; None without noise.
+        average: the moving average of the generator; None without one.
+        perceptual: a loss, whose network never learns.
+    """
+
+    def __init__(
+        self, params: TrainParams, announce: Callable[[str], None], parent: Mapping[str, Tensor] | None
+    ) -> None:
+        self.fabric = launched_fabric(params.device)
+        torch.manual_seed(params.seed)
+        discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
+        generator = build_generator(generator_config(params))
+        # A pretrained generator brings its own start, and so does a parent.
+        fresh = params.generator == "unet" and parent is None
+        for network in (discriminator, generator) if fresh else (discriminator,):
+            init_norm(network)
+            announce("model initialized with norm initialization")
+        if parent is not None:
+            generator.load_state_dict(parent)
+        # All that will ever train is known to the optimisers, and to other devices, from the start.
+        generator.freeze_encoder(params.frozen_epochs is None and params.generator == "pretrained_unet")
+        noise = list(generator.get_submodule("noise").parameters()) if params.z_dim else []
+        known = {id(parameter) for parameter in noise}
+        others = [each for each in generator.parameters() if each.requires_grad and id(each) not in known]
+        self.generator, self.generator_optimizer = self._set_up(
+            generator,
+            torch.optim.AdamW(
+                others,
+                lr=params.learning_rate,
+                betas=params.betas,
+                weight_decay=params.weight_decay,
+                fused=True,
+            ),
+        )
+        self.discriminator, self.discriminator_optimizer = self._set_up(
+            discriminator,
+            torch.optim.Adam(
+                discriminator.parameters(),
+                lr=params.discriminator_learning_rate,
+                betas=params.betas,
+                fused=True,
+            ),
+        )
+        self.latent_encoder: Any = None
+        self.noise_optimizer: Any = None
+        if noise:
+            latent_encoder = LatentEncoder(params.z_dim)
+            self.latent_encoder, self.noise_optimizer = self._set_up(
+                latent_encoder,
+                torch.optim.Adam(
+                    [*noise, *latent_encoder.parameters()],
+                    lr=params.noise_learning_rate,
+                    betas=params.betas,
+                    fused=True,
+                ),
+            )
+        self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
+        self.perceptual = PerceptualLoss().to(self.fabric.device)
+        # Each process has dropout and noise of its own, on pictures of its own.
+        torch.manual_seed(params.seed + self.fabric.global_rank)
+
+    def _set_up(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        if self.fabric.world_size > 1:
+            with_global_batches(network)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module, wrapped_optimizer = self.fabric.setup(network, optimizer)
+        return module, wrapped_optimizer
+
+    @property
+    def kept_generator(self) -> nn.Module:
+        """The generator that is judged and saved: the moving average, where there is one."""
+        module: nn.Module = self.average.module if self.average is not None else self.generator.module
+        return module
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that learns, and the random states of all processes."""
+        return {
+            "generator": self.generator.module.state_dict(),
+            "discriminator": self.discriminator.module.state_dict(),
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "latent_encoder": self.latent_encoder.module.state_dict() if self.latent_encoder else {},
+            "noise_optimizer": self.noise_optimizer.state_dict() if self.noise_optimizer else {},
+            "average": self.average.state_dict() if self.average is not None else {},
+            "random": self._of_all_processes(torch.get_rng_state()),
+            "gpu_random": self._of_all_processes(self._gpu.get_rng_state()) if self._gpu else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self.generator.module.load_state_dict(state["generator"])
+        self.discriminator.module.load_state_dict(state["discriminator"])
+        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.latent_encoder is not None:
+            self.latent_encoder.module.load_state_dict(state["latent_encoder"])
+            self.noise_optimizer.load_state_dict(state["noise_optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        # Continued with other processes than it was begun with, a training is no exact repetition.
+        own = self.fabric.global_rank % len(state["random"])
+        torch.set_rng_state(state["random"][own].clone())  # torch crashes at a view
+        if self._gpu and state["gpu_random"] is not None:
+            self._gpu.set_rng_state(state["gpu_random"][own].clone())
+
+    def _of_all_processes(self, random: Tensor) -> Tensor:
+        """The random states of all processes, `(processes, bytes)`."""
+        return of_all_processes(random.to(self.fabric.device)).cpu()
+
+    @property
+    def _gpu(self) -> Any:
+        """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
+        device = self.fabric.device
+        return None if device.type == "cpu" else torch.get_device_module(device)

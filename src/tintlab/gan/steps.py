@@ -1,0 +1,131 @@
+"""One step of training in each of the three phases: L1, GAN + λ·L1, and the noise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tintlab.gan import schedule
+from tintlab.gan.data import Lab
+from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
+from tintlab.gan.networks import Networks
+from tintlab.gan.noise import drawn, kl_divergence, latent_error
+from tintlab.params import TrainParams
+
+_DISCRIMINATOR_BESIDE_NOISE = 0.05
+"""Share of its rate in the last phase: the noise alone can't keep up with one that learns as fast as before."""
+
+
+class Steps:
+    """What a batch does to the networks.
+
+    Args:
+        params: the `train` section of params.yaml.
+        networks: which learn.
+    """
+
+    def __init__(self, params: TrainParams, networks: Networks) -> None:
+        self.params = params
+        self.networks = networks
+
+    def take(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
+        """Step `iteration` of the discriminator, then of the generator, on the same fakes; the losses.
+
+        In the L1 phase the discriminator rests and its losses are 0.
+        """
+        varied = schedule.in_variety_phase(self.params, iteration)
+        losses = (self._variety_step if varied else self._colour_step)(iteration, batch)
+        if self.networks.average is not None:
+            self.networks.average.update_parameters(self.networks.generator.module)
+        return {name: torch.zeros((), device=batch.L.device) for name in METERS} | losses
+
+    def _colour_step(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
+        """A step of the first two phases."""
+        networks = self.networks
+        if networks.average is not None and iteration == schedule.l1_iterations(self.params) > 0:
+            # The GAN starts from the average: the calmest colours so far.
+            networks.generator.module.load_state_dict(networks.average.module.state_dict())
+        for group in networks.generator_optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(self.params, iteration)
+            group["betas"] = schedule.betas(self.params, iteration)
+        if (frozen := schedule.encoder_is_frozen(self.params, iteration)) is not None:
+            networks.generator.module.freeze_encoder(frozen)
+        fake_ab = networks.generator(batch.L)
+        gan_weight = schedule.gan_weight(self.params, iteration)
+        losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
+        losses |= self._generator_losses(batch.L, fake_ab, gan_weight, slice(None), batch.ab)
+        total = losses["loss_G"]
+        if self.params.lambda_perceptual:
+            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * networks.perceptual(
+                batch.L, fake_ab, batch.ab
+            )
+            total = total + losses[PERCEPTUAL_METER]
+        networks.generator_optimizer.zero_grad()
+        networks.fabric.backward(total)
+        networks.generator_optimizer.step()
+        return losses
+
+    def _variety_step(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
+        """A step of the last phase: half of the batch with the z of its true colours, half with a random one."""
+        networks = self.networks
+        self._hold_colours()
+        for group in networks.noise_optimizer.param_groups:
+            group["lr"] = schedule.noise_learning_rate(self.params, iteration)
+        for group in networks.discriminator_optimizer.param_groups:
+            group["lr"] = self.params.discriminator_learning_rate * _DISCRIMINATOR_BESIDE_NOISE
+        half = len(batch.L) // 2
+        coded, free = slice(None, half), slice(half, None)
+        mean, log_variance = networks.latent_encoder(torch.cat([batch.L, batch.ab], dim=1)[coded])
+        random = torch.randn_like(mean[:1].expand(len(batch.L) - half, -1))
+        fake_ab = networks.generator(batch.L, torch.cat([drawn(mean, log_variance), random]))
+        losses = self._discriminator_step(batch, fake_ab.detach())
+        losses |= self._generator_losses(batch.L, fake_ab, 1.0, coded, batch.ab)
+        losses[KL_METER] = self.params.lambda_kl * kl_divergence(mean, log_variance)
+        with self._only_passing_on(networks.latent_encoder):
+            found, _ = networks.latent_encoder(torch.cat([batch.L, fake_ab], dim=1)[free])
+        losses[LATENT_METER] = self.params.lambda_latent * latent_error(found, random)
+        networks.noise_optimizer.zero_grad()
+        networks.fabric.backward(losses["loss_G"] + losses[KL_METER] + losses[LATENT_METER])
+        networks.noise_optimizer.step()
+        return losses
+
+    def _hold_colours(self) -> None:
+        """All that makes the colours of z = 0 is as in use: no dropout, no batch statistics, no gradients."""
+        networks = self.networks
+        networks.generator.eval()
+        networks.generator.module.requires_grad_(False)
+        networks.generator.module.noise.requires_grad_(True)
+
+    def _discriminator_step(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
+        networks = self.networks
+        loss_D_fake = gan_loss(networks.discriminator(torch.cat([batch.L, fake_ab], dim=1)), real=False)
+        loss_D_real = gan_loss(networks.discriminator(torch.cat([batch.L, batch.ab], dim=1)), real=True)
+        loss_D = (loss_D_fake + loss_D_real) / 2
+        networks.discriminator_optimizer.zero_grad()
+        networks.fabric.backward(loss_D)
+        networks.discriminator_optimizer.step()
+        return {"loss_D_fake": loss_D_fake, "loss_D_real": loss_D_real, "loss_D": loss_D}
+
+    def _generator_losses(
+        self, L: Tensor, fake_ab: Tensor, gan_weight: float, reconstructed: slice, true_ab: Tensor
+    ) -> dict[str, Tensor]:
+        """GAN + λ·L1; the L1 loss of those pictures of the batch that are to have their true colours."""
+        error = F.l1_loss(fake_ab[reconstructed], true_ab[reconstructed])
+        losses = {"loss_G_L1": self.params.lambda_l1 * error}
+        if gan_weight:
+            with self._only_passing_on(self.networks.discriminator):
+                logits = self.networks.discriminator(torch.cat([L, fake_ab], dim=1))
+            losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
+        losses["loss_G"] = torch.stack(list(losses.values())).sum()
+        return losses
+
+    @contextmanager
+    def _only_passing_on(self, network: Any) -> Iterator[None]:
+        """Within, a network passes gradients on to its input; its own would be thrown away."""
+        network.requires_grad_(False)
+        with self.networks.fabric.no_backward_sync(network, enabled=self.networks.fabric.world_size > 1):
+            yield
+        network.requires_grad_(True)

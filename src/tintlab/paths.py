@@ -112,6 +112,11 @@ def explored() -> Path:
     return state() / "explored"
 
 
+def explored_model(weights_sha256: str) -> Path:
+    """The part of it about the model with these weights."""
+    return explored() / weights_sha256[:16]
+
+
 def checkpoints() -> Path:
     """Unfinished trainings, a folder a fingerprint."""
     return state() / "checkpoints"

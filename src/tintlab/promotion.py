@@ -127,13 +127,13 @@ def models_text() -> str:
         model = history.registered_model(client, MODEL_NAME)
     if not versions:
         return "no model is registered yet: `tintlab register` makes a version of the pipeline's model"
-    names = {int(number): alias for alias, number in (model.aliases if model else {}).items()}
+    aliases = {alias: int(number) for alias, number in (model.aliases if model else {}).items()}
     if log.champion:
-        names[log.champion.version] = CHAMPION
+        aliases[CHAMPION] = log.champion.version
     rows = [
         (
             str(version.version),
-            names.get(int(version.version), ""),
+            ", ".join(alias for alias, number in aliases.items() if number == int(version.version)),
             _when(datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone()),
             version.tags.get("test.model.judge_similarity", ""),
             version.tags.get("test.model.psnr", ""),
@@ -143,7 +143,7 @@ def models_text() -> str:
         )
         for version in reversed(versions)
     ]
-    titles = ("version", "alias", "registered", "similarity", "psnr", "verdict", "commit", "weights")
+    titles = ("version", "aliases", "registered", "similarity", "psnr", "verdict", "commit", "weights")
     return _table(titles, [(*row[:-1], row[-1][:12]) for row in rows])
 
 

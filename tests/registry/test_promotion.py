@@ -390,6 +390,14 @@ def test_models_lists_versions_aliases_and_verdicts(judged: Verdict) -> None:
     assert registry.locate("models:/tintlab/2").weights_sha256[:12] in rows[1]
 
 
+def test_models_lists_all_aliases_of_a_version(judged: Verdict) -> None:
+    judged(1)
+    promote(1)
+    with tracking.connected() as client:
+        client.set_registered_model_alias(history.MODEL_NAME, "staging", "1")
+    assert "champion, staging" in promotion.models_text()
+
+
 def test_nothing_promoted_yet_is_said() -> None:
     assert promotion.history_text() == "there has been no champion yet: `tintlab promote` makes one"
 

@@ -327,6 +327,15 @@ def test_judgements_are_kept_as_long_as_they_are_new(repository: Path) -> None:
     assert (paths.judged() / "2.json").exists()
 
 
+def test_explorations_stay_with_their_models(repository: Path) -> None:
+    champion = paths.explored_model(registry.locate("champion").weights_sha256)
+    for age, folder in enumerate([*(paths.explored() / f"{number:016}" for number in range(3)), champion]):
+        folder.mkdir(parents=True)
+        os.utime(folder, (9 - age, 9 - age))
+    assert kinds(prune())["exploration"] == 2
+    assert sorted(paths.explored().iterdir()) == sorted([paths.explored() / f"{0:016}", champion])
+
+
 # --- when it may run, and what interruptions leave
 
 

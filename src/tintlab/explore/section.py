@@ -61,7 +61,7 @@ class Section(BaseModel):
 
 def folder(weights_sha256: str, name: str) -> Path:
     """Where a model's section of this name is kept."""
-    return paths.explored() / weights_sha256[:16] / name
+    return paths.explored_model(weights_sha256) / name
 
 
 def keep(place: Path, section: Section, pictures: Sequence[Image.Image]) -> None:

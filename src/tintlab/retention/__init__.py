@@ -101,6 +101,7 @@ def _found(rules: Rules) -> Iterator[Plan]:
             *state_folder.checkpoints(continued),
             *state_folder.idle_spools(continued, rules),
             *state_folder.downloads(needs.models),
+            *state_folder.explorations(needs.weights, rules),
             *state_folder.judgements(rules),
         ]
         note = kept_by_dvc.note(repos)

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from tintlab import drift_report, history, lineage, registry, tracking
 from tintlab.errors import TintlabError
 from tintlab.history import MODEL_NAME
+from tintlab.paths import WEIGHTS
 from tintlab.retention.items import Item, Rules, day, size_of
 from tintlab.storage import read_json
 
@@ -39,6 +40,8 @@ class Needed:
     """That these versions came from."""
     models: tuple[str, ...]
     """Names of their folders in `paths.downloaded_models`."""
+    weights: frozenset[str]
+    """The sha256 of their weights."""
 
     @property
     def experiments(self) -> set[str]:
@@ -72,8 +75,13 @@ def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Need
             runs[number] = run = _run(client, str(known[number].run_id))
             parent = run.data.tags.get("parent.version", "") if run else ""
             kept |= {int(parent)} if parent.isdecimal() else set()
-    models = (lineage.fingerprint(registry.registered_hashes(known[number])) for number in runs)
-    return Needed(frozenset(runs), tuple(run for run in runs.values() if run), tuple(models))
+    hashes = [registry.registered_hashes(known[number]) for number in runs]
+    return Needed(
+        frozenset(runs),
+        tuple(run for run in runs.values() if run),
+        tuple(map(lineage.fingerprint, hashes)),
+        frozenset(each[WEIGHTS] or "" for each in hashes),
+    )
 
 
 def recorded_parents(lock: Path) -> set[int]:

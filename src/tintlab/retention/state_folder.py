@@ -60,16 +60,29 @@ def downloads(needed: Iterable[str]) -> Iterator[Item]:
             )
 
 
+def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
+    """What was found in latent spaces, of models that go: of all but those with the `needed` weights."""
+    stay = {paths.explored_model(sha256) for sha256 in needed}
+    for folder, written in _old(_inside(paths.explored()), rules):
+        if folder not in stay:
+            remove = partial(_remove_folder, folder)
+            yield Item("exploration", folder.name, f"of {day(written)}", size_of([folder]), remove)
+
+
 def judgements(rules: Rules) -> Iterator[Item]:
     """Figures and pages of judged models that go; `tintlab judge` makes them again."""
     for kind, place in (("judged figures", paths.judged()), ("verdict page", paths.verdicts())):
-        files = [path for path in _inside(place) if path.is_file() and not path.name.startswith(".")]
-        files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in files[rules.keep :]:
-            written = path.stat().st_mtime
-            if not rules.young(written):
-                remove = partial(path.unlink, missing_ok=True)
-                yield Item(kind, path.name, f"of {day(written)}", size_of([path]), remove)
+        for path, written in _old(_inside(place), rules):
+            remove = partial(path.unlink, missing_ok=True)
+            yield Item(kind, path.name, f"of {day(written)}", size_of([path]), remove)
+
+
+def _old(found: Iterable[Path], rules: Rules) -> Iterator[tuple[Path, float]]:
+    """Those that are neither among the newest nor young, hidden ones apart, and when they were written."""
+    times = {path: path.stat().st_mtime for path in found if not path.name.startswith(".")}
+    for path in sorted(times, key=times.__getitem__, reverse=True)[rules.keep :]:
+        if not rules.young(times[path]):
+            yield path, times[path]
 
 
 def _present_training() -> set[str]:

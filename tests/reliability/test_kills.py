@@ -18,7 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.pipeline.conftest import Workspace
-from tests.reliability.conftest import Pipeline, Undisturbed
+from tests.reliability.conftest import STAGES, Pipeline, Undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -64,7 +64,7 @@ class Chain:
         self.mended: list[str] = []
 
     def kill_at(self, moment: str, mended: bool = False) -> bool:
-        """Start, wait for the moment, kill; False if the pipeline came to its end before."""
+        """Start, wait for the moment, kill; False if that was too late for it, or met another stage."""
         pipeline = Pipeline(self.workspace, *self.command)
         victim = VICTIMS[(len(self.kills) + self.seed) % len(VICTIMS)]
         for detail in self._moments(pipeline, moment):
@@ -80,7 +80,7 @@ class Chain:
             pipeline.gone_within(20)
             pipeline.process.wait(20)
             self.kills.append(Kill(moment, "all" if detail else victim, pipeline.stage, detail))
-            return True
+            return bool(detail) or pipeline.stage == moment
         raise AssertionError("unreachable")
 
     def _moments(self, pipeline: Pipeline, moment: str) -> Iterator[str | None]:
@@ -227,11 +227,9 @@ def test_guard_exact_resume_kills_change_no_byte(
     emptied(workspace)
     chain = Chain(workspace, undisturbed.seconds, SEED + number, *command)
     for moment in PLAN:
-        while not chain.kill_at(moment):  # too late for it: once more from the start
+        while not chain.kill_at(moment):  # once more from the start
             emptied(workspace)
     chain.finish()
-    assert len(chain.kills) == 10
+    assert len(chain.kills) >= len(PLAN)
+    assert {kill.stage for kill in chain.kills} >= set(STAGES)
     check(chain, undisturbed)
-    # Which stage a moment meets depends on the machine's load.
-    stages = {kill.stage for kill in chain.kills}
-    assert "train" in stages and len(stages) >= 3

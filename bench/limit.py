@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,11 +34,11 @@ KINDS = {
 
 
 def matmul() -> Callable[[], object]:
-    """A large matrix product."""
+    """A large matrix product, by oneDNN as the convolutions are: torch's own is MKL's, half as fast on AMD."""
     torch.set_num_threads(THREADS)
     left, right = torch.rand(2, MATMUL_SIDE, MATMUL_SIDE)
-    out = torch.empty_like(left)
-    return lambda: torch.mm(left, right, out=out)
+    packed = left.to_mkldnn()
+    return lambda: nn.functional.linear(packed, right)
 
 
 def teraflop(step: Callable[[], object]) -> float:

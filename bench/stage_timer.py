@@ -2,8 +2,8 @@
 
     python bench/stage_timer.py FILE.json tintlab.stages.fetch
 
-Memory is what no file backs (RssAnon), of the stage and of its workers together, several times a second: pages of
-a memory-mapped array are the kernel's to drop.
+Memory is what no file backs (Pss_Anon), of the stage and of its workers together, several times a second: pages of
+a memory-mapped array are the kernel's to drop, and what a worker shares with the stage, whose copy it is, counts once.
 """
 
 import json
@@ -27,10 +27,10 @@ def own_memory() -> float:
 
 
 def anonymous(pid: int) -> float:
-    """The same of one process; 0 where it has ended."""
+    """The same of one process, its part of what several share; 0 where it has ended."""
     with suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1e3
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Pss_Anon")).split()[1]) / 1e3
     return 0.0
 
 

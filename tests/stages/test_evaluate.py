@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
+from tests.test_evaluation import photos, raw
 from tintlab import paths, report
 from tintlab.evaluation import METHODS, suffix
 from tintlab.gan.model_files import build_generator, save_generator
@@ -18,24 +18,7 @@ from tintlab.stages import evaluate
 from tintlab.storage import read_json
 from tintlab.tables import write_table
 
-SIZES = [(96, 96), (130, 97), (101, 160)]
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory, picture) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
-    for number, (width, height) in enumerate(SIZES):
-        Image.fromarray(picture(width, height, seed=number)).save(folder / f"photo{number}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def photos() -> pd.DataFrame:
-    """The last two are near-duplicates, and the order is not the alphabet's."""
-    names = ["photo2.png", "photo0.png", "photo1.png"]
-    return pd.DataFrame(
-        {"photo": names, "cluster": ["b", "a", "b"], "category": ["sea", "land", "sea"], "split": "test"}
-    )
+__all__ = ["photos", "raw"]  # fixtures
 
 
 @pytest.fixture

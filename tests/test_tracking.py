@@ -111,6 +111,12 @@ def test_artifacts_lie_in_the_state_folder_whatever_the_working_directory(
     assert list(tmp_path.iterdir()) == [paths.state()]
 
 
+def test_mlflows_pages_take_the_experiment_for_one_of_trainings(store: Path) -> None:
+    with tracking.connected() as client:
+        experiment = client.get_experiment(tracking.experiment_id(client))
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_more_than_mlflow_takes_at_once_arrives(store: Path) -> None:
     many = {f"key{number:03d}": number for number in range(150)}
     with Recorder(NAME) as recorder:

@@ -68,6 +68,8 @@ _BATCH_METRICS, _BATCH_ITEMS = 1000, 100  # what MLflow takes at once
 # One attempt and no wait for an absent server, instead of minutes: the sender comes back by itself.
 _IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+# MLflow's pages then show trainings, and not calls of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _FIGURES = {"metrics", "sample", "summary"}
 _NEVER = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
 
@@ -438,7 +440,7 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
         served = urlsplit(tracking_uri()).scheme in ("http", "https", "databricks")
         location = None if served else paths.tracking_artifacts().as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
         except MlflowException as error:
             found = client.get_experiment_by_name(name)
             if found is None:

@@ -2,8 +2,8 @@
 
     python bench/stage_timer.py FILE.json tintlab.stages.fetch
 
-Memory is what no file backs (Pss_Anon), of the stage and of its workers together, several times a second: pages of
-a memory-mapped array are the kernel's to drop, and what a worker shares with the stage, whose copy it is, counts once.
+Memory is what no file backs (Pss_Anon), of the stage and of its workers together, several times a second: pages
+of a memory-mapped array are the kernel's to drop, and what a worker shares with the stage counts once.
 """
 
 import json

@@ -26,6 +26,7 @@ _ERROR = re.compile(r"(?:error|ERROR): (.*)")
 _ELSEWHERE = "the pipeline stopped: the reason stands above"
 _LINE_ENDS = re.compile(r"[\r\n]+")
 _LEAVE_SECONDS = process.LEAVE_SECONDS + 2
+_SURROUNDINGS = {"PYTHONUNBUFFERED": "1"} | program.TELEMETRY_OPT_OUT
 
 
 def _tried_again(words: str) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def said_by(
     child = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | program.TELEMETRY_OPT_OUT | dict(environment or {}) | process.ownership(),
+        env=os.environ | _SURROUNDINGS | dict(environment or {}) | process.ownership(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -45,7 +45,6 @@ class Workspace:
         """For programs that work in it: the commit's source, the user's state folder."""
         return {
             "PYTHONPATH": str(self.folder / "src"),
-            "PYTHONUNBUFFERED": "1",  # lines come when they are printed
             "TINTLAB_STATE": str(paths.state()),
         }
 

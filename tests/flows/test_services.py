@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -123,6 +124,7 @@ def server_killed(up: Up, run: Run) -> None:
     up.service("prefect", "server").kill()
     up.wait_for_checkpoint(before, run)
     assert run.type == "RUNNING"
+    time.sleep(15)  # Prefect loses a cancellation that comes before its listeners are connected again
     run.cancel()
     assert run.ends(120)[0] == "CANCELLED"
 

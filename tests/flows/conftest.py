@@ -27,7 +27,7 @@ __all__ = ["new_workspace"]
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 START_SECONDS, RUN_SECONDS = 240, 400
 
-ITERATIONS = 180
+ITERATIONS = 120
 
 
 class Run:

@@ -63,7 +63,7 @@ def downloads(needed: Iterable[str]) -> Iterator[Item]:
 def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
     """What was found in latent spaces, of models that go: of all but those with the `needed` weights."""
     stay = {paths.explored_model(sha256) for sha256 in needed}
-    for folder, written in _old(_inside(paths.explored()), rules):
+    for folder, written in _old(filter(Path.is_dir, _inside(paths.explored())), rules):
         if folder not in stay:
             remove = partial(_remove_folder, folder)
             yield Item("exploration", folder.name, f"of {day(written)}", size_of([folder]), remove)
@@ -72,7 +72,7 @@ def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
 def judgements(rules: Rules) -> Iterator[Item]:
     """Figures and pages of judged models that go; `tintlab judge` makes them again."""
     for kind, place in (("judged figures", paths.judged()), ("verdict page", paths.verdicts())):
-        for path, written in _old(_inside(place), rules):
+        for path, written in _old(filter(Path.is_file, _inside(place)), rules):
             remove = partial(path.unlink, missing_ok=True)
             yield Item(kind, path.name, f"of {day(written)}", size_of([path]), remove)
 

@@ -20,10 +20,10 @@ from recipes import BATCH, default_params, our_step, thesis_params
 from sides import Build, sides
 from tintlab import paths
 from tintlab.gan.data import Augmentation, Batches
-from tintlab.memory import keep_all_freed_memory
+from tintlab.imaging.photos import read_photo
 from tintlab.params import ConvertParams, TrainParams
-from tintlab.photos import read_photo
 from tintlab.stages.convert import squares_of
+from tintlab.system.memory import keep_all_freed_memory
 
 PHOTOGRAPHS = 96
 ENLARGED = 16

@@ -101,7 +101,7 @@ def machine() -> dict[str, Any]:
     import psutil
     import torch
 
-    from tintlab.lineage import cpu_model
+    from tintlab.tracking.lineage import cpu_model
 
     return {
         "cpu": cpu_model(),

@@ -17,9 +17,9 @@ import psutil
 
 from measuring import Report, Row, command, conclude, interleaved, machine, parser
 from recipes import THREADS, default_params, our_step
-from tintlab import tracking
 from tintlab.gan import schedule
 from tintlab.gan.losses import METERS
+from tintlab.tracking import sender as tracking
 
 STEPS = 75
 

@@ -12,7 +12,7 @@ from baselines.pix2pix import Pix2Pix, patch_discriminator, unet
 from tintlab import paths
 from tintlab.gan import schedule
 from tintlab.gan.data import Lab
-from tintlab.gan.listening import Silent
+from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
 from tintlab.params import TrainParams, load_params
 

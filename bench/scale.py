@@ -22,7 +22,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from measuring import Report, Row, command, conclude, machine, parser
-from tintlab.workers import cpus
+from tintlab.scoring.threads import cpus
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("fetch", "split", "validate", "convert")

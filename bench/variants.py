@@ -16,7 +16,7 @@ from measuring import Report, Row, command, conclude, interleaved, machine, pars
 from recipes import THREADS, pictures, thesis_params
 from sides import Build, sides
 from tintlab.gan import loop
-from tintlab.gan.listening import Silent
+from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
 
 BATCH = 8

@@ -15,9 +15,9 @@ from prefect import State, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tintlab import process, program
 from tintlab.errors import TintlabError
-from tintlab.redaction import redacted
+from tintlab.system import entry_point, processes
+from tintlab.system.redaction import redacted
 
 NOTIFY_VARIABLE = "TINTLAB_NOTIFY"
 """Where messages go: an Apprise URL, or `block:TYPE/NAME`, a notification block of Prefect."""
@@ -25,8 +25,8 @@ NOTIFY_VARIABLE = "TINTLAB_NOTIFY"
 _ERROR = re.compile(r"(?:error|ERROR): (.*)")
 _ELSEWHERE = "the pipeline stopped: the reason stands above"
 _LINE_ENDS = re.compile(r"[\r\n]+")
-_LEAVE_SECONDS = process.LEAVE_SECONDS + 2
-_SURROUNDINGS = {"PYTHONUNBUFFERED": "1"} | program.TELEMETRY_OPT_OUT
+_LEAVE_SECONDS = processes.LEAVE_SECONDS + 2
+_SURROUNDINGS = {"PYTHONUNBUFFERED": "1"} | entry_point.TELEMETRY_OPT_OUT
 
 
 def _tried_again(words: str) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def begin() -> None:
     Else a training would go on with nobody there to cancel it. A run that a person started by hand ends with
     the shell's script, as `tintlab repro` does.
     """
-    program.prepare_environment()
+    entry_point.prepare_environment()
     worker = [psutil.Process(os.getppid())] if "PREFECT__WORKER_NAME" in os.environ else []
-    process.watch_owners(*worker)
+    processes.watch_owners(*worker)
 
 
 def tintlab(
@@ -99,7 +99,7 @@ def said_by(
     child = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | _SURROUNDINGS | dict(environment or {}) | process.ownership(),
+        env=os.environ | _SURROUNDINGS | dict(environment or {}) | processes.ownership(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

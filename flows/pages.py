@@ -13,10 +13,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from flows.stages import StageClock
-from tintlab import history, paths, registry, tracking, workspace
-from tintlab.program import printable
-from tintlab.redaction import redacted
-from tintlab.storage import read_json
+from tintlab import paths
+from tintlab.operations import retrain_clone
+from tintlab.registry import history, models
+from tintlab.system.entry_point import printable
+from tintlab.system.files import read_json
+from tintlab.system.redaction import redacted
+from tintlab.tracking import sender
 
 PAGE_KEY, STAGES_KEY, FAULT_KEY = "retrain", "retrain-stages", "retrain-fault"
 
@@ -66,7 +69,7 @@ class Facts:
         return f"version {self.champion} stays champion" if self.champion else "there is no champion"
 
 
-def read_facts(prepared: workspace.Workspace, head: int) -> Facts:
+def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
     """Look up in MLflow what `tintlab register`, `judge` and `promote` did.
 
     Args:
@@ -76,10 +79,10 @@ def read_facts(prepared: workspace.Workspace, head: int) -> Facts:
     Raises:
         TintlabError: MLflow can't be reached, or nothing was registered.
     """
-    version = registry.locate(registry.CHALLENGER).version
+    version = models.locate(models.CHALLENGER).version
     assert version is not None
-    with tracking.connected() as client:
-        run_id = registry.model_version(client, version).run_id
+    with sender.connected() as client:
+        run_id = models.model_version(client, version).run_id
         experiment_id = client.get_run(run_id).info.experiment_id
         log = history.read(client)
     champion = log.champion.version if log.champion else None
@@ -87,7 +90,7 @@ def read_facts(prepared: workspace.Workspace, head: int) -> Facts:
         version,
         str(run_id),
         str(experiment_id),
-        registry.read_verdict(version) or {},
+        models.read_verdict(version) or {},
         champion,
         champion == version and log.head > head,
         read_json(prepared.folder / paths.METRICS),
@@ -95,12 +98,12 @@ def read_facts(prepared: workspace.Workspace, head: int) -> Facts:
 
 
 def leave(
-    facts: Facts, prepared: workspace.Workspace, experiment: str, clock: StageClock, cause: str
+    facts: Facts, prepared: retrain_clone.Workspace, experiment: str, clock: StageClock, cause: str
 ) -> None:
     """The page and the table of a retraining that came to its verdict."""
-    model = f"[version {facts.version}]({_link(f'models/{registry.MODEL_NAME}/versions/{facts.version}')})"
+    model = f"[version {facts.version}]({_link(f'models/{models.MODEL_NAME}/versions/{facts.version}')})"
     run = f"[{facts.run_id[:8]}]({_link(f'experiments/{facts.experiment_id}/runs/{facts.run_id}')})"
-    link = registry.verdict_link(facts.experiment_id, facts.run_id, facts.version)
+    link = models.verdict_link(facts.experiment_id, facts.run_id, facts.version)
     verdict = f"[verdict]({_link(link)}) with the photographs that changed most"
     text = [
         f"# {facts.outcome}: version {facts.version}",
@@ -118,7 +121,7 @@ def leave(
 
 
 def leave_failure(
-    reason: str, prepared: workspace.Workspace | None, champion_stays: bool, clock: StageClock, cause: str
+    reason: str, prepared: retrain_clone.Workspace | None, champion_stays: bool, clock: StageClock, cause: str
 ) -> None:
     """The page of a retraining that failed; it links the validation's where the photographs were unfit."""
     text = ["# Failed", as_text(reason), *_why(cause)]
@@ -178,8 +181,8 @@ def _validation(folder: Path) -> list[str]:
     if not page.exists():
         return []
     text = [f"The validation page lies in `{page}`."]
-    with suppress(tracking.TrackingUnavailableError), tracking.connected() as client:
-        experiment = tracking.experiment_id(client, _VALIDATIONS)
+    with suppress(sender.TrackingUnavailableError), sender.connected() as client:
+        experiment = sender.experiment_id(client, _VALIDATIONS)
         run = client.create_run(experiment, run_name="unfit photographs")
         client.log_artifact(run.info.run_id, str(page))
         client.set_terminated(run.info.run_id, "FAILED")
@@ -194,7 +197,7 @@ def _validation(folder: Path) -> list[str]:
 
 def _link(path: str) -> str:
     """A page of MLflow's; where no server is known, the one that `tintlab ui` starts."""
-    uri = tracking.shown_uri()
+    uri = sender.shown_uri()
     base = uri if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
     return f"{redacted(base).rstrip('/')}/#/{path}"
 

@@ -13,10 +13,13 @@ from prefect.states import Completed, Failed
 
 from flows import common, pages
 from flows.stages import StageClock
-from tintlab import history, paths, tracking, workspace
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.operations import retrain_clone
 from tintlab.params import load_params
-from tintlab.storage import HeldError
+from tintlab.registry import history
+from tintlab.system.files import HeldError
+from tintlab.tracking import sender
 
 
 @flow
@@ -43,7 +46,7 @@ def retrain(
     """
     common.begin()
     try:
-        with workspace.held():
+        with retrain_clone.held():
             return _Retraining(preset, overrides or [], promote, wait_hours, cause).run(force)
     except HeldError as error:
         return Completed(name="UnderWay", message=str(error))
@@ -62,7 +65,7 @@ class _Retraining:
         self.environment = {"TINTLAB_WAIT": str(wait_hours * 3600)}
         self.experiment = f"retrain-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         self.clock = StageClock()
-        self.workspace: workspace.Workspace | None = None
+        self.workspace: retrain_clone.Workspace | None = None
         self.champion_stays = True
 
     def run(self, force: bool) -> State[Any]:
@@ -70,8 +73,8 @@ class _Retraining:
             prepared = self.workspace = prepare(Path.cwd())
             refresh_sources(prepared)
             settings = {"preset": self.preset, "overrides": list(self.overrides), "promote": self.promote}
-            digest = workspace.inputs_digest(prepared, settings)
-            last = workspace.last_retraining()
+            digest = retrain_clone.inputs_digest(prepared, settings)
+            last = retrain_clone.last_retraining()
             known = last.get("digest") == digest
             repeats = last["repeats"] if known else 0
             if known and not force:
@@ -85,11 +88,11 @@ class _Retraining:
             outcome = self._judge(prepared)
         except TintlabError as error:
             return self._failed(str(error))
-        workspace.record_retraining(digest, repeats, self.experiment)
+        retrain_clone.record_retraining(digest, repeats, self.experiment)
         common.notify(f"tintlab retrain: {outcome.name}", f"{outcome.message}\n{common.run_link()}")
         return outcome
 
-    def _build(self, prepared: workspace.Workspace, repeats: int) -> None:
+    def _build(self, prepared: retrain_clone.Workspace, repeats: int) -> None:
         overrides = list(self.overrides)
         if repeats and not any(one.startswith("train.seed=") for one in overrides):
             # Repeated because it was killed, a forced training takes the same seed and goes on.
@@ -100,7 +103,7 @@ class _Retraining:
         repro(prepared, arguments, self.environment, self.clock)
         bring_back(prepared, self.experiment)
 
-    def _judge(self, prepared: workspace.Workspace) -> State[Any]:
+    def _judge(self, prepared: retrain_clone.Workspace) -> State[Any]:
         deliver(prepared)
         head = read_head()
         register(prepared)
@@ -119,9 +122,9 @@ class _Retraining:
 
 
 @task(cache_policy=NO_CACHE)
-def prepare(repository: Path) -> workspace.Workspace:
+def prepare(repository: Path) -> retrain_clone.Workspace:
     """Set the clone to the last commit and today's inbox."""
-    prepared = workspace.prepare(repository)
+    prepared = retrain_clone.prepare(repository)
     logger = get_run_logger()
     logger.info("commit %s in %s", prepared.commit[:12], prepared.folder)
     if prepared.left_out:
@@ -130,7 +133,7 @@ def prepare(repository: Path) -> workspace.Workspace:
 
 
 @task(retries=2, retry_delay_seconds=30, cache_policy=NO_CACHE)
-def refresh_sources(prepared: workspace.Workspace) -> None:
+def refresh_sources(prepared: retrain_clone.Workspace) -> None:
     """Record what the sources hold now; they may lie on a network."""
     if load_params(prepared.folder / paths.PARAMS).fetch.sources:
         _tintlab(prepared, "sources", "refresh")
@@ -138,7 +141,10 @@ def refresh_sources(prepared: workspace.Workspace) -> None:
 
 @task(cache_policy=NO_CACHE)
 def repro(
-    prepared: workspace.Workspace, arguments: Sequence[str], environment: dict[str, str], clock: StageClock
+    prepared: retrain_clone.Workspace,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    clock: StageClock,
 ) -> None:
     """Run the pipeline as a DVC experiment; its lines are this task's log, its stages a progress bar."""
     bar = create_progress_artifact(0.0, key="retrain-progress", description="stages of the pipeline")
@@ -158,50 +164,50 @@ def repro(
 
 
 @task(cache_policy=NO_CACHE)
-def bring_back(prepared: workspace.Workspace, experiment: str) -> None:
+def bring_back(prepared: retrain_clone.Workspace, experiment: str) -> None:
     """Make the experiment visible to `dvc exp show` in the user's repository."""
-    if workspace.bring_back(prepared, experiment):
+    if retrain_clone.bring_back(prepared, experiment):
         get_run_logger().info("`dvc exp show` lists it as %s; `dvc exp apply` takes it over", experiment)
 
 
 @task(**common.NETWORK)
-def deliver(prepared: workspace.Workspace) -> None:
+def deliver(prepared: retrain_clone.Workspace) -> None:
     """Wait until MLflow has every record of the training."""
     _tintlab(prepared, "sync")
-    if left := sum(tracking.backlog().values()):
-        raise tracking.TrackingUnavailableError(f"{left} records wait for MLflow at {tracking.shown_uri()}")
+    if left := sum(sender.backlog().values()):
+        raise sender.TrackingUnavailableError(f"{left} records wait for MLflow at {sender.shown_uri()}")
 
 
 @task(**common.NETWORK)
 def read_head() -> int:
     """The last entry of the history of champions before this retraining changes it."""
-    with tracking.connected() as client:
+    with sender.connected() as client:
         return history.read(client).head
 
 
 @task(**common.NETWORK)
-def register(prepared: workspace.Workspace) -> None:
+def register(prepared: retrain_clone.Workspace) -> None:
     """Make a version of the model."""
     _tintlab(prepared, "register")
 
 
 @task(**common.NETWORK)
-def judge(prepared: workspace.Workspace) -> None:
+def judge(prepared: retrain_clone.Workspace) -> None:
     """Compare it with the champion."""
     _tintlab(prepared, "judge")
 
 
 @task(**common.PROMOTION)
-def promote_if_passed(prepared: workspace.Workspace) -> None:
+def promote_if_passed(prepared: retrain_clone.Workspace) -> None:
     """Make it champion, if the verdict is that it is better."""
     _tintlab(prepared, "promote", "--if-passed")
 
 
 @task(**common.NETWORK)
-def read_facts(prepared: workspace.Workspace, head: int) -> pages.Facts:
+def read_facts(prepared: retrain_clone.Workspace, head: int) -> pages.Facts:
     """Look up what became of it."""
     return pages.read_facts(prepared, head)
 
 
-def _tintlab(prepared: workspace.Workspace, *arguments: str) -> list[str]:
+def _tintlab(prepared: retrain_clone.Workspace, *arguments: str) -> list[str]:
     return common.tintlab(*arguments, folder=prepared.folder, environment=prepared.environment())

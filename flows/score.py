@@ -12,10 +12,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import common
 from flows.pages import as_text
-from tintlab import batch, process
 from tintlab.errors import TintlabError
-from tintlab.scoring import ScoreSettings
-from tintlab.spread import colour_all
+from tintlab.scoring import archive
+from tintlab.scoring.chunk import ScoreSettings
+from tintlab.scoring.prefect_tasks import colour_all
+from tintlab.system import processes
 
 _SHOWN = 50
 
@@ -44,20 +45,20 @@ def score(
         depth: bits a channel.
     """
     common.begin()
-    options = batch.Options(file_format, quality, depth)  # type: ignore[arg-type]
+    options = archive.Options(file_format, quality, depth)  # type: ignore[arg-type]
     try:
-        settings = batch.settings_for(common.pinned(Path(output)), model, options)
-        with batch.begun(str(common.pinned(Path(source))), settings) as work:
+        settings = archive.settings_for(common.pinned(Path(output)), model, options)
+        with archive.begun(str(common.pinned(Path(source))), settings) as work:
             for word in work.words:
                 get_run_logger().info("%s", word)
             if work.left:
                 colour_all.with_options(task_runner=_runner(dask))(work.left, settings, chunk_size)
-            return _finish(batch.finished(work), settings)
+            return _finish(archive.finished(work), settings)
     except TintlabError as error:
         return Failed(message=str(error))
     except TerminationSignal:
         # The threads that colour are in the middle of photographs, and would be waited for.
-        process.end_now(143)
+        processes.end_now(143)
         raise
 
 
@@ -71,7 +72,7 @@ def _runner(dask: str | None) -> TaskRunner[Any]:
     return DaskTaskRunner(address=dask)
 
 
-def _finish(done: batch.Finished, settings: ScoreSettings) -> State[Any]:
+def _finish(done: archive.Finished, settings: ScoreSettings) -> State[Any]:
     sentence = f"{done.coloured} photographs coloured, {len(done.quarantined)} can't be used"
     bad = [f"- {as_text(name)}: {as_text(why)}" for name, why in list(done.quarantined.items())[:_SHOWN]]
     text = [

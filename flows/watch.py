@@ -12,9 +12,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows import common
-from tintlab import arrivals, paths
+from tintlab import paths
+from tintlab.operations import arrivals
 from tintlab.params import load_params
-from tintlab.tracking import TrackingUnavailableError
+from tintlab.tracking.sender import TrackingUnavailableError
 
 ARRIVED = "tintlab.photographs.arrived"
 """The event on which prefect.yaml sets off a retraining."""

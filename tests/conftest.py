@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tintlab import params as params_module
-from tintlab import program
+from tintlab.system import entry_point
 
-program.prepare_environment()
+entry_point.prepare_environment()
 
 # The same examples on every machine and every run, and no database of examples in the repository.
 hypothesis.settings.register_profile("tintlab", deadline=None, derandomize=True, database=None)

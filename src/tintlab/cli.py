@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tintlab import paths, program
+from tintlab import paths
 from tintlab.explore import commands as explore
 from tintlab.params import load_params
+from tintlab.system import entry_point
 
 if TYPE_CHECKING:
-    from tintlab.batch import Finished
+    from tintlab.scoring.archive import Finished
 
 app = typer.Typer(
     name="tintlab",
@@ -58,7 +59,7 @@ def repro(
     ] = None,
 ) -> None:
     """Run the pipeline: what is up to date is skipped. Overrides make it a `dvc exp run`."""
-    from tintlab import pipeline
+    from tintlab.operations import pipeline
 
     pipeline.repro(preset, override or [], experiment)
 
@@ -73,8 +74,9 @@ def sources_refresh(
 
     And what `train.init_from` stands for, in data/parent.lock.json.
     """
-    from tintlab import downloads, parents
-    from tintlab.storage import read_json, write_json
+    from tintlab.registry import parents
+    from tintlab.sources import downloads
+    from tintlab.system.files import read_json, write_json
 
     recorded = read_json(paths.SOURCES_LOCK) if paths.SOURCES_LOCK.exists() else {}
     lock = downloads.refresh(load_params().fetch, recorded)
@@ -89,8 +91,8 @@ def sources_refresh(
 @sources_app.command("pull", epilog="Run it on a machine that has the repository, but not the archives.")
 def sources_pull() -> None:
     """Copy the archives that data/sources.lock.json records and URLs name; refuse other bytes."""
-    from tintlab import downloads
-    from tintlab.storage import read_json
+    from tintlab.sources import downloads
+    from tintlab.system.files import read_json
 
     copied = downloads.pull(load_params().fetch, read_json(paths.SOURCES_LOCK))
     typer.echo(f"copied {len(copied)} archives")
@@ -107,10 +109,10 @@ def colorize(
     saturation: Saturation = None,
 ) -> None:
     """Colour photographs at their full size. Status 0: all; 2: some files can't be used; 1: none."""
-    from tintlab import batch
+    from tintlab.scoring import archive
 
-    options = batch.Options(saturation=saturation, working_size=working_size)
-    _end(batch.colorize(photos, batch.settings_for(output, model, options)))
+    options = archive.Options(saturation=saturation, working_size=working_size)
+    _end(archive.colorize(photos, archive.settings_for(output, model, options)))
 
 
 @app.command(
@@ -143,22 +145,22 @@ def score(
     OUTPUT/manifest.parquet tells what became of each photograph, OUTPUT/quarantine.csv which can't be used.
     Status 0: all are coloured; 2: some are not; 1: none.
     """
-    from tintlab import batch
+    from tintlab.scoring import archive
 
-    options = batch.Options(
+    options = archive.Options(
         file_format.value, quality, depth, saturation, working_size, workers, seed, variants
     )
-    settings = batch.settings_for(output, model, options)
+    settings = archive.settings_for(output, model, options)
     if dry_run:
-        typer.echo(batch.preview(source, settings))
+        typer.echo(archive.preview(source, settings))
         return
-    _end(batch.score(source, settings, announce=lambda text: typer.echo(text, err=True)))
+    _end(archive.score(source, settings, announce=lambda text: typer.echo(text, err=True)))
 
 
 @app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
 def trace(file: Annotated[Path, typer.Argument(help="A file that tintlab has coloured.")]) -> None:
     """Tell where a coloured file came from: its model, run, parameters, commit and data."""
-    from tintlab import trace
+    from tintlab.scoring import trace
 
     typer.echo(trace.trace(file).text())
 
@@ -171,10 +173,10 @@ def evaluate(
     model: Model = paths.GENERATOR,
 ) -> None:
     """Judge the model on other photographs, beside the baselines."""
-    from tintlab import report
-    from tintlab.evaluation import evaluate_folder
+    from tintlab.evaluation.evaluate import evaluate_folder
+    from tintlab.reports import evaluation as evaluation_page
 
-    typer.echo(report.metrics_text(evaluate_folder(folder, model, load_params()).totals))
+    typer.echo(evaluation_page.metrics_text(evaluate_folder(folder, model, load_params()).totals))
 
 
 @app.command(
@@ -191,24 +193,25 @@ def judge(
     """Judge a model against the champion: what the test photographs prove. Status 0, whatever the verdict."""
     from rich.console import Console
 
-    from tintlab import judging, verdict_report
+    from tintlab.registry import judging
+    from tintlab.reports import verdict as verdict_page
 
     outcome = judging.judge(challenger, against)
-    Console().print(verdict_report.verdict_table(outcome.record))
-    for line in filter(None, [*outcome.record["reasons"], verdict_report.sensitivity(outcome.record)]):
+    Console().print(verdict_page.verdict_table(outcome.record))
+    for line in filter(None, [*outcome.record["reasons"], verdict_page.sensitivity(outcome.record)]):
         typer.echo(line)
     kept = (
         f"; kept with version {outcome.record['version']}" if outcome.stored else "; not kept in the registry"
     )
-    typer.echo(f"{verdict_report.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
+    typer.echo(f"{verdict_page.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
 
 
 @app.command(epilog="Examples: `tintlab register` · `tintlab register --model ~/downloads/generator`")
 def register(model: Model = paths.GENERATOR) -> None:
     """Make a version of the model in MLflow's registry; it becomes the challenger."""
-    from tintlab import registering
+    from tintlab.registry import register
 
-    done = registering.register(model)
+    done = register.register(model)
     verb = "is new" if done.new else "was registered before; nothing is made twice"
     typer.echo(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
 
@@ -225,7 +228,7 @@ def promote(
     ] = False,
 ) -> None:
     """Make a version champion, on a passing verdict for exactly this version."""
-    from tintlab import promotion
+    from tintlab.registry import promotion
 
     try:
         typer.echo(promotion.promote(version, why, force))
@@ -240,7 +243,7 @@ def promote(
 )
 def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = "") -> None:
     """Bring back the champion before the present one."""
-    from tintlab import promotion
+    from tintlab.registry import promotion
 
     typer.echo(promotion.rollback(why))
 
@@ -248,7 +251,7 @@ def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = ""
 @app.command()
 def models() -> None:
     """List the registered versions, their verdicts, and which one is champion."""
-    from tintlab import promotion
+    from tintlab.registry import promotion
 
     typer.echo(promotion.models_text())
 
@@ -256,14 +259,14 @@ def models() -> None:
 @app.command()
 def history() -> None:
     """List who was champion from when to when, and why."""
-    from tintlab import promotion
+    from tintlab.registry import promotion
 
     typer.echo(promotion.history_text())
 
 
 def _end(result: "Finished") -> None:
     for name, reason in list(result.quarantined.items())[:_NAMED]:
-        typer.echo(f"{program.printable(name)}: {reason}", err=True)
+        typer.echo(f"{entry_point.printable(name)}: {reason}", err=True)
     if len(result.quarantined) > _NAMED:
         typer.echo(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", err=True)
     typer.echo(result.line())
@@ -283,7 +286,7 @@ def drift(
     """Tell how far scored photographs are from those that the model was trained on, and record it in MLflow."""
     from rich.console import Console
 
-    from tintlab import drift_report
+    from tintlab.scoring import drift_report
 
     rules = load_params().drift if paths.PARAMS.exists() else None
     report, recorded = drift_report.report_again(place, model, rules)
@@ -306,21 +309,21 @@ def gc(
 
     Champions, past ones too, and what they were made from stay in any case.
     """
-    from tintlab import retention
+    from tintlab.operations import gc
 
-    rules = retention.Rules(keep, days)
-    found = retention.plan(rules)
-    typer.echo(retention.text(found))
+    rules = gc.Rules(keep, days)
+    found = gc.plan(rules)
+    typer.echo(gc.text(found))
     if dry_run or not found.items or not (yes or typer.confirm("Remove all of this?")):
         return
-    freed = retention.carry_out(rules, found, lambda line: typer.echo(f"removing {line}"))
+    freed = gc.carry_out(rules, found, lambda line: typer.echo(f"removing {line}"))
     typer.echo(f"{freed / 1e6:.1f} MB freed")
 
 
 @app.command(epilog="Runs by itself after `tintlab repro`; needed after a plain `dvc repro` or an outage.")
 def sync() -> None:
     """Deliver to MLflow what has not reached it; make a run for a model restored from DVC's cache."""
-    from tintlab import pipeline
+    from tintlab.operations import pipeline
 
     typer.echo(pipeline.sync())
 
@@ -328,7 +331,7 @@ def sync() -> None:
 @app.command(epilog="Example: `tintlab ui --port 5001`")
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
     """Browse the runs in MLflow's UI, on this machine only."""
-    from tintlab import pipeline
+    from tintlab.operations import pipeline
 
     pipeline.serve_ui(port)
 
@@ -339,7 +342,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Prefect's port on 127.0.0.1.")] = 4200,
 ) -> None:
     """Start MLflow, Prefect and a worker, on this machine only, until Ctrl-C; deploy what runs on a schedule."""
-    from tintlab import services
+    from tintlab.operations import services
 
     services.up(mlflow_port, prefect_port)
 
@@ -347,7 +350,7 @@ def up(
 @app.command(epilog="Status 0: all is well; 1: something is to be done.")
 def doctor() -> None:
     """Look at versions, devices, disk, MLflow, locks and unfinished trainings; say what to do."""
-    from tintlab import doctor
+    from tintlab.operations import doctor
 
     findings = doctor.examine()
     typer.echo(doctor.text(findings))
@@ -357,7 +360,7 @@ def doctor() -> None:
 
 def main() -> None:
     """The program `tintlab`."""
-    program.run_owned(app)
+    entry_point.run_owned(app)
 
 
 if __name__ == "__main__":

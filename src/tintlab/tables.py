@@ -6,7 +6,7 @@ import pandas as pd
 
 from tintlab import paths
 from tintlab.errors import TintlabError
-from tintlab.storage import atomic_path
+from tintlab.system.files import atomic_path
 
 TEXT, INT, FLOAT = "str", "int64", "float64"
 

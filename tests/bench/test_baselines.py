@@ -12,8 +12,8 @@ from torch import nn
 
 from baselines.dataset import Photographs
 from baselines.inference import full_picture
-from tintlab import color
 from tintlab.gan.data import scaled
+from tintlab.imaging import color
 
 
 def test_photographs_are_those_that_our_squares_hold(

@@ -8,7 +8,7 @@ from torch import nn
 
 from baselines.pix2pix import Pix2Pix, UNetBlock, patch_discriminator, unet
 from recipes import pictures, thesis_params
-from tintlab.gan.listening import Silent
+from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
 from tintlab.gan.unet import UNet
 

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tintlab import color, paths
-from tintlab.colorizer import Colorizer, Settings
+from tintlab import paths
 from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.gan.pretrained_unet import PretrainedUNet
+from tintlab.imaging import color
+from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.tables import PHOTO_FACTS
 
 Z_DIM = 4

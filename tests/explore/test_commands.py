@@ -10,11 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.scoring.conftest import make_model
-from tintlab import paths, tracking
+from tintlab import paths
 from tintlab.cli import app
 from tintlab.errors import TintlabError
 from tintlab.explore import directions
-from tintlab.provenance import read_provenance
+from tintlab.imaging.provenance import read_provenance
+from tintlab.tracking import sender
 
 PHOTO = paths.RAW / "0.png"
 
@@ -115,10 +116,10 @@ def test_without_the_pipelines_tables_a_line_says_so(
 @pytest.mark.slow  # half a minute: hundreds of pictures are judged
 def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_data: Path, model: Path) -> None:
     fingerprint = json.loads((model / paths.MODEL_CONFIG).read_text())["fingerprint"]
-    with tracking.recording(fingerprint) as recorder:
+    with sender.recording(fingerprint) as recorder:
         recorder.start("train-012345", {}, {})
         recorder.finish()
-    tracking.sync()
+    sender.sync()
     result = run("report", "--model", model, "--pictures", "pictures")
     assert result.exit_code == 0, result.output
     page = Path(result.stdout.strip().splitlines()[-1].split(";")[0]).read_text()
@@ -127,9 +128,9 @@ def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_dat
     assert "http" not in page
     assert page.count('src="data:image/') >= 10
     assert len(list(Path("pictures").iterdir())) == page.count("<figure")
-    tracking.sync()
-    with tracking.connected() as client:
-        run_id = tracking.run_for(fingerprint)
+    sender.sync()
+    with sender.connected() as client:
+        run_id = sender.run_for(fingerprint)
         assert run_id
         figures = client.get_run(run_id).data.metrics
         assert figures["explore.samples.noise.pairwise_ab"] > 0

@@ -12,11 +12,12 @@ from prefect.states import Failed
 from flows import common, pages
 from flows.stages import StageClock
 from tests.processes import seconds_until_gone
-from tintlab import arrivals, paths, workspace
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.operations import arrivals, retrain_clone
 from tintlab.params import Params
-from tintlab.redaction import redacted
-from tintlab.storage import HeldError
+from tintlab.system.files import HeldError
+from tintlab.system.redaction import redacted
 
 
 @pytest.mark.parametrize(
@@ -164,18 +165,18 @@ def commit(folder: Path) -> None:
 
 def test_the_clone_follows_commits_and_the_inbox_and_leaves_the_tree_alone(tree: Path) -> None:
     (tree / "data" / "inbox" / "a.jpg").write_bytes(b"a")
-    first = workspace.prepare(tree)
+    first = retrain_clone.prepare(tree)
     assert first.left_out == ()
     inbox = first.folder / "data" / "inbox"
     assert [path.name for path in inbox.iterdir()] == ["a.jpg"]
-    before = workspace.inputs_digest(first, {"preset": None})
-    assert workspace.inputs_digest(workspace.prepare(tree), {"preset": None}) == before
-    assert workspace.inputs_digest(first, {"preset": "smoke"}) != before
+    before = retrain_clone.inputs_digest(first, {"preset": None})
+    assert retrain_clone.inputs_digest(retrain_clone.prepare(tree), {"preset": None}) == before
+    assert retrain_clone.inputs_digest(first, {"preset": "smoke"}) != before
 
     # What is not committed is left out, and told; also what a retraining did in the clone.
     (tree / "params.yaml").write_text("changed: 1\n")
     (first.folder / "params.yaml").write_text("overridden: 1\n")
-    again = workspace.prepare(tree)
+    again = retrain_clone.prepare(tree)
     assert again.left_out == ("M params.yaml",)
     assert "train" in (again.folder / "params.yaml").read_text()
     run(tree, "git", "checkout", "-q", "params.yaml")
@@ -184,19 +185,19 @@ def test_the_clone_follows_commits_and_the_inbox_and_leaves_the_tree_alone(tree:
     (tree / "data" / "inbox" / "b.jpg").write_bytes(b"b")
     (tree / "data" / "inbox" / "a.jpg").write_bytes(b"z")
     assert [path.read_bytes() for path in inbox.iterdir()] == [b"a"]
-    third = workspace.prepare(tree)
+    third = retrain_clone.prepare(tree)
     assert sorted(path.read_bytes() for path in inbox.iterdir()) == [b"b", b"z"]
-    assert workspace.inputs_digest(third, {"preset": None}) != before
+    assert retrain_clone.inputs_digest(third, {"preset": None}) != before
     (tree / "src" / "new.py").write_text("x = 1\n")
     commit(tree)
-    assert (workspace.prepare(tree).folder / "src" / "new.py").exists()
+    assert (retrain_clone.prepare(tree).folder / "src" / "new.py").exists()
     assert run(tree, "git", "status", "--porcelain") == ""
 
 
 @pytest.mark.slow
 def test_the_clone_shares_the_cache(tree: Path) -> None:
     (tree / ".dvc" / "config.local").write_text("[core]\n    remote = shelf\n")
-    folder = workspace.prepare(tree).folder
+    folder = retrain_clone.prepare(tree).folder
     cache = run(folder, sys.executable, "-m", "dvc", "cache", "dir").strip()
     assert Path(cache).resolve() == (tree / ".dvc" / "cache").resolve()
     assert run(folder, sys.executable, "-m", "dvc", "config", "core.remote").strip() == "shelf"
@@ -205,20 +206,20 @@ def test_the_clone_shares_the_cache(tree: Path) -> None:
 def test_what_a_git_hook_sets_does_not_lead_astray(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
         monkeypatch.setenv(name, str(tree.parent / "elsewhere"))
-    folder = workspace.prepare(tree).folder
+    folder = retrain_clone.prepare(tree).folder
     assert (folder / "params.yaml").read_bytes() == (tree / "params.yaml").read_bytes()
 
 
 def test_experiments_come_back_as_references_alone(tree: Path) -> None:
-    folder = workspace.prepare(tree).folder
+    folder = retrain_clone.prepare(tree).folder
     (folder / "found.txt").write_text("x")
     run(folder, "git", "add", "found.txt")
     run(folder, "git", "commit", "-qm", "an experiment")
     run(folder, "git", "update-ref", "refs/exps/ab/cdef/retrain-1", "HEAD")
-    prepared = workspace.prepare(tree)
+    prepared = retrain_clone.prepare(tree)
     head = run(tree, "git", "rev-parse", "HEAD")
-    assert workspace.bring_back(prepared, "retrain-1")
-    assert not workspace.bring_back(prepared, "retrain-2")
+    assert retrain_clone.bring_back(prepared, "retrain-1")
+    assert not retrain_clone.bring_back(prepared, "retrain-2")
     assert run(tree, "git", "show", "refs/exps/ab/cdef/retrain-1:found.txt") == "x"
     assert run(tree, "git", "rev-parse", "HEAD") == head
     assert run(tree, "git", "status", "--porcelain") == ""
@@ -233,26 +234,26 @@ def test_relative_sources_are_linked_and_those_outside_refused(tree: Path) -> No
     (tree / ".gitignore").write_text("data/inbox/\nharbour/\n")
     (tree / "params.yaml").write_text(params.replace("sources: []", "sources: [{path: harbour}]"))
     commit(tree)
-    assert (workspace.prepare(tree).folder / "harbour" / "a.jpg").read_bytes() == b"a"
+    assert (retrain_clone.prepare(tree).folder / "harbour" / "a.jpg").read_bytes() == b"a"
     (tree / "params.yaml").write_text(params.replace("sources: []", "sources: [{path: ../x}]"))
     commit(tree)
     with pytest.raises(TintlabError, match="absolute path"):
-        workspace.prepare(tree)
+        retrain_clone.prepare(tree)
 
 
 def test_without_a_commit_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "state"))
     run(tmp_path, "git", "init", "-q")
     with pytest.raises(TintlabError, match="commit something there first"):
-        workspace.prepare(tmp_path)
+        retrain_clone.prepare(tmp_path)
 
 
 def test_one_retraining_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path))
     with (
-        workspace.held(),
+        retrain_clone.held(),
         pytest.raises(HeldError, match="another retraining is under way: pid"),
-        workspace.held(),
+        retrain_clone.held(),
     ):
         pass
 

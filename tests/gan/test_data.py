@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tintlab import color
 from tintlab.gan.data import Augmentation, Batches, Mixture, Squares, centre_crops, scaled
+from tintlab.imaging import color
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from tests.gan.test_loop import Recorded, tiny
 from tintlab.gan.distributed import is_first_process
-from tintlab.gan.listening import Silent
+from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
 folder, recipe, stop = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 random = np.random.default_rng(0)

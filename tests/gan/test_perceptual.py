@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tintlab import color
-from tintlab.efficientnet import load_efficientnet
+from tintlab.gan.efficientnet import load_efficientnet
 from tintlab.gan.perceptual import PerceptualLoss
+from tintlab.imaging import color
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,9 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tintlab.colorizer import Colorizer, Settings
-from tintlab.efficientnet import load_efficientnet
 from tintlab.errors import TintlabError
 from tintlab.gan import pretrained_unet
+from tintlab.gan.efficientnet import load_efficientnet
 from tintlab.gan.model_files import (
     build_generator,
     generator_config,
@@ -25,6 +24,7 @@ from tintlab.gan.model_files import (
 )
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet
+from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.params import TrainParams, load_params
 from tintlab.paths import MODEL_CONFIG as CONFIG
 from tintlab.paths import WEIGHTS

@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from tintlab import color
 from tintlab.gan.srgb import grey_srgb, lab_srgb
+from tintlab.imaging import color
 
 
 def test_lab_srgb_is_the_colour_modules_conversion() -> None:

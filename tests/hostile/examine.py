@@ -24,17 +24,17 @@ import torch
 
 from tests.hostile import corpus
 from tests.hostile.servers import ask, model_server
-from tintlab import batch
-from tintlab.colorizer import Colorizer
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
-from tintlab.memory import keep_freed_memory
+from tintlab.imaging.photos import PhotoError, read_photo
+from tintlab.inference.colorizer import Colorizer
 from tintlab.params import load_params
-from tintlab.photos import PhotoError, read_photo
-from tintlab.scoring import load_colorizer, score_photo
-from tintlab.scoring_plan import PlannedPhoto, as_text
+from tintlab.scoring import archive
+from tintlab.scoring.chunk import load_colorizer, score_photo
+from tintlab.scoring.plan import PlannedPhoto, as_text
 from tintlab.stages.fetch import facts, fetch, gather
+from tintlab.system.memory import keep_freed_memory
 
 MEGAPIXELS = 200.0
 MOST_SECONDS = 10.0
@@ -160,7 +160,7 @@ def pyfunc(model: Path, folder: Path) -> Callable[[Path], object]:
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    from tintlab.packaging import save_pyfunc
+    from tintlab.inference.mlflow_model import save_pyfunc
 
     save_pyfunc(model, folder)
     loaded = mlflow.pyfunc.load_model(str(folder))
@@ -194,7 +194,7 @@ def fetch_one(folder: Path) -> Callable[[Path], object]:
 
 def score_one(model: Path, output: Path) -> Callable[[Path], object]:
     """Take a file through the steps of `tintlab score`, up to the coloured file."""
-    settings = batch.settings_for(output, str(model), batch.Options())
+    settings = archive.settings_for(output, str(model), archive.Options())
     colorizer = load_colorizer(settings)
 
     def use(path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from tests.processes import wait_for
-from tests.test_tracking import free_port
+from tests.tracking.test_sender import free_port
 
 
 @dataclass

@@ -17,13 +17,14 @@ import torch
 from torch import nn
 
 from tests.hostile.examine import examined, tiny_model
-from tests.test_report import FINDINGS, Page
-from tintlab import program, report
+from tests.reports.test_evaluation import FINDINGS, Page
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import load_generator
 from tintlab.params import load_params
+from tintlab.reports import evaluation as evaluation_page
 from tintlab.stages.fetch import attributions, gather
-from tintlab.storage import read_json
+from tintlab.system import entry_point
+from tintlab.system.files import read_json
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "<script>alert(1)</script>"
@@ -270,16 +271,16 @@ def test_pages_show_names_and_categories_as_text() -> None:
     import pandas as pd
 
     quarantine = pd.DataFrame(
-        [{"photo": SCRIPT, "origin": program.printable(SCRIPT + "\n"), "split": SCRIPT, "reason": SCRIPT}]
+        [{"photo": SCRIPT, "origin": entry_point.printable(SCRIPT + "\n"), "split": SCRIPT, "reason": SCRIPT}]
     )
-    html = report.validation_page(FINDINGS | {"faults": [SCRIPT]}, quarantine, {}, [])
+    html = evaluation_page.validation_page(FINDINGS | {"faults": [SCRIPT]}, quarantine, {}, [])
     assert SCRIPT not in html
     assert SCRIPT in Page(html).text
 
 
 def test_guard_templates_escape() -> None:
-    assert report._environment().autoescape is True
-    for template in (ROOT / "src/tintlab/templates").iterdir():
+    assert evaluation_page._environment().autoescape is True
+    for template in (ROOT / "src/tintlab/reports/templates").iterdir():
         assert "|safe" not in template.read_text().replace(" ", ""), template
         assert "autoescapefalse" not in template.read_text().replace(" ", ""), template
     for path in sources():

@@ -22,9 +22,9 @@ from tests.hostile.examine import (
     scored,
     tiny_model,
 )  # fmt: skip
-from tintlab.archives import members
-from tintlab.colorizer import working_shape
-from tintlab.photos import PhotoError, read_photo
+from tintlab.imaging.photos import PhotoError, read_photo
+from tintlab.inference.colorizer import working_shape
+from tintlab.sources.archives import members
 from tintlab.stages import fetch as fetch_stage
 
 

@@ -13,17 +13,17 @@ STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["st
 NO_RESULT = {
     "tintlab.cli",
     "tintlab.errors",
-    "tintlab.lineage",
-    "tintlab.memory",
+    "tintlab.tracking.lineage",
+    "tintlab.system.memory",
     "tintlab.params",
-    "tintlab.parents",
+    "tintlab.registry.parents",
     "tintlab.paths",
-    "tintlab.process",
-    "tintlab.program",
-    "tintlab.runs",
-    "tintlab.spool",
-    "tintlab.tracking",
-    "tintlab.unfinished",
+    "tintlab.system.processes",
+    "tintlab.system.entry_point",
+    "tintlab.tracking.training_runs",
+    "tintlab.tracking.spool",
+    "tintlab.tracking.sender",
+    "tintlab.tracking.interrupted",
 }
 """Modules that a stage may import though no output depends on them: they check, name, watch and report. DVC knows
 the parameters' values and the outputs' names by itself."""
@@ -53,7 +53,7 @@ def test_a_stage_lists_the_modules_it_imports(stage: str, import_graph: grimp.Im
     closure = {module, *import_graph.find_upstream_modules(module)}
     imported = {path.as_posix() for path in map(source_file, closure) if not is_empty(path)}
     listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
-    templates = {"src/tintlab/templates"} if "tintlab.report" in closure else set()
+    templates = {"src/tintlab/reports/templates"} if "tintlab.reports.evaluation" in closure else set()
     assert listed == imported | templates
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from tintlab import paths, registering, registry
+from tintlab import paths
 from tintlab.gan.model_files import build_generator, save_generator
+from tintlab.registry import models as registry
+from tintlab.registry import register
 
 CONFIG = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0, "working_size": 48}
 Verdict = Callable[..., dict[str, Any]]
@@ -54,7 +56,7 @@ def _three_versions(tmp_path_factory: pytest.TempPathFactory, models: list[Path]
         patch.setenv("TINTLAB_STATE", str(live))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for model in models:
-            registering.register(model)
+            register.register(model)
     kept = live.with_name("kept")
     shutil.copytree(live, kept)
     return live, kept

@@ -5,14 +5,15 @@ from multiprocessing.connection import Connection
 
 import mlflow  # noqa: F401
 
-from tintlab import history, promotion, tracking
 from tintlab.errors import TintlabError
+from tintlab.registry import history, promotion
+from tintlab.tracking import sender
 
 
 def contend(orders: Connection, environment: dict[str, str]) -> None:
     """Promote the version that is ordered, as often as one is; answer what came of it. 0 ends it."""
     os.environ.update(environment)  # the fork server's is that of its first test
-    with tracking.connected() as client:
+    with sender.connected() as client:
         history.read(client)
     orders.send("ready")
     while version := orders.recv():

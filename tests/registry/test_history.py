@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tintlab.history import Action, Change, Entry, History, project
+from tintlab.registry.history import Action, Change, Entry, History, project
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -21,7 +21,9 @@ import sqlalchemy
 from tests.registry.conftest import make_model, verdict_on
 from tests.registry.contender import contend
 from tests.registry.databases import postgresql
-from tintlab import registering, registry, tracking
+from tintlab.registry import models as registry
+from tintlab.registry import register
+from tintlab.tracking import sender
 
 PROCESSES, ROUNDS = 8, 50
 PATIENCE = 300.0
@@ -59,8 +61,8 @@ def heard(pipe: Connection) -> Any:
 
 def many_versions(folder: Path) -> list[Path]:
     """Twice as many versions as processes, all of one model; the files in which their verdicts belong."""
-    first = registering.register(make_model(folder, 0))
-    with tracking.connected() as client:
+    first = register.register(make_model(folder, 0))
+    with sender.connected() as client:
         kept = registry.model_version(client, first.version)
         for _ in range(2 * PROCESSES - 1):
             client.create_model_version("tintlab", kept.source, kept.run_id, kept.tags)

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 
 from tests.registry.conftest import Verdict, make_model
-from tintlab import evaluation, paths, process, registering, registry, tracking
-from tintlab.colorizer import Colorizer
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.evaluation import evaluate
+from tintlab.inference.colorizer import Colorizer
+from tintlab.registry import models as registry
+from tintlab.registry import register
+from tintlab.system import processes
+from tintlab.tracking import sender
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -122,7 +127,7 @@ def test_files_that_are_not_what_was_registered_are_refused(
 
 
 def test_a_version_made_by_hand_bears_no_sha256_and_is_refused() -> None:
-    with tracking.connected() as client:
+    with sender.connected() as client:
         kept = registry.model_version(client, 1)
         client.create_model_version("tintlab", kept.source, kept.run_id)
     with pytest.raises(TintlabError, match="version 4 was not made by `tintlab register`"):
@@ -135,9 +140,9 @@ def test_a_version_made_by_hand_bears_no_sha256_and_is_refused() -> None:
 def test_the_same_model_is_registered_once(models: list[Path], tmp_path: Path, sql: Sql) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(models[0], copy)
-    assert registering.register(copy) == registering.register(models[0])
-    assert registering.register(models[0]).version == 1
-    assert not registering.register(models[0]).new
+    assert register.register(copy) == register.register(models[0])
+    assert register.register(models[0]).version == 1
+    assert not register.register(models[0]).new
     assert sql("select count(*) from model_versions where name='tintlab'") == [(3,)]
     assert registry.locate("challenger").version == 1
 
@@ -146,14 +151,14 @@ def test_another_config_is_another_model(models: list[Path], tmp_path: Path) -> 
     shutil.copytree(models[0], tmp_path / "vivid")
     config = json.loads((models[0] / "config.json").read_text()) | {"saturation": 1.5}
     (tmp_path / "vivid" / "config.json").write_text(json.dumps(config))
-    done = registering.register(tmp_path / "vivid")
+    done = register.register(tmp_path / "vivid")
     assert (done.version, done.new) == (4, True)
 
 
 def test_several_at_once_register_it_once(tmp_path: Path, sql: Sql) -> None:
     model = make_model(tmp_path / "model", 77)
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(registering.register, [model] * 4))
+        done = list(pool.map(register.register, [model] * 4))
     assert {one.version for one in done} == {4}
     assert sorted(one.new for one in done) == [False, False, False, True]
     assert sql("select count(*) from model_versions where name='tintlab'") == [(4,)]
@@ -161,11 +166,11 @@ def test_several_at_once_register_it_once(tmp_path: Path, sql: Sql) -> None:
 
 def test_no_model_and_a_damaged_one_are_said(tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match=r"no model in .*nothing \(generator.safetensors is missing\)"):
-        registering.register(tmp_path / "nothing")
+        register.register(tmp_path / "nothing")
     model = make_model(tmp_path / "model", 1)
     (model / paths.WEIGHTS).write_bytes(b"no weights")
     with pytest.raises(TintlabError, match=r"generator.safetensors is damaged"):
-        registering.register(model)
+        register.register(model)
 
 
 # -- verdicts
@@ -183,7 +188,7 @@ def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: P
     run = registry.locate("models:/tintlab/2").run_id
     assert text.startswith("passed without a champion ([verdict](#/experiments/")
     assert text.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
-    with tracking.connected() as client:
+    with sender.connected() as client:
         names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
     assert names == ["verdicts/2.html", "verdicts/2.json"]
 
@@ -220,7 +225,7 @@ def test_it_loads_in_an_empty_folder_with_its_own_code_and_without_pickle(
         cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    from tintlab.photos import read_photo
+    from tintlab.imaging.photos import read_photo
 
     coloured = read_photo(tmp_path / "empty" / "coloured.png", 1).pixels
     photo = read_photo(tmp_path / "photo.jpg", 1)
@@ -235,9 +240,9 @@ def test_beside_the_package_it_leaves_spawned_processes_all_of_it(
     monkeypatch.setattr(sys, "path", before := list(sys.path))
     mlflow.pyfunc.load_model(str(weights_of(1).parents[2]))
     assert sys.path == before
-    with process.worker_pool(1, spawned=True) as pool:
+    with processes.worker_pool(1, spawned=True) as pool:
         # The registered code has no such module.
-        assert pool.submit(evaluation.suffix, "grey").result(60) == "_grey"
+        assert pool.submit(evaluate.suffix, "grey").result(60) == "_grey"
 
 
 def test_mlflow_refuses_to_load_changed_files(weights_of: Callable[[int], Path], state: Path) -> None:

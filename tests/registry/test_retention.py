@@ -20,13 +20,17 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from tests.registry.conftest import make_model
-from tests.test_tracking import Server
-from tintlab import history, paths, promotion, registering, registry, tracking, unfinished
+from tests.tracking.test_sender import Server
+from tintlab import paths
 from tintlab.cli import app
 from tintlab.errors import TintlabError
-from tintlab.retention import Plan, Rules, carry_out, plan, registered, text
-from tintlab.spool import Recorder
-from tintlab.storage import exclusive, write_json
+from tintlab.operations.gc import Plan, Rules, carry_out, plan, text
+from tintlab.operations.gc import registry as registered
+from tintlab.registry import history, promotion, register
+from tintlab.registry import models as registry
+from tintlab.system.files import exclusive, write_json
+from tintlab.tracking import interrupted, sender
+from tintlab.tracking.spool import Recorder
 
 FEW = Rules(keep=1, days=0)
 """The strictest that leaves something."""
@@ -111,7 +115,7 @@ def repository(
 
 @pytest.fixture
 def client(state: Path) -> MlflowClient:
-    with tracking.connected() as connected:
+    with sender.connected() as connected:
         return connected
 
 
@@ -208,7 +212,7 @@ def test_a_cache_that_others_may_use_is_left_alone(repository: Path, tmp_path: P
 
 def test_rollback_restores_after_pruning(repository: Path, client: MlflowClient, tmp_path: Path) -> None:
     """Of four versions 1, 3 and 4 were champion; so 2 goes, and all its files."""
-    promotion.promote(registering.register(make_model(tmp_path / "4", 4)).version, "the best", forced=True)
+    promotion.promote(register.register(make_model(tmp_path / "4", 4)).version, "the best", forced=True)
     weights = {number: registry.locate(f"models:/tintlab/{number}").weights_sha256 for number in (1, 2, 3, 4)}
     files, run = files_of(client, 2), client.get_model_version("tintlab", "2").run_id
     before = bytes_of(paths.state())
@@ -232,7 +236,7 @@ def test_rollback_restores_after_pruning(repository: Path, client: MlflowClient,
 
 def test_no_number_is_given_twice(repository: Path, client: MlflowClient, models: list[Path]) -> None:
     prune()
-    assert registering.register(models[1]).version == 4
+    assert register.register(models[1]).version == 4
     assert [int(version.version) for version in registry.versions(client)] == [1, 3, 4]
 
 
@@ -268,7 +272,7 @@ def test_what_an_alias_names_stays(repository: Path, client: MlflowClient) -> No
 def test_old_runs_go_with_their_artifacts(
     repository: Path, client: MlflowClient, tmp_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
-    experiment = tracking.experiment_id(client)
+    experiment = sender.experiment_id(client)
     run_of_2 = client.get_model_version("tintlab", "2").run_id
     (tmp_path / "weights").write_bytes(bytes(300_000))
     old = [client.create_run(experiment, start_time=number).info for number in range(1, 4)]
@@ -276,7 +280,7 @@ def test_old_runs_go_with_their_artifacts(
         client.log_metric(info.run_id, "loss", 1.0)
         client.log_artifact(info.run_id, str(tmp_path / "weights"))
         client.set_terminated(info.run_id)
-    client.set_tag(old[0].run_id, tracking.FINGERPRINT_TAG, "feed")
+    client.set_tag(old[0].run_id, sender.FINGERPRINT_TAG, "feed")
     unfinished_training("feed", iteration=5, moment=0)
     elsewhere = client.create_run(client.create_experiment("mine"), start_time=1).info
     client.delete_run(old[1].run_id)
@@ -295,7 +299,7 @@ def test_old_runs_go_with_their_artifacts(
 
 
 def test_a_run_that_is_under_way_elsewhere_stays(repository: Path, client: MlflowClient) -> None:
-    running = client.create_run(tracking.experiment_id(client)).info
+    running = client.create_run(sender.experiment_id(client)).info
     prune(Rules(keep=0, days=0.5))
     assert client.get_run(running.run_id).info.status == "RUNNING"
 
@@ -309,10 +313,10 @@ def test_unfinished_trainings_and_their_spools(repository: Path) -> None:
         with Recorder(f"{number:016}") as recorder:
             recorder.start("killed", {}, {})
         unfinished_training(f"{number:016}", number + 5, number)
-    assert len(unfinished.trainings()) == 3
+    assert len(interrupted.trainings()) == 3
     found = prune()
     assert kinds(found)["checkpoint"] == kinds(found)["spool"] == 2
-    assert [training.folder.name for training in unfinished.trainings()] == [f"{2:016}"]
+    assert [training.folder.name for training in interrupted.trainings()] == [f"{2:016}"]
     assert [spool.name for spool in paths.spool().iterdir() if spool.is_dir()] == [f"{2:016}"]
 
 
@@ -428,7 +432,7 @@ def test_files_left_by_an_interruption_stay_when_they_are_registered_again(
         patch.setattr(registered, "_delete", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prune()
-    again = registering.register(models[1])
+    again = register.register(models[1])
     assert again.new
     prune()
     assert registry.locate(f"models:/tintlab/{again.version}").version == again.version
@@ -513,7 +517,7 @@ def test_runs_of_a_server_lose_their_artifacts(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with server.running():
         for seed in (1, 2, 3):
-            registering.register(make_model(tmp_path / str(seed), seed))
+            register.register(make_model(tmp_path / str(seed), seed))
             if seed != 2:
                 promotion.promote(seed, "why not", forced=True)
         served = tmp_path / "served"

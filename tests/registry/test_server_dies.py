@@ -16,9 +16,12 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.test_tracking import Server
-from tintlab import history, paths, promotion, registering, registry, tracking
+from tests.tracking.test_sender import Server
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.registry import history, promotion, register
+from tintlab.registry import models as registry
+from tintlab.tracking import sender
 
 WHY = "a test"
 When = Literal["before", "after"]
@@ -91,13 +94,13 @@ def served(tmp_path_factory: pytest.TempPathFactory, models: list[Path]) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINTLAB_STATE", str(folder / "state"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.prepare_store()
+        sender.prepare_store()
         server = Server(folder, paths.tracking_database())
         proxy = Proxy(server.port)
         with server.running(), proxy.running():
             patch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
             for model in models[:2]:
-                registering.register(model)
+                register.register(model)
             yield proxy, server.database
 
 
@@ -177,7 +180,7 @@ def test_the_server_dies_at_each_write(
         assert [path.rpartition("mlflow/")[2] for path in proxy.writes] == writes[:number]
         assert "\n" not in str(fault.value)
         # While the server is away, every command says so at once.
-        with pytest.raises(tracking.TrackingUnavailableError, match="can't be reached"):
+        with pytest.raises(sender.TrackingUnavailableError, match="can't be reached"):
             promotion.history_text()
 
         where = f"name='{history.HISTORY_NAME}'"
@@ -213,7 +216,7 @@ def test_the_server_dies_at_each_write(
         elif not written:
             command()
         assert sql("select version from registered_model_aliases where alias='champion'") == [(after,)]
-        with tracking.connected() as client:
+        with sender.connected() as client:
             log = history.read(client)
         assert (len(log.counted), log.beaten, log.lost) == (earlier + 1, (), ())
 
@@ -247,11 +250,11 @@ def test_a_registration_that_was_cut_short_is_completed_and_not_repeated(
     (model / "config.json").write_text(json.dumps(config))
 
     proxy.arm(write, when)
-    with pytest.raises(tracking.TrackingUnavailableError):
-        registering.register(model)
+    with pytest.raises(sender.TrackingUnavailableError):
+        register.register(model)
     assert proxy.dead
     proxy.arm(0)
-    done = registering.register(model)
+    done = register.register(model)
     assert done.new == (write == "model-versions/create" and when == "before")
     same = "select count(*) from model_version_tags where key='tintlab.config_sha256' and value=?"
     located = registry.locate("challenger")

@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.hostile.servers import ask, model_server
 from tests.registry.conftest import make_model
-from tintlab import promotion, registering
-from tintlab.colorizer import Colorizer
-from tintlab.photos import read_photo
+from tintlab.imaging.photos import read_photo
+from tintlab.inference.colorizer import Colorizer
+from tintlab.registry import promotion, register
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,7 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINTLAB_STATE", str(folder / "state"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registering.register(model)
+        register.register(model)
         promotion.promote(1, "a test", forced=True)
     store = f"sqlite:///{folder}/state/mlflow.db"
     with model_server("models:/tintlab@champion", folder, MLFLOW_TRACKING_URI=store) as (_, address):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.pipeline.conftest import Workspace, new_workspace
 from tests.processes import processes_in, seconds_until_gone, wait_for
-from tintlab.process import SHELLS
+from tintlab.system.processes import SHELLS
 
 __all__ = ["new_workspace"]
 

@@ -18,7 +18,7 @@ from tintlab.gan.loop import Training
 pytestmark = pytest.mark.slow
 
 RUNS = (
-    "import mlflow; from tintlab import tracking; c = mlflow.MlflowClient(tracking.tracking_uri());"
+    "import mlflow; from tintlab.tracking import sender; c = mlflow.MlflowClient(sender.tracking_uri());"
     "print('runs:', *[r.info.status for r in c.search_runs([c.get_experiment_by_name('tintlab').experiment_id])])"
 )
 

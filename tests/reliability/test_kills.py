@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DVC = (sys.executable, "-m", "dvc")
 SEED = 4
-MEND = "from tintlab import leftovers; print(*leftovers.mend(), sep='\\n')"
+MEND = "from tintlab.operations import dvc_repair; print(*dvc_repair.mend(), sep='\\n')"
 VICTIMS = ("all", "dvc", "stage")
 """Who is killed: the whole process group, as by a power cut; DVC alone; the stage alone."""
 
@@ -123,7 +123,7 @@ class Chain:
                     database = (pipeline.state / "mlflow.db").stat()
                     delivered = records.with_name("delivered.json")
                     sent = json.loads(delivered.read_bytes())["offset"] if delivered.exists() else 0
-                    if database and sent < records.stat().st_size and pipeline.one("tintlab.tracking"):
+                    if database and sent < records.stat().st_size and pipeline.one("tintlab.tracking.sender"):
                         time.sleep(self.random.uniform(0, 0.3))
                         yield "records were on their way"
             yield None
@@ -188,7 +188,8 @@ def mlflow_points(workspace: Workspace) -> dict[str, list[int]]:
     workspace.tintlab("sync")
     shown = workspace.run(
         "python", "-c",
-        "import json, mlflow; from tintlab import tracking; c = mlflow.MlflowClient(tracking.tracking_uri());"
+        "import json, mlflow; from tintlab.tracking import sender;"
+        "c = mlflow.MlflowClient(sender.tracking_uri());"
         "e = c.get_experiment_by_name('tintlab').experiment_id;"
         "print(json.dumps({f'{r.info.run_id} {k}': [p.step for p in c.get_metric_history(r.info.run_id, k)]"
         " for r in c.search_runs([e]) for k in r.data.metrics if k.startswith(('loss', 'val_'))}))",

@@ -16,8 +16,8 @@ from PIL import Image
 
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
-from tintlab.scoring import ScoreSettings
-from tintlab.storage import read_json
+from tintlab.scoring.chunk import ScoreSettings
+from tintlab.system.files import read_json
 
 WEIGHTS = "0" * 64
 

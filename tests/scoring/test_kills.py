@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tintlab import manifest
-from tintlab.workers import cpus
+from tintlab.scoring import manifest
+from tintlab.scoring.threads import cpus
 
 SIDE = 64
 KILLS = 5

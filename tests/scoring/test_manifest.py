@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tintlab import manifest
-from tintlab.manifest import SCHEMA, Record, merge_parts, part_writer, parts_folder, read_records
-from tintlab.storage import HeldError
-from tintlab.summaries import HISTOGRAM, SCALARS
+from tintlab.imaging.statistics import HISTOGRAM, SCALARS
+from tintlab.scoring import manifest
+from tintlab.scoring.manifest import SCHEMA, Record, merge_parts, part_writer, parts_folder, read_records
+from tintlab.system.files import HeldError
 
 FIGURES = dict.fromkeys((*HISTOGRAM, *SCALARS), 0.5)
 

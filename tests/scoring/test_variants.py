@@ -16,15 +16,16 @@ from PIL import Image
 from scipy import stats
 
 from tests.scoring.conftest import make_model
-from tests.scoring.test_scoring import files, run, sha256, times
-from tintlab import codes, manifest
-from tintlab.colorizer import Colorizer
+from tests.scoring.test_archive import files, run, sha256, times
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
-from tintlab.packaging import save_pyfunc
-from tintlab.photos import read_photo
-from tintlab.provenance import read_provenance
-from tintlab.trace import trace
+from tintlab.imaging.photos import read_photo
+from tintlab.imaging.provenance import read_provenance
+from tintlab.inference import noise_vectors
+from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.mlflow_model import save_pyfunc
+from tintlab.scoring import manifest
+from tintlab.scoring.trace import trace
 
 Z_DIM = 3
 
@@ -71,7 +72,7 @@ def test_each_photograph_becomes_n_files_that_differ(scans: Path, model: Path, t
     assert files(out) == names
     assert len({pixels(out / f"a-v{number}.png").tobytes() for number in (1, 2, 3)}) == 3
     photo = read_photo(scans / "a.jpg", 1)
-    z = codes.draw(7, sha256(scans / "a.jpg"), 3, Z_DIM)
+    z = noise_vectors.draw(7, sha256(scans / "a.jpg"), 3, Z_DIM)
     for number in (1, 2, 3):
         file = out / f"a-v{number}.png"
         assert (pixels(file) == Colorizer.load(model).colorize(photo, z=z[number - 1])).all()
@@ -151,18 +152,18 @@ def decoded(png: bytes) -> np.ndarray:
 
 def test_noise_is_standard_normal_and_depends_on_seed_and_photograph_alone() -> None:
     digest = hashlib.sha256(b"a photograph").hexdigest()
-    z = codes.draw(0, digest, 1000, 16)
+    z = noise_vectors.draw(0, digest, 1000, 16)
     assert z.shape == (1000, 16)
     assert z.dtype == np.float32
-    assert (codes.draw(0, digest, 10, 16) == z[:10]).all()
+    assert (noise_vectors.draw(0, digest, 10, 16) == z[:10]).all()
     assert stats.kstest(z.ravel(), "norm").pvalue > 0.01
-    assert (codes.draw(1, digest, 10, 16) != z[:10]).any()
-    assert (codes.draw(0, hashlib.sha256(b"another").hexdigest(), 10, 16) != z[:10]).any()
+    assert (noise_vectors.draw(1, digest, 10, 16) != z[:10]).any()
+    assert (noise_vectors.draw(0, hashlib.sha256(b"another").hexdigest(), 10, 16) != z[:10]).any()
 
 
 def test_the_first_numbers_stay_the_same_for_ever() -> None:
     # Philox is specified by Salmon et al. 2011; the normal quantile is a function.
-    found = codes.draw(7, "ff" * 32, 1, 4)[0]
+    found = noise_vectors.draw(7, "ff" * 32, 1, 4)[0]
     assert found == pytest.approx(EXPECTED, abs=1e-6)
 
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from tintlab import color
+from tintlab.imaging import color
+from tintlab.imaging.statistics import Reference
 from tintlab.params import ConvertParams
 from tintlab.stages.convert import convert, square_corners, squares_of
-from tintlab.summaries import Reference
 from tintlab.tables import read_table
 
 

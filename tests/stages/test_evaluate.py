@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.test_evaluation import photos, raw
-from tintlab import paths, report
-from tintlab.evaluation import METHODS, suffix
+from tests.evaluation.test_evaluate import photos, raw
+from tintlab import paths
+from tintlab.evaluation.evaluate import METHODS, suffix
 from tintlab.gan.model_files import build_generator, save_generator
+from tintlab.reports import evaluation as evaluation_page
 from tintlab.stages import evaluate
-from tintlab.storage import read_json
+from tintlab.system.files import read_json
 from tintlab.tables import write_table
 
 __all__ = ["photos", "raw"]  # fixtures
@@ -108,7 +109,7 @@ def test_the_program_makes_the_same_files_twice(
         path.write_bytes(content)
     totals = read_json(paths.METRICS)
     assert totals["photos"] == 3
-    assert report.metrics_text(totals) in done.stdout
+    assert evaluation_page.metrics_text(totals) in done.stdout
     assert str(paths.REPORT_PAGE) in done.stdout
     table = pd.read_csv(paths.PER_PHOTO)
     assert table["photo"].tolist() == ["photo0.png", "photo1.png", "photo2.png"]

@@ -15,13 +15,15 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from tintlab import parents, paths, registering, tracking
+from tintlab import paths
 from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, generator_config, save_generator
 from tintlab.params import load_params
+from tintlab.registry import parents, register
 from tintlab.stages import train
-from tintlab.storage import read_json, write_json
+from tintlab.system.files import read_json, write_json
 from tintlab.tables import write_table
+from tintlab.tracking import sender
 
 SMALL = {
     "generator": "unet", "channels": 4, "image_size": 32, "crop": [32, 32], "discriminator_channels": 4,
@@ -81,7 +83,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Ite
         torch.manual_seed(3)
         config = generator_config(load_params().train)
         save_generator(Path("parent"), build_generator(config), config)
-        assert registering.register(Path("parent")).version == 1
+        assert register.register(Path("parent")).version == 1
         yield folder
 
 
@@ -110,9 +112,9 @@ def test_a_fine_tuning_names_its_parent_in_its_files_and_its_run(workspace: Path
     for name in before:
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
-    tracking.sync()
-    with tracking.connected() as client:
-        run = client.get_run(tracking.run_for(config["fingerprint"]))
+    sender.sync()
+    with sender.connected() as client:
+        run = client.get_run(sender.run_for(config["fingerprint"]))
     assert run.data.tags["parent"] == spec
     assert run.data.tags["parent.version"] == "1"
     assert run.data.tags["parent.weights_sha256"] == config["parent"]["weights_sha256"]
@@ -126,7 +128,7 @@ def test_an_alias_that_moves_changes_nothing_until_it_is_recorded(workspace: Pat
     torch.manual_seed(4)
     config = read_json(Path("parent") / paths.MODEL_CONFIG)
     save_generator(Path("other"), build_generator(config), config)
-    assert registering.register(Path("other")).version == 2
+    assert register.register(Path("other")).version == 2
     for name, value in load_file(parents.verified(spec, known)).items():
         assert torch.equal(value, load_file(Path("parent") / paths.WEIGHTS)[name])
     assert parents.entry(spec)[spec]["version"] == 2

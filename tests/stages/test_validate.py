@@ -14,7 +14,7 @@ from tintlab import paths
 from tintlab.errors import TintlabError
 from tintlab.params import Params, ValidateParams
 from tintlab.stages import fetch, split, validate
-from tintlab.storage import read_json
+from tintlab.system.files import read_json
 from tintlab.tables import read_table, write_table
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]

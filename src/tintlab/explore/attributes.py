@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tintlab.color import Float
+from tintlab.evaluation.metrics import Numbers
 from tintlab.explore.subjects import Subject
-from tintlab.metrics import Numbers
+from tintlab.imaging.color import Float
 
 Mask = NDArray[np.bool]
 

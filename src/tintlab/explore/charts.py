@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from tintlab.metrics import Numbers
+from tintlab.evaluation.metrics import Numbers
 
 Panel = tuple[str, str, Mapping[str, Numbers]]
 """Title, name of the horizontal axis, and values `(n,)`, or `(3, n)` with a band's ends, by legend."""

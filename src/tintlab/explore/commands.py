@@ -46,12 +46,12 @@ def variants(
     model: Model = None,
 ) -> None:
     """Colour a photograph in several ways: NAME-v1.png and on, as `tintlab score` does, and a sheet of all."""
-    from tintlab import batch
     from tintlab.explore import section
     from tintlab.explore import variants as made
+    from tintlab.scoring import archive
 
-    options = batch.Options(seed=seed, variants=0 if dropout else count)
-    settings = batch.settings_for(output, model, options)
+    options = archive.Options(seed=seed, variants=0 if dropout else count)
+    settings = archive.settings_for(output, model, options)
     files = made.dropout_files(photo, settings, count) if dropout else made.noise_files(photo, settings)
     sheet = output / f"{photo.stem}{'-dropout' if dropout else ''}-variants.jpg"
     section.save_picture(sheet, made.sheet(photo, files, settings))
@@ -97,11 +97,11 @@ def steer(
     model: Model = None,
 ) -> None:
     """Colour a photograph some steps along attributes: NAME-steered.png. From -3 to 3 is what the noise knows."""
-    from tintlab import batch
     from tintlab.explore import directions as known
     from tintlab.explore import steering
+    from tintlab.scoring import archive
 
-    settings = batch.settings_for(output, model, batch.Options())
+    settings = archive.settings_for(output, model, archive.Options())
     opened = _opened(str(settings.model_folder))
     found = known.load(known.place(opened.folder), opened)
     given = {"warm": warm, "saturation": saturation, "green": green, "sky": sky, "foliage": foliage}
@@ -178,8 +178,8 @@ def _show(made: "tuple[Section, str]") -> None:
 
 
 def _measure(model: "Explored", photos: int, seed: int) -> "tuple[Section, str]":
+    from tintlab.evaluation.judge import Judge
     from tintlab.explore import measures
-    from tintlab.judge import Judge
 
     subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
     command = f"tintlab explore measure --photos {photos} --seed {seed}"

@@ -6,15 +6,16 @@ import numpy as np
 from PIL import Image
 from skimage.color import deltaE_ciede2000
 
-from tintlab import pictures, program
-from tintlab.color import Byte, Float, rgb_to_lab
-from tintlab.colorizer import Colorizer, joined
+from tintlab.evaluation.metrics import Numbers
 from tintlab.explore import charts
 from tintlab.explore.attributes import chroma
 from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
-from tintlab.metrics import Numbers
+from tintlab.imaging import grids
+from tintlab.imaging.color import Byte, Float, rgb_to_lab
+from tintlab.inference.colorizer import Colorizer, joined
+from tintlab.system import entry_point
 
 CONTRASTS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)
 BRIGHTNESSES = (-30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 30.0)
@@ -60,7 +61,7 @@ def section(model: Explored, photos: Sequence[Subject], command: str) -> tuple[S
     off: dict[str, list[Numbers]] = {name: [] for name in sweeps}
     vivid: dict[str, list[list[float]]] = {name: [] for name in sweeps}
     rows: list[list[Byte]] = []
-    for subject in program.progress(photos, "photos", "sweeping", len(photos)):
+    for subject in entry_point.progress(photos, "photos", "sweeping", len(photos)):
         reference = model.colorizer.predict_variants(subject.lightness, None)[0]
         for name, settings in sweeps.items():
             colourings = swept(model.colorizer, subject, settings)
@@ -69,7 +70,7 @@ def section(model: Explored, photos: Sequence[Subject], command: str) -> tuple[S
             if len(rows) < 2 * _SHOWN_PHOTOS:
                 rows.append([joined(changed(subject.lightness, *settings[i]), colourings[i]) for i in _SHOWN])
     sheets = [
-        pictures.grid(rows[start::2], _SIDE, [f"{axis} {values[i]:{sign}g}" for i in _SHOWN])
+        grids.grid(rows[start::2], _SIDE, [f"{axis} {values[i]:{sign}g}" for i in _SHOWN])
         for start, axis, values, sign in ((0, "contrast ×", CONTRASTS, ""), (1, "L*", BRIGHTNESSES, "+"))
     ]
     bands = {name: np.quantile(np.stack(values), [0.1, 0.5, 0.9], axis=0) for name, values in off.items()}

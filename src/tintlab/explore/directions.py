@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tintlab import codes, paths, program
-from tintlab.color import Float
-from tintlab.colorizer import Colorizer
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.evaluation.metrics import Numbers
 from tintlab.explore.attributes import ATTRIBUTES, scores
 from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
-from tintlab.metrics import Numbers
-from tintlab.storage import read_json, write_json
+from tintlab.imaging.color import Float
+from tintlab.inference import noise_vectors
+from tintlab.inference.colorizer import Colorizer
+from tintlab.system import entry_point
+from tintlab.system.files import read_json, write_json
 
 FILE = "directions.json"
 
@@ -192,8 +194,8 @@ def sampled(
 ) -> tuple[Numbers, Numbers]:
     """Codes `(photos, codes, z_dim)` and the attributes of what they make, `(photos, codes, attributes)`."""
     z, found = [], []
-    for subject in program.progress(photos, "photos", "colouring", len(photos)):
-        drawn = codes.draw(seed, subject.sha256, codes_a_photo, colorizer.z_dim)
+    for subject in entry_point.progress(photos, "photos", "colouring", len(photos)):
+        drawn = noise_vectors.draw(seed, subject.sha256, codes_a_photo, colorizer.z_dim)
         z.append(drawn)
         found.append(scores(subject, colorizer.predict_variants(subject.lightness, drawn)))
     return np.asarray(z, np.float64), np.asarray(found)

@@ -6,13 +6,14 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from tintlab import pictures, program
-from tintlab.color import Byte, lightness_to_grey, to_bytes
 from tintlab.explore import units
 from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
 from tintlab.explore.units import Match
+from tintlab.imaging import grids
+from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
+from tintlab.system import entry_point
 
 SETS = {"sky blue": "blue, top", "foliage green": "green, anywhere"}
 """What is shown with and without its strongest units, by concept."""
@@ -47,7 +48,7 @@ def section(
     found = units.best_fits(every)
     chosen_on, tried_on = fitting[::2], fitting[1::2]
     ranked = _ranked(found)
-    shown = program.progress(ranked, "units", "switching off", len(ranked))
+    shown = entry_point.progress(ranked, "units", "switching off", len(ranked))
     rows = [_row(generator, match, tried_on) for match in shown]
     tables = [
         Table(
@@ -191,7 +192,7 @@ def _strongest(
         fitting.sort(key=lambda match: -match.chosen_iou)
         gains = {
             match: _specific(generator, [match], most, concept)
-            for match in program.progress(fitting[:_CANDIDATES], "units", f"{concept} in {layer}")
+            for match in entry_point.progress(fitting[:_CANDIDATES], "units", f"{concept} in {layer}")
         }
         chosen = [match for match in sorted(gains, key=lambda one: -gains[one]) if gains[match] > 0][
             :SET_SIZE
@@ -220,7 +221,7 @@ def _where(generator: nn.Module, chosen: Sequence[Match], photos: Sequence[Subje
         most = _with_most(photos, match.concept)[:_SHOWN_PHOTOS]
         rows.append([_lit(generator, match, subject) for subject in most])
     sheets = [
-        pictures.grid(
+        grids.grid(
             [row],
             _SIDE,
             [
@@ -253,7 +254,7 @@ def _with_and_without(
             with units.changed(generator, layer, numbers, values):
                 row.append(subject.coloured(units.coloured(generator, subject.lightness)))
         rows.append(row)
-    return pictures.grid(rows, _SIDE + 50, ["grey", "as it is", "without", "forced on"])
+    return grids.grid(rows, _SIDE + 50, ["grey", "as it is", "without", "forced on"])
 
 
 def _below(sheets: Sequence[Image.Image]) -> Image.Image:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tintlab import program
-from tintlab.colorizer import Colorizer
+from tintlab.evaluation.metrics import Numbers
 from tintlab.explore import charts
 from tintlab.explore.attributes import ATTRIBUTES, scores
 from tintlab.explore.directions import Directions, sampled
@@ -14,7 +13,8 @@ from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.steering import STEPS, strip, walked
 from tintlab.explore.subjects import Subject
-from tintlab.metrics import Numbers
+from tintlab.inference.colorizer import Colorizer
+from tintlab.system import entry_point
 
 _CODES = 16  # a photograph, for the spread
 _SHOWN_PHOTOS = 4
@@ -28,7 +28,7 @@ def curves(
     conditional: bool,
 ) -> Numbers:
     """Attributes along some directions, `(names, photos, 7, attributes)`; NaN where a photo lacks one."""
-    shown = program.progress(photos, "photos", "steering", len(photos))
+    shown = entry_point.progress(photos, "photos", "steering", len(photos))
     by_photo = [
         [scores(subject, walked(colorizer, subject, directions, name, conditional)) for name in names]
         for subject in shown

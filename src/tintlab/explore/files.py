@@ -4,14 +4,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tintlab.color import Float
-from tintlab.colorizer import GuidedColours, coloured
-from tintlab.encoding import encode
 from tintlab.errors import TintlabError
-from tintlab.metadata import CaptureMetadata
-from tintlab.photos import PhotoError, read_photo
-from tintlab.scoring import ScoreSettings
-from tintlab.storage import atomic_path
+from tintlab.imaging.color import Float
+from tintlab.imaging.encoding import encode
+from tintlab.imaging.metadata import CaptureMetadata
+from tintlab.imaging.photos import PhotoError, read_photo
+from tintlab.inference.colorizer import GuidedColours, coloured
+from tintlab.scoring.chunk import ScoreSettings
+from tintlab.system.files import atomic_path
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,19 @@ import numpy as np
 from PIL import Image
 from skimage.color import deltaE_ciede2000
 
-from tintlab import codes, metrics, pictures, program
-from tintlab.color import Byte, Float, rgb_to_lab
 from tintlab.errors import TintlabError
+from tintlab.evaluation import metrics
+from tintlab.evaluation.judge import Judge, view
+from tintlab.evaluation.metrics import Numbers
 from tintlab.explore import charts
 from tintlab.explore.dropout import dropout_variants, dropping
 from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
-from tintlab.judge import Judge, view
-from tintlab.metrics import Numbers
+from tintlab.imaging import grids
+from tintlab.imaging.color import Byte, Float, rgb_to_lab
+from tintlab.inference import noise_vectors
+from tintlab.system import entry_point
 
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of samples of which the best is taken."""
@@ -75,7 +78,7 @@ def section(
     plain: list[tuple[float, Numbers]] = []
     found: dict[str, list[tuple[float, float, Numbers, Numbers]]] = {name: [] for name in ways}
     shown: list[list[Byte]] = []
-    for subject in program.progress(photos, "photos", "sampling", len(photos)):
+    for subject in entry_point.progress(photos, "photos", "sampling", len(photos)):
         truth = subject.coloured(subject.ab)
         first = subject.coloured(model.colorizer.predict_variants(subject.lightness, None)[0])
         seen, _ = judge.look(np.stack([view(truth), view(first)]))
@@ -158,7 +161,7 @@ def section(
             },
             figures={f"samples.{name}": value for name, value in figures.items()},
         ),
-        [pictures.grid(shown, _SIDE, titles), chart],
+        [grids.grid(shown, _SIDE, titles), chart],
     )
 
 
@@ -167,7 +170,7 @@ def _ways(model: Explored, seed: int) -> dict[str, Sampler]:
     ways: dict[str, Sampler] = {}
     if colorizer.z_dim:
         ways["noise"] = lambda subject: colorizer.predict_variants(
-            subject.lightness, codes.draw(seed, subject.sha256, SAMPLES, colorizer.z_dim)
+            subject.lightness, noise_vectors.draw(seed, subject.sha256, SAMPLES, colorizer.z_dim)
         )
     try:
         with dropping(colorizer.generator, seed):

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tintlab import paths, registry
-from tintlab.colorizer import Colorizer
+from tintlab import paths
 from tintlab.errors import TintlabError
-from tintlab.storage import read_json
+from tintlab.inference.colorizer import Colorizer
+from tintlab.registry import models
+from tintlab.system.files import read_json
 
 FAST_SIZE = 128
 """Working size where thousands of colourings are made: of the training's crops, and a quarter of the time."""
@@ -52,7 +53,7 @@ def opened(spec: str | None) -> Explored:
     Raises:
         TintlabError: there is no such model, or it is damaged.
     """
-    located = registry.locate(spec or registry.default_spec())
+    located = models.locate(spec or models.default_spec())
     config = read_json(located.folder / paths.MODEL_CONFIG)
     return Explored(
         located.folder,

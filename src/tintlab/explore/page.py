@@ -8,7 +8,7 @@ import jinja2
 
 from tintlab.explore import record, section
 from tintlab.explore.model import Explored
-from tintlab.storage import write_text
+from tintlab.system.files import write_text
 
 FILE = "index.html"
 
@@ -24,7 +24,9 @@ def render(model: Explored, names: Sequence[str]) -> str:
             shown.append({"section": found, "pictures": images})
     pages = jinja2.Environment(
         # A place of its own: the pipeline's stages depend on the other templates.
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in ("tintlab.explore", "tintlab")]),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(name) for name in ("tintlab.explore", "tintlab.reports")]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

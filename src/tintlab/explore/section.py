@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from tintlab import paths
-from tintlab.storage import atomic_path, read_json, write_json
+from tintlab.system.files import atomic_path, read_json, write_json
 
 _FILE = "section.json"
 

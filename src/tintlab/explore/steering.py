@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tintlab import pictures
-from tintlab.color import Byte, Float
-from tintlab.colorizer import Colorizer
 from tintlab.explore import files
 from tintlab.explore.attributes import ATTRIBUTES
 from tintlab.explore.directions import Directions
 from tintlab.explore.subjects import Subject
-from tintlab.scoring import ScoreSettings
+from tintlab.imaging import grids
+from tintlab.imaging.color import Byte, Float
+from tintlab.inference.colorizer import Colorizer
+from tintlab.scoring.chunk import ScoreSettings
 
 STEPS = np.arange(-3.0, 3.5)
 
@@ -39,7 +39,7 @@ def strip(
     words = ATTRIBUTES[attribute]
     titles = [f"{step:+.0f}" for step in STEPS]
     titles[0], titles[3], titles[-1] = f"-3 {words.low}", "0", f"+3 {words.high}"
-    return pictures.grid(rows, _SIDE, titles)
+    return grids.grid(rows, _SIDE, titles)
 
 
 def steered_file(

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths, program
-from tintlab.batch import max_megapixels
-from tintlab.color import Byte, Float, rgb_to_lab
-from tintlab.colorizer import joined, working_shape
+from tintlab import paths
 from tintlab.errors import TintlabError
-from tintlab.photos import PhotoError, read_photo
+from tintlab.imaging.color import Byte, Float, rgb_to_lab
+from tintlab.imaging.photos import PhotoError, read_photo
+from tintlab.inference.colorizer import joined, working_shape
+from tintlab.scoring.archive import max_megapixels
+from tintlab.system import entry_point
 from tintlab.tables import read_table
 
 
@@ -61,7 +62,7 @@ def subjects(splits: Sequence[str], count: int, working_size: int) -> list[Subje
 
 def _read(chosen: pd.DataFrame, working_size: int) -> Iterator[Subject]:
     rows = chosen[["photo", "sha256"]].itertuples(index=False)
-    for photo, sha256 in program.progress(rows, "photos", "reading", len(chosen)):
+    for photo, sha256 in entry_point.progress(rows, "photos", "reading", len(chosen)):
         try:
             rgb = read_photo(paths.RAW / photo, max_megapixels()).rgb()
         except PhotoError as error:

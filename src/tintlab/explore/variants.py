@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tintlab import pictures
-from tintlab.color import Byte, lightness_to_grey, to_bytes
-from tintlab.colorizer import GuidedColours, coloured, reduced, working_shape
 from tintlab.errors import TintlabError
 from tintlab.explore import files
 from tintlab.explore.dropout import dropout_variants
-from tintlab.scoring import ScoreSettings, load_colorizer, score_photo
-from tintlab.scoring_plan import PlannedPhoto, files_of
+from tintlab.imaging import grids
+from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
+from tintlab.inference.colorizer import GuidedColours, coloured, reduced, working_shape
+from tintlab.scoring.chunk import ScoreSettings, load_colorizer, score_photo
+from tintlab.scoring.plan import PlannedPhoto, files_of
 
 _SIDE = 320
 _BACKGROUND = 24  # about that of the sheets
@@ -58,7 +58,7 @@ def sheet(photo: Path, variants: Sequence[Path], settings: ScoreSettings) -> Ima
     for number, file in enumerate(variants, 1):
         with Image.open(file) as image:
             shown.append((f"v{number}", np.asarray(image)))
-    small = [(title, pictures.thumbnail(pixels, _SIDE)) for title, pixels in shown]
+    small = [(title, grids.thumbnail(pixels, _SIDE)) for title, pixels in shown]
     return labelled(small, _SIDE, math.ceil(math.sqrt(len(small))))
 
 
@@ -69,7 +69,7 @@ def labelled(shown: Sequence[tuple[str, Byte]], side: int, columns: int) -> Imag
         part = shown[start : start + columns]
         blank = np.full_like(part[0][1], _BACKGROUND)
         filled = [*part, *[("", blank)] * (min(columns, len(shown)) - len(part))]
-        rows.append(pictures.grid([[pixels for _, pixels in filled]], side, [title for title, _ in filled]))
+        rows.append(grids.grid([[pixels for _, pixels in filled]], side, [title for title, _ in filled]))
     whole = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     top = 0
     for row in rows:

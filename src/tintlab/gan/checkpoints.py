@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tintlab.storage import atomic_path
+from tintlab.system.files import atomic_path
 
 KEPT = 2
 

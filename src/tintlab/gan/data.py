@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tintlab.color import AB_SCALE
+from tintlab.imaging.color import AB_SCALE
 
 Squares = NDArray[np.uint8]
 Places = NDArray[np.int64]

@@ -15,16 +15,16 @@ from tintlab.errors import TintlabError
 from tintlab.gan import schedule
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
-from tintlab.gan.listening import Listener
+from tintlab.gan.listener import Listener
 from tintlab.gan.losses import Meters
 from tintlab.gan.model_files import save_weights
 from tintlab.gan.networks import Networks
 from tintlab.gan.steps import Steps
 from tintlab.gan.validation import Validation, predict, sample_picks, variety
-from tintlab.memory import keep_all_freed_memory
 from tintlab.params import TrainParams
 from tintlab.paths import LAST_WEIGHTS, WEIGHTS
-from tintlab.process import be_loader_worker
+from tintlab.system.memory import keep_all_freed_memory
+from tintlab.system.processes import be_loader_worker
 
 SAMPLES = 8
 

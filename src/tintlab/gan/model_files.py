@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tintlab import paths, program
+from tintlab import paths
 from tintlab.errors import TintlabError
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet, depth_for
 from tintlab.params import TrainParams
-from tintlab.storage import atomic_path, read_json, write_json
+from tintlab.system import entry_point
+from tintlab.system.files import atomic_path, read_json, write_json
 
 _IN_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
 
@@ -67,7 +68,7 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | P
             f"the generator's config lacks {error}: restore it or train a new model"
         ) from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        reason = program.one_line(error)[:160]
+        reason = entry_point.one_line(error)[:160]
         raise TintlabError(f"the generator's config has a wrong value ({reason}): restore it") from error
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tintlab.efficientnet import load_efficientnet, network_input
+from tintlab.gan.efficientnet import load_efficientnet, network_input
 from tintlab.gan.srgb import lab_srgb
 
 ENCODER = "efficientnet_lite0"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tintlab.efficientnet import FEATURE_STRIDES, EfficientNetLite, load_efficientnet, network_input
+from tintlab.gan.efficientnet import FEATURE_STRIDES, EfficientNetLite, load_efficientnet, network_input
 from tintlab.gan.noise import Modulation, Modulations, modulated
 from tintlab.gan.srgb import grey_srgb
 

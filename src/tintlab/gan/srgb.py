@@ -1,12 +1,12 @@
 """L*a*b* to sRGB inside the networks: differentiable, on tensors scaled as in `gan.data`.
 
-The same formulas as `tintlab.color`, which works on arrays and knows no gradients.
+The same formulas as `tintlab.imaging.color`, which works on arrays and knows no gradients.
 """
 
 import torch
 from torch import Tensor
 
-from tintlab.color import AB_SCALE, RGB_FROM_WHITE
+from tintlab.imaging.color import AB_SCALE, RGB_FROM_WHITE
 
 _DELTA = 6 / 29  # where CIE 15's cube root gives way to a line
 _LINEAR_END = 0.0031308  # where IEC 61966-2-1's power gives way to a line

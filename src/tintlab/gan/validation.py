@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tintlab import color
 from tintlab.gan.data import Squares, scaled
 from tintlab.gan.perceptual import PerceptualLoss
+from tintlab.imaging import color
 
 _BATCH = 16
 

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import color, paths, process, program
+from tintlab import paths
+from tintlab.imaging import color
+from tintlab.imaging.photos import read_photo
+from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference, summarize
 from tintlab.params import ConvertParams, load_params
-from tintlab.photos import read_photo
-from tintlab.storage import atomic_folder, write_json
-from tintlab.summaries import HISTOGRAM, SCALARS, Reference, summarize
+from tintlab.system import entry_point, processes
+from tintlab.system.files import atomic_folder, write_json
 from tintlab.tables import SQUARE_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val")
@@ -91,8 +93,8 @@ def convert(
     # Tuples and an array, for a dictionary a photograph would take kilobytes.
     index: list[tuple[object, ...]] = []
     figures = np.empty((len(rows), len(_FIGURES)))
-    with process.worker_pool() as pool:
-        results = program.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
+    with processes.worker_pool() as pool:
+        results = entry_point.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
         for at, (row, ((squares, corners), summary)) in enumerate(
             zip(rows.itertuples(), results, strict=True)
         ):
@@ -124,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -6,13 +6,26 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths, pictures, program, report, runs
-from tintlab.colorizer import Colorizer
-from tintlab.evaluation import METHODS, Trial, Triptych, evaluate, figure_names, median_ab, suffix, triptych
-from tintlab.judge import Judge
+from tintlab import paths
+from tintlab.evaluation.evaluate import (
+    METHODS,
+    Trial,
+    Triptych,
+    evaluate,
+    figure_names,
+    median_ab,
+    suffix,
+    triptych,
+)
+from tintlab.evaluation.judge import Judge
+from tintlab.imaging import grids
+from tintlab.inference.colorizer import Colorizer
 from tintlab.params import load_params
-from tintlab.storage import atomic_path, write_json, write_text
+from tintlab.reports import evaluation as evaluation_page
+from tintlab.system import entry_point
+from tintlab.system.files import atomic_path, write_json, write_text
 from tintlab.tables import read_table, write_table
+from tintlab.tracking import training_runs
 
 PLOTTED = ("psnr", "ssim", "delta_e00", "colourfulness")
 """Figures whose distribution over the photographs is plotted."""
@@ -50,7 +63,7 @@ def sheet(triptychs: Sequence[Triptych]) -> Image.Image:
         [picture for triple in filled[start : start + _SHEET_COLUMNS] for picture in triple]
         for start in range(0, len(filled), _SHEET_COLUMNS)
     ]
-    return pictures.grid(rows, _SHEET_SIDE, ["grey", "coloured", "true"] * _SHEET_COLUMNS)
+    return grids.grid(rows, _SHEET_SIDE, ["grey", "coloured", "true"] * _SHEET_COLUMNS)
 
 
 def baseline(table: pd.DataFrame, per_photo: pd.DataFrame) -> dict[str, float]:
@@ -96,13 +109,13 @@ def main() -> None:
     per_photo = evaluation.per_photo
     totals = evaluation.totals | plain_unet(per_photo)
     first = per_photo["photo"].tolist()[:SHEET_PHOTOS]
-    showcase = [photo for chosen in report.showcase(per_photo).values() for photo in chosen]
+    showcase = [photo for chosen in evaluation_page.showcase(per_photo).values() for photo in chosen]
     shown = {
         photo: evaluation.triptychs.get(photo)
         or triptych(photo, trial, colorizer, params.evaluate.working_size)
         for photo in dict.fromkeys(first + showcase)
     }
-    page = report.evaluation_page(totals, per_photo, shown, reference, evaluation.intervals)
+    page = evaluation_page.evaluation_page(totals, per_photo, shown, reference, evaluation.intervals)
     with atomic_path(paths.SHEET) as temporary:
         sheet([shown[photo] for photo in first]).save(temporary, format="JPEG", quality=88, subsampling=0)
     write_json(paths.METRICS, totals)
@@ -110,10 +123,10 @@ def main() -> None:
     write_table(evaluation.intervals, paths.INTERVALS)
     write_table(distributions(per_photo), paths.DISTRIBUTIONS)
     write_text(paths.REPORT_PAGE, page)
-    runs.record_evaluation(totals)
-    print(report.metrics_text(totals))
+    training_runs.record_evaluation(totals)
+    print(evaluation_page.metrics_text(totals))
     print(f"photo by photo: {paths.PER_PHOTO}; how sure: {paths.INTERVALS}; pictures: {paths.REPORT_PAGE}")
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -19,11 +19,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import archives, color, paths, process, program, sources
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.imaging import color
+from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.params import FetchParams, load_params
-from tintlab.photos import PhotoError, read_photo
-from tintlab.storage import atomic_folder, read_json
+from tintlab.sources import archives
+from tintlab.sources import lock as sources_lock
+from tintlab.system import entry_point, processes
+from tintlab.system.files import atomic_folder, read_json
 from tintlab.tables import write_table
 
 _LARGEST_ATTRIBUTION = 64 << 20  # bytes
@@ -66,7 +70,7 @@ def gather(
             table |= attributions(member.data)
         except (csv.Error, ValueError) as error:
             raise TintlabError(
-                f"{source} holds a broken {program.printable(str(member.name))} ({error}): mend or remove it"
+                f"{source} holds a broken {entry_point.printable(str(member.name))} ({error}): mend or remove it"
             ) from None
     for member in archives.members(source, limits=limits):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
@@ -77,8 +81,9 @@ def gather(
         folders = member.name.parts[:-1]
         yield Candidate(
             sha256=sha256,
-            origin=program.printable(f"{source.name}/{member.name}"),
-            category=row.get("category") or (program.printable(folders[0]) if folders and not table else ""),
+            origin=entry_point.printable(f"{source.name}/{member.name}"),
+            category=row.get("category")
+            or (entry_point.printable(folders[0]) if folders and not table else ""),
             attribution=row,
         )
 
@@ -97,7 +102,7 @@ def attributions(data: bytes) -> dict[str, dict[str, str]]:
         raise ValueError(f"more than {_MOST_COLUMNS} columns")
     # What stands past the last column has no name; a missing value is None.
     return {
-        row["file"]: {name: program.printable(text or "") for name, text in row.items() if name}
+        row["file"]: {name: entry_point.printable(text or "") for name, text in row.items() if name}
         for row in rows
         if row.get("file")
     }
@@ -181,14 +186,14 @@ def read_all(
     done = crashed = 0
     while done < len(kept):
         try:
-            with process.worker_pool() as pool:
+            with processes.worker_pool() as pool:
                 for row in pool.map(read, kept[done:], chunksize=_CHUNK):
                     done += 1
                     yield row
         except BrokenProcessPool:
             for candidate in kept[done : done + _CHUNK * ((os.cpu_count() or 1) + 2)]:
                 try:
-                    with process.worker_pool(1) as pool:
+                    with processes.worker_pool(1) as pool:
                         row = pool.submit(read, candidate).result()
                 except BrokenProcessPool:
                     crashed += 1
@@ -220,9 +225,9 @@ def fetch(
     """
     limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
     found = (candidate for origin in origins for candidate in gather(origin, raw, limits))
-    kept = chosen(program.progress(found, "files", "gathering"), params.limit, params.salt)
+    kept = chosen(entry_point.progress(found, "files", "gathering"), params.limit, params.salt)
     read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
-    rows = list(program.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
+    rows = list(entry_point.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
     attributions = []
     for candidate, row in zip(kept, rows, strict=True):
         if row["photo"]:
@@ -243,7 +248,7 @@ def main() -> None:
     """Run the stage on the files that dvc.yaml names."""
     params = load_params()
     lock = read_json(paths.SOURCES_LOCK)
-    named = [sources.located(source, lock) for source in params.fetch.sources]
+    named = [sources_lock.located(source, lock) for source in params.fetch.sources]
     origins = [*([paths.STARTER] if params.fetch.starter else []), paths.INBOX, *named]
     with atomic_folder(paths.RAW) as raw:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
@@ -257,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tintlab import paths, program
+from tintlab import paths
 from tintlab.params import SplitParams, load_params
+from tintlab.system import entry_point
 from tintlab.tables import SPLIT_COLUMNS, read_table, write_table
 
 RANK = {"test": 0, "val": 1, "train": 2}
@@ -124,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -14,16 +14,21 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from tintlab import color, parents, paths, pictures, process, program, runs, tracking, unfinished
+from tintlab import paths
 from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
 from tintlab.gan.distributed import is_first_process
-from tintlab.gan.listening import Listener, Silent
+from tintlab.gan.listener import Listener, Silent
 from tintlab.gan.loop import History, Training
 from tintlab.gan.model_files import generator_config, parent_weights
+from tintlab.imaging import color, grids
 from tintlab.params import Params, TrainParams, load_params
-from tintlab.storage import atomic_folder, atomic_path, exclusive, write_json
+from tintlab.registry import parents
+from tintlab.system import entry_point
+from tintlab.system import processes as process
+from tintlab.system.files import atomic_folder, atomic_path, exclusive, write_json
 from tintlab.tables import read_table, write_table
+from tintlab.tracking import interrupted, sender, training_runs
 
 SAMPLE_SIDE = 128
 
@@ -37,7 +42,7 @@ class Reporter:
         recorder: the records of the MLflow run.
     """
 
-    def __init__(self, params: TrainParams, samples: Path, recorder: tracking.Recorder) -> None:
+    def __init__(self, params: TrainParams, samples: Path, recorder: sender.Recorder) -> None:
         self.params = params
         self.samples = samples
         self.recorder = recorder
@@ -99,7 +104,7 @@ def sample_grid(samples: Lab, predicted: Tensor) -> Image.Image:
         lab = np.concatenate([lightness, ab * color.AB_SCALE], axis=1).transpose(0, 2, 3, 1)
         columns.append(color.to_bytes(color.lab_to_rgb(lab.astype(np.float32))))
     rows = list(zip(*columns, strict=True))
-    return pictures.grid(rows, side=SAMPLE_SIDE, titles=["L", "generated", "real"])
+    return grids.grid(rows, side=SAMPLE_SIDE, titles=["L", "generated", "real"])
 
 
 def publish(working: Path, config: dict[str, object], history: History) -> None:
@@ -210,24 +215,24 @@ def trained(params: TrainParams, material: Material, folder: Path, listener: Lis
 def train(params: Params) -> None:
     """Train to the end, going on where a training with the same inputs was interrupted."""
     material = gathered(params.train)
-    inputs = runs.training_inputs(params)
-    working = unfinished.begin(inputs)
+    inputs = training_runs.training_inputs(params)
+    working = interrupted.begin(inputs)
     (working / "samples").mkdir(exist_ok=True)
-    if reason := unfinished.why_anew(working, inputs):
+    if reason := interrupted.why_anew(working, inputs):
         print(reason, flush=True)
     fingerprint = working.name
-    with runs.training_run(fingerprint, params, working) as recorder:
+    with training_runs.training_run(fingerprint, params, working) as recorder:
         reporter = Reporter(params.train, working / "samples", recorder)
         training = trained(params.train, material, working, reporter)
         publish(working, described(params.train) | {"fingerprint": fingerprint}, training.history)
         recorder.artifact(paths.GENERATOR, "model")
-    unfinished.finish(working)
+    interrupted.finish(working)
     print(f"trained {training.iterations} iterations; best validation score {training.best_score:.4f}")
 
 
 def help_train(params: Params) -> None:
     """Take the same steps in another process of a training on several devices; nothing is written."""
-    folder = unfinished.folder_of(runs.training_inputs(params))
+    folder = interrupted.folder_of(training_runs.training_inputs(params))
     trained(params.train, gathered(params.train), folder, Silent())
 
 
@@ -290,4 +295,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -14,12 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import paths, program, report
+from tintlab import paths
 from tintlab.errors import TintlabError
+from tintlab.imaging.grids import thumbnail
+from tintlab.imaging.photos import read_photo
 from tintlab.params import ValidateParams, load_params
-from tintlab.photos import read_photo
-from tintlab.pictures import thumbnail
-from tintlab.storage import atomic_folder, write_json, write_text
+from tintlab.reports import evaluation as evaluation_page
+from tintlab.system import entry_point
+from tintlab.system.files import atomic_folder, write_json, write_text
 from tintlab.tables import FLOAT, PHOTO_FACTS, SCHEMAS, SPLIT_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val", "test")
@@ -441,8 +443,8 @@ def _page(outcome: Validation, max_megapixels: float) -> str:
         photo: thumbnail(read_photo(paths.RAW / photo, max_megapixels).rgb(), _THUMBNAIL_SIDE)
         for photo in [*samples, *left_out]
     }
-    return report.validation_page(outcome.findings, outcome.quarantine, thumbnails, samples)
+    return evaluation_page.validation_page(outcome.findings, outcome.quarantine, thumbnails, samples)
 
 
 if __name__ == "__main__":
-    program.run_stage(main)
+    entry_point.run_stage(main)

@@ -1,0 +1,1 @@
+"""Figures of a colorizer: metrics, the judge network, and the decision between two models."""

@@ -1,0 +1,382 @@
+"""A model judged on photographs at full size, beside what needs no model at all."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.evaluation import metrics
+from tintlab.evaluation.judge import Judge, view
+from tintlab.imaging import color, grids
+from tintlab.imaging.photos import Photo, PhotoError, read_photo
+from tintlab.inference.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
+from tintlab.params import EvaluateParams, Params
+from tintlab.reports.evaluation import SMALLEST_CATEGORY
+from tintlab.system import entry_point, processes
+
+T = TypeVar("T")
+
+METHODS = ("model", "grey", "median_ab")
+"""What is judged: the generator; no colours at all; the training set's median colour everywhere."""
+
+AGAINST_GREY = "model_against_grey"
+"""Comparison of the model with no colours at all."""
+
+Triptych = tuple[color.Byte, color.Byte, color.Byte]
+"""A photo grey, coloured and true."""
+
+_PICTURE_SIDE = 320
+_TASKS_AHEAD = 4  # a process; bounds what waits in memory
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What photographs are judged with.
+
+    Attributes:
+        raw: the folder of the photographs.
+        max_megapixels: see `photos.read_photo`.
+        median_ab: a* and b* of the baseline of that name, `(2,)`.
+    """
+
+    raw: Path
+    max_megapixels: float
+    median_ab: color.Float
+
+    def read(self, photo: str) -> Photo:
+        """Read a photograph of the folder.
+
+        Raises:
+            TintlabError: it is missing or broken, though it was accepted.
+        """
+        try:
+            return read_photo(self.raw / photo, self.max_megapixels)
+        except PhotoError as error:
+            raise TintlabError(f"{self.raw / photo}: {error}: run `dvc repro` from the start") from error
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network said of a photo: L* `(h, w)` as it saw it, and ab `(h, w, 2)`, at working size."""
+
+    photo: str
+    lightness: color.Float
+    ab: color.Float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a process finds out about a photo.
+
+    Attributes:
+        figures: its row in the table, but for its name and the judge's figures.
+        views: the true photo, then those of `METHODS`, as the judge sees them: `(4, h, w, 3)`.
+        triptych: reduced pictures of it, where they were asked for.
+    """
+
+    figures: dict[str, float]
+    views: color.Byte
+    triptych: Triptych | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model and its baselines do.
+
+    Attributes:
+        totals: by method, means over the photographs and the judge's distances of the sets.
+        per_photo: a row a photograph, sorted by name: `photo`, `cluster`, `category`, `colourfulness_true` and
+            the figures, plain for the model, with the suffixes `_grey` and `_median_ab` for the baselines.
+        intervals: see `intervals`.
+        triptychs: reduced pictures of as many photographs as were asked for, the first by name.
+    """
+
+    totals: dict[str, Any]
+    per_photo: pd.DataFrame
+    intervals: pd.DataFrame
+    triptychs: dict[str, Triptych]
+
+
+def evaluate(
+    photos: pd.DataFrame,
+    trial: Trial,
+    colorizer: Colorizer,
+    judge: Judge,
+    params: EvaluateParams,
+    keep_pictures: int = 0,
+) -> Evaluation:
+    """Judge a model and its baselines on photographs at full size.
+
+    The networks run in this process; `params.threads` others read, colour and measure.
+
+    Args:
+        photos: columns `photo`, `cluster` and `category`.
+        trial: what they are judged with.
+        colorizer: the model.
+        judge: the network that says how alike coloured and true photos look.
+        params: working size and number of processes.
+        keep_pictures: of how many photographs, at the most, reduced pictures are kept.
+
+    Raises:
+        TintlabError: there are no photographs, or one can't be read.
+    """
+    if photos.empty:
+        raise TintlabError(
+            "there are no test photographs: add photographs, or raise split.test in params.yaml"
+        )
+    known = photos.sort_values("photo", ignore_index=True)[["photo", "cluster", "category"]]
+    predictions = (predict(photo, trial, colorizer, params.working_size) for photo in known["photo"])
+    rows, features = [], []
+    triptychs: dict[str, Triptych] = {}
+    # Forked after torch has run, a process may hang.
+    with processes.worker_pool(params.threads, spawned=True) as pool:
+        tasks = (
+            pool.submit(measure, prediction, trial, at < keep_pictures)
+            for at, prediction in enumerate(predictions)
+        )
+        results = _in_turn(tasks, _TASKS_AHEAD * params.threads)
+        for photo, measured in zip(
+            known["photo"], entry_point.progress(results, "photos", "judging", len(known)), strict=True
+        ):
+            seen, classes = judge.look(measured.views)
+            if measured.triptych is not None:
+                triptychs[photo] = measured.triptych
+            rows.append(measured.figures | judged(seen, classes))
+            features.append(seen)
+    per_photo = pd.concat([known, pd.DataFrame(rows)], axis=1)
+    by_method = dict(zip(("true", *METHODS), np.stack(features, axis=1), strict=True))
+    terms = {method: metrics.kernel_terms(by_method[method], by_method["true"]) for method in METHODS}
+    return Evaluation(totals(per_photo, by_method, terms), per_photo, intervals(per_photo, terms), triptychs)
+
+
+def predict(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Prediction:
+    """Run the network on one photo; at the model's own working size where none is given."""
+    lightness = trial.read(photo).lightness()
+    shape = working_shape(lightness.shape, working_size or colorizer.settings.working_size)
+    small = reduced(lightness, shape)
+    return Prediction(photo, small, colorizer.predict_working_ab(small[None])[0])
+
+
+def measure(prediction: Prediction, trial: Trial, pictured: bool) -> Measured:
+    """Colour one photo by each of `METHODS` and compare the results with the true photo.
+
+    Args:
+        prediction: of the photo.
+        trial: what it is judged with.
+        pictured: whether reduced pictures are wanted.
+    """
+    photo = trial.read(prediction.photo)
+    true = photo.rgb()
+    row = {"colourfulness_true": color.colourfulness(true)}
+    views = [view(true)]
+    shown = renderings(photo, prediction, trial)
+    for method, rgb in shown.items():
+        found = figures(rgb, true, row["colourfulness_true"])
+        row |= {name + suffix(method): value for name, value in found.items()}
+        views.append(view(rgb))
+    return Measured(row, np.stack(views), _reduced_triptych(shown, true) if pictured else None)
+
+
+def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, color.Byte]:
+    """The photo coloured by each of `METHODS`, 8-bit sRGB at full size."""
+    lightness = photo.lightness()
+    shape = (photo.height, photo.width)
+    colours = {
+        "model": GuidedColours(prediction.ab, prediction.lightness, shape),
+        "grey": _uniform(np.zeros(2, np.float32), shape),
+        "median_ab": _uniform(trial.median_ab, shape),
+    }
+    return {method: coloured(lightness, colours[method]) for method in METHODS}
+
+
+def figures(rgb: color.Byte, true: color.Byte, true_colourfulness: float) -> dict[str, float]:
+    """The figures of one coloured photo beside the true one."""
+    colourfulness = color.colourfulness(rgb)
+    return {
+        "psnr": metrics.psnr(rgb, true),
+        "ssim": metrics.ssim(rgb, true),
+        "delta_e00": metrics.delta_e00(rgb, true),
+        "colourfulness": colourfulness,
+        "colourfulness_difference": colourfulness - true_colourfulness,
+        "colour_spill": metrics.colour_spill(rgb, true),
+    }
+
+
+def judged(features: metrics.Numbers, classes: NDArray[np.int64]) -> dict[str, float]:
+    """The judge's figures of one photo: features `(4, d)` and classes `(4,)`, true and then `METHODS`.
+
+    `judge_similarity` is the cosine of coloured and true features, `judge_same_class` 1 where the judge sees
+    the class that it sees in the true photo.
+    """
+    true = np.broadcast_to(features[0], features[1:].shape)
+    row: dict[str, float] = {}
+    for at, (method, alike) in enumerate(
+        zip(METHODS, metrics.similarity(features[1:], true), strict=True), start=1
+    ):
+        row[f"judge_similarity{suffix(method)}"] = float(alike)
+        row[f"judge_same_class{suffix(method)}"] = float(classes[at] == classes[0])
+    return row
+
+
+def totals(
+    per_photo: pd.DataFrame, features: Mapping[str, metrics.Numbers], terms: Mapping[str, metrics.Numbers]
+) -> dict[str, Any]:
+    """The figures by method, and how many photographs and clusters of near-duplicates there are.
+
+    Args:
+        per_photo: the table; its columns give means.
+        features: the judge's, `(n, d)`, of `true` and of each of `METHODS`.
+        terms: of `metrics.kernel_terms`, by method; their distance needs two photographs.
+    """
+    result: dict[str, Any] = {}
+    for method in METHODS:
+        found = {name: per_photo[name + suffix(method)].mean() for name in figure_names(per_photo)}
+        if len(per_photo) > 1:
+            found["judge_kernel_distance"] = metrics.kernel_distance(terms[method])[0]
+        frechet = metrics.frechet_distance(features[method], features["true"])
+        if frechet is not None:
+            found["judge_frechet_distance"] = frechet
+        result[method] = {name: float(f"{value:.6g}") for name, value in found.items()}
+    return result | {"photos": len(per_photo), "clusters": int(per_photo["cluster"].nunique())}
+
+
+def intervals(per_photo: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> pd.DataFrame:
+    """95 % bootstrap intervals of all photographs and of each category of at least `SMALLEST_CATEGORY`.
+
+    Near-duplicates are resampled together; a group of a single cluster has no intervals.
+
+    Args:
+        per_photo: the table.
+        terms: of `metrics.kernel_terms`, by method.
+
+    Returns:
+        Columns `category` (empty for all photographs), `photos`, `figure`, `method`, `value`, `low`, `high`.
+        Besides `METHODS` there is `model_against_grey`: the mean difference, photo by photo; of
+        `judge_kernel_distance` the share that is left of grey's.
+    """
+    categories = per_photo["category"].value_counts()
+    groups = ["", *sorted(name for name in categories[categories >= SMALLEST_CATEGORY].index if name)]
+    rows = []
+    for category in groups:
+        inside = (
+            np.ones(len(per_photo), bool) if not category else (per_photo["category"] == category).to_numpy()
+        )
+        group = per_photo[inside]
+        if group["cluster"].nunique() > 1:
+            inner = {method: own[np.ix_(inside, inside)] for method, own in terms.items()}
+            for row in [*_mean_intervals(group), *_distance_intervals(group, inner)]:
+                rows.append({"category": category, "photos": len(group)} | row)
+    columns = ["category", "photos", "figure", "method", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _mean_intervals(group: pd.DataFrame) -> list[dict[str, Any]]:
+    names = figure_names(group)
+    values = {method: group[[name + suffix(method) for name in names]].to_numpy() for method in METHODS}
+    values[AGAINST_GREY] = values["model"] - values["grey"]
+    rows = []
+    for method, table in values.items():
+        ends = metrics.bootstrap_interval(table, group["cluster"].tolist())
+        for name, value, low, high in zip(names, table.mean(axis=0), *ends, strict=True):
+            rows.append({"figure": name, "method": method, "value": value, "low": low, "high": high})
+    return rows
+
+
+def _distance_intervals(group: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> list[dict[str, Any]]:
+    def distances(stacked: metrics.Numbers, weights: metrics.Numbers) -> metrics.Numbers:
+        model, grey, median = (metrics.kernel_distance(own, weights) for own in stacked)
+        share = np.divide(model, grey, out=np.full(len(grey), np.nan), where=grey > 0)
+        return np.stack([model, grey, median, share], axis=-1)
+
+    stacked = np.stack([terms[method] for method in METHODS])
+    values = distances(stacked, np.ones((1, len(group))))[0]
+    ends = metrics.bootstrap_interval(stacked, group["cluster"].tolist(), distances)
+    return [
+        {"figure": "judge_kernel_distance", "method": method, "value": value, "low": low, "high": high}
+        for method, value, low, high in zip((*METHODS, AGAINST_GREY), values, *ends, strict=True)
+    ]
+
+
+def figure_names(per_photo: pd.DataFrame) -> list[str]:
+    """The figures that a per-photo table holds of the model and of each baseline."""
+    columns: list[str] = per_photo.columns.tolist()
+    return [column.removesuffix("_grey") for column in columns if column.endswith("_grey")]
+
+
+def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Triptych:
+    """A photo grey, coloured by the model and true, reduced for a page."""
+    original = trial.read(photo)
+    shown = renderings(original, predict(photo, trial, colorizer, working_size), trial)
+    return _reduced_triptych(shown, original.rgb())
+
+
+def _reduced_triptych(shown: Mapping[str, color.Byte], true: color.Byte) -> Triptych:
+    grey, ours, original = (
+        grids.thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], true)
+    )
+    return grey, ours, original
+
+
+def median_ab(squares: color.Byte) -> color.Float:
+    """The median a* and the median b* `(2,)` of packed L*a*b* squares `(n, h, w, 3)`, memory-mapped or not.
+
+    Raises:
+        TintlabError: there are no squares.
+    """
+    if len(squares) == 0:
+        raise TintlabError(
+            "there are no training squares: add photographs, or lower split.test and split.val"
+        )
+    counts = np.zeros((2, 256), np.int64)
+    for square in squares:
+        counts += [np.bincount(square[..., channel].ravel(), minlength=256) for channel in (1, 2)]
+    cumulative = counts.cumsum(axis=1)
+    middle: NDArray[np.int64] = (2 * cumulative >= cumulative[:, -1:]).argmax(axis=1)
+    return middle.astype(np.float32) - 128
+
+
+def suffix(method: str) -> str:
+    """What a method's columns end in."""
+    return "" if method == "model" else f"_{method}"
+
+
+def evaluate_folder(folder: Path, model: Path, params: Params) -> Evaluation:
+    """Judge a model on the colour photographs in a folder, which need not belong to the pipeline.
+
+    Raises:
+        TintlabError: no folder, no photographs in it, or one that can't be read; no model.
+    """
+    if not folder.is_dir():
+        raise TintlabError(f"{folder} is not a folder: give one with colour photographs")
+    known = Image.registered_extensions()
+    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in known)
+    photos = pd.DataFrame({"photo": [path.as_posix() for path in inside]}, dtype="str")
+    photos = photos.assign(cluster=photos["photo"], category="")
+    squares = np.load(paths.lab_squares("train"), mmap_mode="r")
+    trial = Trial(folder, params.photos.max_megapixels, median_ab(squares))
+    return evaluate(photos, trial, Colorizer.load(model), Judge(), params.evaluate)
+
+
+def _in_turn(tasks: Iterable[Future[T]], ahead: int) -> Iterator[T]:
+    """The results of tasks in their order, with no more than `ahead` of them begun and not taken."""
+    begun: deque[Future[T]] = deque()
+    for task in tasks:
+        begun.append(task)
+        if len(begun) >= ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+def _uniform(ab: color.Float, shape: tuple[int, int]) -> GuidedColours:
+    """One colour everywhere: what the guided filter makes of a single pixel."""
+    return GuidedColours(ab[None, None], np.zeros((1, 1), np.float32), shape)

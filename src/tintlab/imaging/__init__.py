@@ -1,0 +1,1 @@
+"""One photograph or picture: read it, convert its colours, encode it and record its provenance."""

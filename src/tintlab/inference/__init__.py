@@ -1,0 +1,1 @@
+"""A trained model in use: a photograph in, its colours out."""

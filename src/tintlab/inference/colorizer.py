@@ -1,0 +1,332 @@
+"""A trained model as people use it: a grey photo of any size in, the same photo in colour out.
+
+The network sees the photo small; its ab is brought back to full size along the photo's own edges and joined
+with the photo's own L*. The steps can be called one by one, and only the network's needs torch:
+`working_shape`, `reduced`, `Colorizer.predict_working_ab`, `GuidedColours`, `coloured`. None of them looks at
+other photos, so a photo's colours are the same alone and in a batch.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tintlab.errors import TintlabError
+from tintlab.imaging import color
+from tintlab.imaging.photos import Photo
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WORKING_SIZE = 256
+"""The network sees about this many pixels squared, where neither the caller nor the model says otherwise."""
+
+MIN_SIDE = 32
+"""Pixels of the short side that the network sees at least, if the photo has them."""
+
+MAX_WORKING_SIZE = 2048
+"""A model's config can't ask for more: the network's memory grows with its square."""
+
+_LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
+_RADIUS = 1  # of the guided filter's windows, in pixels of the working size
+_EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
+
+
+def working_shape(shape: tuple[int, ...], working_size: int) -> tuple[int, int]:
+    """Height and width at which the network sees a photo `(h, w)`: about working_size² pixels, in proportion.
+
+    The short side keeps `MIN_SIDE` pixels if the photo has as many. Small photos are enlarged, so that
+    things in them have the size that they had in training.
+    """
+    height, width = shape
+    # The network pads a thin line to `MIN_SIDE`: without an end to its length it would take all memory.
+    most = _LARGEST_AREA * working_size**2 / (MIN_SIDE * max(height, width))
+    least = min(MIN_SIDE / min(height, width), most, 1)
+    scale = min(max(working_size / math.sqrt(height * width), least), max(most, 1 / max(height, width)))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def reduced(lightness: color.Float, shape: tuple[int, int]) -> color.Float:
+    """Resample L* `(h, w)` to `shape`, antialiased (Lanczos); the result stays in [0, 100]."""
+    image = Image.fromarray(np.ascontiguousarray(lightness, dtype=np.float32))
+    height, width = shape
+    small: color.Float = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return np.clip(small, 0, 100)
+
+
+class GuidedColours:
+    """The network's ab at the photo's full size: upsampled along the edges of L*.
+
+    As in the fast guided filter (He & Sun 2015, arXiv 1505.00996) ab is modelled locally as slope·L* + offset
+    at working size; slopes and offsets are interpolated linearly and applied to the full-size L*, so colours
+    change where the photo's lightness does. Rows can be asked for in strips of any height, with the same
+    result.
+
+    Args:
+        ab: `(h, w, 2)` at working size.
+        lightness: L* `(h, w)` at working size.
+        shape: height and width of the photo.
+    """
+
+    def __init__(self, ab: color.Float, lightness: color.Float, shape: tuple[int, ...]) -> None:
+        height, width = shape
+        models = local_models(ab, lightness)
+        low, high, share = _neighbours(models.shape[2], width)
+        self._columns = models.take(low, axis=2)
+        self._columns += share * (models.take(high, axis=2) - self._columns)
+        self._low, _, self._share = _neighbours(len(lightness), height)
+        self._down = np.zeros_like(self._columns)  # to the next row; none at the last
+        np.subtract(self._columns[1:], self._columns[:-1], out=self._down[:-1])
+
+    def ab(self, lightness: color.Float, rows: slice) -> color.Float:
+        """ab `(n, w, 2)` of some of the photo's rows, from the same rows of its L*, `(n, w)`."""
+        return np.stack(self.planes(lightness, rows), axis=-1)
+
+    def planes(self, lightness: color.Float, rows: slice) -> tuple[color.Float, color.Float]:
+        """As `ab`, a* and b* apart."""
+        models = self._models(rows)
+        slopes, offsets = models[:, :2], models[:, 2:]
+        slopes *= lightness[:, None]
+        slopes += offsets
+        return slopes[:, 0], slopes[:, 1]
+
+    def _models(self, rows: slice) -> color.Float:
+        """The models of rows, `(n, 4, w)`."""
+        models: color.Float = self._down.take(self._low[rows], axis=0)
+        models *= self._share[rows, None, None]
+        models += self._columns.take(self._low[rows], axis=0)
+        return models
+
+
+def local_models(ab: color.Float, lightness: color.Float) -> color.Float:
+    """Models of `ab` `(h, w, 2)` by L* `(h, w)` around each pixel, `(h, 4, w)`: two slopes, then two offsets.
+
+    The slopes are the guided filter's. Its offsets would smooth the network's colours as well, and with them
+    the texture that makes them believable; here each pixel's model passes through the pixel's own ab.
+    """
+    mean_l = _box_mean(lightness)
+    variance = _box_mean(lightness * lightness) - mean_l * mean_l
+    regularised = np.maximum(variance, np.float32(0)) + np.float32(_EPSILON)
+    height, width = lightness.shape
+    models = np.empty((height, 4, width), np.float32)
+    for channel in (0, 1):
+        plane = np.ascontiguousarray(ab[..., channel])
+        covariance = _box_mean(lightness * plane) - mean_l * _box_mean(plane)
+        slope = _box_mean(covariance / regularised)
+        models[:, channel] = slope
+        models[:, channel + 2] = plane - slope * lightness
+    return models
+
+
+def coloured(lightness: color.Float, colours: GuidedColours) -> color.Byte:
+    """Join a photo's own L* `(h, w)` with colours to 8-bit sRGB `(h, w, 3)`.
+
+    Colours that sRGB can't show lose chroma, not lightness or hue. Works in strips, to keep memory small.
+    """
+    return cast(color.Byte, _in_strips(lightness, colours, np.uint8))
+
+
+def coloured_deep(lightness: color.Float, colours: GuidedColours) -> NDArray[np.uint16]:
+    """As `coloured`, with 16 bits a channel."""
+    return cast(NDArray[np.uint16], _in_strips(lightness, colours, np.uint16))
+
+
+def joined(lightness: color.Float, ab: color.Float) -> color.Byte:
+    """8-bit sRGB `(..., 3)` of L* `(...)` and ab `(..., 2)`, mapped into the gamut."""
+    return cast(color.Byte, color.lab_to_pixels(lightness, ab[..., 0], ab[..., 1], np.uint8))
+
+
+def _in_strips(
+    lightness: color.Float, colours: GuidedColours, dtype: type[np.uint8 | np.uint16]
+) -> color.Pixels:
+    result = np.empty((*lightness.shape, 3), dtype)
+    for rows in color.strips(lightness.shape):
+        strip = lightness[rows]
+        result[rows] = color.lab_to_pixels(strip, *colours.planes(strip, rows), dtype)
+    return result
+
+
+class Settings(BaseModel):
+    """How a model is used, as its config.json may say beside other things."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    working_size: int = Field(default=WORKING_SIZE, ge=MIN_SIDE, le=MAX_WORKING_SIZE)
+    """See `working_shape`."""
+    saturation: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    """Factor on the predicted ab; above 1 is more vivid."""
+    flip_average: bool = False
+    """Average with the prediction for the mirrored photo: twice the time, calmer colours."""
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any], folder: Path) -> Self:
+        """The settings among other things in the config.json of a model's folder.
+
+        Raises:
+            TintlabError: one is wrong.
+        """
+        try:
+            return cls.model_validate(config)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where, what = fault["loc"][0], fault["msg"]
+            raise TintlabError(f"{folder / 'config.json'}: {where}: {what}") from None
+
+
+class Colorizer:
+    """A generator with the steps around it.
+
+    Args:
+        generator: maps L* / 50 - 1 `(n, 1, h, w)` to ab / 110 `(n, 2, h, w)`; in evaluation mode.
+        multiple: the generator takes sides that are multiples of this.
+        settings: how it is used.
+    """
+
+    def __init__(self, generator: "nn.Module", multiple: int, settings: Settings | None = None) -> None:
+        self.generator = generator
+        self.multiple = multiple
+        self.settings = settings or Settings()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load a trained model, with the settings of its config.
+
+        Raises:
+            TintlabError: no model there, a damaged one, or one with a wrong setting.
+        """
+        import torch
+
+        from tintlab.gan.model_files import load_generator
+
+        generator, config = load_generator(folder)
+        settings = Settings.of_config(config, folder)
+        # Channels last: what CPUs convolve fastest.
+        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to its stubs
+        return cls(generator, cast(int, generator.multiple), settings)
+
+    def with_settings(self, settings: Settings) -> "Colorizer":
+        """The same generator, used in another way."""
+        return Colorizer(self.generator, self.multiple, settings)
+
+    @property
+    def z_dim(self) -> int:
+        """Length of the noise vectors that the generator takes; 0: it takes none."""
+        return cast(int, getattr(self.generator, "z_dim", 0))
+
+    def colorize(
+        self,
+        photo: Photo | NDArray[np.generic],
+        working_size: int | None = None,
+        z: color.Float | None = None,
+    ) -> color.Byte:
+        """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
+
+        Args:
+            photo: its colours are ignored. Arrays are grey `(h, w)` or sRGB `(h, w, 3)`, uint8 or uint16.
+            working_size: see `working_shape`; the model's own where it is None.
+            z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros,
+                is the one that training held to the truth.
+        """
+        lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
+        noise = None if z is None else z[None]
+        (colours,) = self.colourings(lightness, working_size, noise)
+        return coloured(lightness, colours)
+
+    def predict_ab(self, lightness: color.Float, working_size: int | None = None) -> color.Float:
+        """ab `(h, w, 2)` float32 at full size from L* `(h, w)` in [0, 100]; may lie outside sRGB."""
+        return self.colours(lightness, working_size).ab(lightness, slice(0, len(lightness)))
+
+    def colours(self, lightness: color.Float, working_size: int | None = None) -> GuidedColours:
+        """The colours of a photo, ready for `coloured`, from its full-size L*."""
+        return self.colourings(lightness, working_size)[0]
+
+    def colourings(
+        self, lightness: color.Float, working_size: int | None = None, z: color.Float | None = None
+    ) -> list[GuidedColours]:
+        """As `colours`, once for each noise vector of `z` `(k, z_dim)`; the encoder runs only once."""
+        small = reduced(lightness, working_shape(lightness.shape, working_size or self.settings.working_size))
+        return [GuidedColours(ab, small, lightness.shape) for ab in self.predict_variants(small, z)]
+
+    def predict_working_ab(self, lightness: color.Float) -> color.Float:
+        """What the network says: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
+        (ab,) = self._predict(lightness, [None])
+        return ab
+
+    def predict_variants(self, lightness: color.Float, z: color.Float | None) -> color.Float:
+        """What the network says of one photo at working shape, L* `(h, w)`: ab `(k, h, w, 2)`.
+
+        Args:
+            lightness: of the photo.
+            z: noise vectors `(k, z_dim)`; None is one of zeros.
+
+        Raises:
+            TintlabError: vectors of another length than the model takes.
+        """
+        if z is None:
+            return self._predict(lightness[None], [None])[0]
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            takes = f"takes noise vectors of {self.z_dim} numbers" if self.z_dim else "takes no noise vector"
+            raise TintlabError(f"this model {takes}, got {z.shape[-1]}: choose another model or vector")
+        return np.concatenate(self._predict(lightness[None], list(z)))
+
+    def _predict(self, lightness: color.Float, codes: Sequence[color.Float | None]) -> list[color.Float]:
+        """ab `(n, h, w, 2)` of photos, once for each code."""
+        import torch
+
+        height, width = lightness.shape[1:]
+        missing = -height % self.multiple, -width % self.multiple
+        top, left = missing[0] // 2, missing[1] // 2
+        pads = ((0, 0), (top, missing[0] - top), (left, missing[1] - left))
+        # numpy reflects again and again where the padding is wider than the photo.
+        padded = np.pad(lightness, pads, mode="reflect")
+        with torch.inference_mode():
+            scaled = torch.from_numpy(padded / np.float32(50) - 1)[:, None]
+            return [
+                np.ascontiguousarray(
+                    ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
+                )
+                * np.float32(color.AB_SCALE * self.settings.saturation)
+                for ab in self._generated(scaled, codes)
+            ]
+
+    def _generated(self, scaled: "Tensor", codes: Sequence[color.Float | None]) -> "Iterator[Tensor]":
+        import torch
+
+        if self.settings.flip_average:
+            scaled = torch.cat([scaled, scaled.flip(3)])
+        # What the codes share is done once.
+        generator: Any = self.generator
+        encoded = generator.encode(scaled) if self.z_dim else None
+        for code in codes:
+            if encoded is None:
+                ab = generator(scaled)
+            else:
+                z = None if code is None else torch.from_numpy(code).float().expand(len(scaled), -1)
+                ab = generator.decode(encoded, z)
+            if self.settings.flip_average:
+                upright, mirrored = ab.chunk(2)
+                ab = (upright + mirrored.flip(3)) / 2
+            yield ab
+
+
+def _box_mean(values: NDArray[np.floating]) -> color.Float:
+    """Means of `values` `(h, w)` over square windows; at the border the outermost pixels repeat."""
+    height, width = values.shape
+    steps = range(2 * _RADIUS + 1)
+    wide = np.pad(values, _RADIUS, mode="edge")
+    rows = functools.reduce(np.add, [wide[step : step + height] for step in steps])
+    total: color.Float = functools.reduce(np.add, [rows[:, step : step + width] for step in steps])
+    return total / np.float32(len(steps) ** 2)
+
+
+def _neighbours(small: int, large: int) -> tuple[NDArray[np.intp], NDArray[np.intp], color.Float]:
+    """For linear interpolation from `small` to `large` pixels: the two neighbours, and the second's share."""
+    places = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
+    low = places.astype(np.intp)
+    return low, np.minimum(low + 1, small - 1), (places - low).astype(np.float32)

@@ -1,0 +1,138 @@
+"""A trained model as a folder that MLflow can load anywhere, without a pickle in it."""
+
+import ast
+import hashlib
+import importlib.metadata
+import io
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+import tintlab
+from tintlab import paths
+from tintlab.inference.colorizer import Colorizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACE = "artifacts/model"
+"""Where weights and config lie in the folder."""
+
+MODEL_FILES = (paths.WEIGHTS, paths.MODEL_CONFIG)
+
+_PACKAGES = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "psutil",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "scipy",
+    "torch",
+    "tqdm",
+)
+_SOURCE = Path(tintlab.__file__).parent
+_MODEL_CODE = _SOURCE / "inference" / "pyfunc.py"
+_EXAMPLE_SIDE = 16
+
+
+def file_hashes(model: Path) -> dict[str, str]:
+    """The sha256 of each file of a model, by its name: what the model is.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    hashes = {}
+    for name in MODEL_FILES:
+        with (model / name).open("rb") as file:
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model's files, and the summary of what it was trained on where there is one, into a folder."""
+    for name in MODEL_FILES:
+        shutil.copyfile(source / name, target / name)
+    if (source / paths.TRAINING_SUMMARY).exists():
+        shutil.copyfile(source / paths.TRAINING_SUMMARY, target / paths.TRAINING_SUMMARY)
+
+
+def save_pyfunc(model: Path, target: Path) -> None:
+    """Write a model as an MLflow pyfunc: code as source, weights as safetensors, and their sha256 to check.
+
+    Raises:
+        TintlabError: no model in `model`, or a damaged one.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    settings = Colorizer.load(model).settings
+    image = Schema([ColSpec("binary", "image")])
+    params = ParamSchema(
+        [
+            ParamSpec("size", "long", settings.working_size),
+            ParamSpec("saturation", "double", settings.saturation),
+            ParamSpec("seed", "long", 0),
+            ParamSpec("variants", "long", 0),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        code, files = Path(temporary) / "tintlab", Path(temporary) / "model"
+        _copy_code(code)
+        files.mkdir()
+        copy_model(model, files)
+        save_model(
+            target,
+            python_model=str(_MODEL_CODE),
+            artifacts={"model": str(files)},
+            code_paths=[str(code)],
+            model_config={"sha256": file_hashes(files)},
+            signature=ModelSignature(image, image, params),
+            input_example=_example(),
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES],
+        )
+
+
+def _copy_code(target: Path) -> None:
+    """Copy the model's own code and the modules of the package that it imports, directly or not."""
+    wanted, copied = [_MODEL_CODE], set[Path]()
+    while wanted:
+        module = wanted.pop()
+        if module not in copied:
+            copied.add(module)
+            wanted += _imports(module)
+    for module in copied:
+        place = target / module.relative_to(_SOURCE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, place)
+
+
+def _imports(module: Path) -> list[Path]:
+    """The modules of the package that a module names in its imports, and the packages that they lie in."""
+    names: set[str] = {"tintlab"}
+    for node in ast.walk(ast.parse(module.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = [name.split(".")[1:] for name in names if name.split(".")[0] == _SOURCE.name]
+    packages = [
+        _SOURCE.joinpath(*parts[:depth], "__init__.py") for parts in ours for depth in range(len(parts) + 1)
+    ]
+    modules = [_SOURCE.joinpath(*parts[:-1], f"{parts[-1]}.py") for parts in ours if parts]
+    return [path for path in (*packages, *modules) if path.is_file()]
+
+
+def _example() -> "pd.DataFrame":
+    """A table with one small grey picture."""
+    import pandas as pd
+
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((_EXAMPLE_SIDE, _EXAMPLE_SIDE)).save(file, "PNG")
+    return pd.DataFrame({"image": [file.getvalue()]})

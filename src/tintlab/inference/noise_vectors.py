@@ -1,0 +1,32 @@
+"""Noise vectors as a seed and a photograph decide them: neither order, batch nor number of samples matters."""
+
+import numpy as np
+from scipy.special import ndtri
+
+from tintlab.errors import TintlabError
+from tintlab.imaging.color import Float
+
+
+def draw(seed: int, sha256: str, count: int, z_dim: int) -> Float:
+    """Noise vectors z ~ N(0, I) for a photograph, `(count, z_dim)`; fewer of them are the first of more.
+
+    Args:
+        seed: not below 0.
+        sha256: of the photograph's file, hexadecimal: each photograph gets vectors of its own.
+        count: how many.
+        z_dim: length of each; see `Colorizer.z_dim`.
+
+    Raises:
+        TintlabError: the model takes no noise, or the seed is below 0.
+    """
+    if not z_dim:
+        raise TintlabError(
+            "this model takes no noise vector, so it has one colouring only: "
+            "train one with train.z_dim above 0, or use `tintlab explore variants --dropout`"
+        )
+    if seed < 0:
+        raise TintlabError(f"the seed is a whole number from 0 up, not {seed}")
+    # Normal numbers by numpy's ziggurat would do, but numpy does not promise the same ones for ever.
+    bits = np.random.Philox(np.random.SeedSequence([seed, int(sha256, 16)])).random_raw(count * z_dim)
+    uniform = ((bits >> np.uint64(11)) + 0.5) * 2.0**-53
+    return ndtri(uniform).astype(np.float32).reshape(count, z_dim)  # type: ignore[no-any-return]

@@ -1,0 +1,152 @@
+"""What state all is in, and what to do about what is not well."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.operations import dvc_repair
+from tintlab.params import load_params
+from tintlab.system.entry_point import one_line
+from tintlab.system.files import holder
+from tintlab.tracking import interrupted, lineage, sender
+
+MIN_FREE_GB = 2.0
+"""Room for a training at its default size, its caches and its artifacts, several times over."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        state: in what state it is.
+        advice: what to do; empty where all is well.
+    """
+
+    name: str
+    state: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; nothing is changed."""
+    return [finding for look in _LOOKS for finding in look()]
+
+
+def text(findings: list[Finding]) -> str:
+    """The findings, a line each, what needs doing marked and followed by the advice."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'!' if finding.advice else ' '} {finding.name:20}{finding.state}")
+        if finding.advice:
+            lines.append(f"{'':22}→ {finding.advice}")
+    return "\n".join(lines)
+
+
+def _versions() -> Iterator[Finding]:
+    found = lineage.versions()
+    yield Finding("versions", ", ".join(f"{name} {value}" for name, value in found.items() if name != "cpu"))
+    missing = [name for name, value in found.items() if value == "not installed"]
+    if missing:
+        yield Finding("packages", f"{', '.join(missing)} missing", "run `make run`, or `pip install -e .`")
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        gpus.append("Apple GPU")
+    yield Finding(
+        "devices", f"{lineage.cpu_model()}; " + (", ".join(gpus) or "no GPU, which is fine but slow")
+    )
+
+
+def _params() -> Iterator[Finding]:
+    try:
+        load_params()
+        yield Finding("params.yaml", "readable")
+    except TintlabError as error:
+        yield Finding("params.yaml", one_line(error), "mend that line")
+
+
+def _disk() -> Iterator[Finding]:
+    for name, folder in (("disk here", Path()), ("disk of the state", paths.state())):
+        free = shutil.disk_usage(folder).free / 1e9
+        yield Finding(
+            name,
+            f"{free:.1f} GB free at {folder.absolute()}",
+            "" if free >= MIN_FREE_GB else "make space: `tintlab gc` removes what nothing needs",
+        )
+
+
+def _tracking() -> Iterator[Finding]:
+    # MLflow's client may think about an absent server for long.
+    pool = ThreadPoolExecutor(1)
+    answer = pool.submit(sender.run_for, "none")
+    try:
+        answer.result(timeout=40)
+        yield Finding("MLflow", f"reached at {sender.shown_uri()}")
+    except TintlabError as error:
+        yield Finding("MLflow", one_line(error), "start the server, or set MLFLOW_TRACKING_URI")
+    except TimeoutError:
+        yield Finding("MLflow", f"no answer from {sender.shown_uri()} in 40 s", "look at the server")
+    pool.shutdown(wait=False)
+
+
+def _undelivered() -> Iterator[Finding]:
+    waiting = sender.backlog()
+    if not waiting:
+        yield Finding("records for MLflow", "all delivered")
+    under_way = holder(paths.training_lock())
+    for fingerprint, count in waiting.items():
+        if under_way:
+            yield Finding("records for MLflow", f"{count} of training {fingerprint} on their way")
+            continue
+        yield Finding(
+            "records for MLflow",
+            f"{count} of training {fingerprint} wait",
+            f"run `tintlab sync`; what stays was refused, see {paths.spool() / fingerprint / 'refused.jsonl'}",
+        )
+
+
+def _dvc() -> Iterator[Finding]:
+    fault = dvc_repair.dvc_lock_fault()
+    yield Finding("dvc.lock", fault or "whole", "run `tintlab repro`, which mends it" if fault else "")
+    for line in dvc_repair.stale_locks():
+        yield Finding("stale lock", line, "run `tintlab repro`, which clears it")
+
+
+def _trainings() -> Iterator[Finding]:
+    running = holder(paths.training_lock())
+    if running:
+        yield Finding("training", f"under way: {running}")
+        return
+    waiting = interrupted.trainings()
+    if not waiting:
+        yield Finding("training", "none unfinished")
+    for training in waiting:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(training.time))
+        yield Finding(
+            "unfinished training",
+            f"{training.folder}, iteration {training.iteration}, {when}",
+            f"`dvc repro` goes on with it if params, data and code are as then; else `rm -r {training.folder}`",
+        )
+
+
+_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _versions,
+    _devices,
+    _params,
+    _disk,
+    _dvc,
+    _trainings,
+    _tracking,
+    _undelivered,
+)

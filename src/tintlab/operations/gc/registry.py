@@ -1,0 +1,248 @@
+"""What goes from MLflow: versions that were never champion, and runs that no version came from.
+
+A run's artifacts go with it, and its row in the database where we reach that; a server's rows stay in its
+trash, which `mlflow gc` empties there.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tintlab.errors import TintlabError
+from tintlab.operations.gc.items import Item, Rules, day, size_of
+from tintlab.paths import WEIGHTS
+from tintlab.registry import history, models
+from tintlab.registry.history import MODEL_NAME
+from tintlab.scoring import drift_report
+from tintlab.system.files import read_json
+from tintlab.tracking import lineage, sender
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import FileInfo, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+_LEFT_TAG = "tintlab.gc."
+"""Of a run, before the name of a registered model's folder: its version is gone, its files are about to."""
+
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What the registry needs of other stores."""
+
+    versions: frozenset[int]
+    """That stay."""
+    runs: tuple["Run", ...]
+    """That these versions came from."""
+    models: tuple[str, ...]
+    """Names of their folders in `paths.downloaded_models`."""
+    weights: frozenset[str]
+    """The sha256 of their weights."""
+
+    @property
+    def experiments(self) -> set[str]:
+        """Names of the DVC experiments that made them."""
+        return {run.data.tags["dvc.experiment"] for run in self.runs if "dvc.experiment" in run.data.tags}
+
+
+def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Needed:
+    """What stays: every champion there ever was, what an alias names, the newest, the young, and their parents.
+
+    Args:
+        client: of MLflow.
+        rules: how many are the newest, and what is young.
+        parents: versions that trainings of the present workspace start from.
+    """
+    known = {int(version.version): version for version in models.versions(client)}
+    model = history.registered_model(client, MODEL_NAME)
+    log = history.read(client)
+    kept = {entry.change.version for entry in log.counted}
+    kept |= {int(number) for number in (model.aliases if model else {}).values()}
+    kept |= set(sorted(known)[max(0, len(known) - rules.keep) :])
+    kept |= {
+        number
+        for number, version in known.items()
+        if rules.young((version.last_updated_timestamp or 0) / 1000)
+    }
+    kept |= set(parents)
+    runs: dict[int, Run | None] = {}
+    while missing := (kept & known.keys()) - runs.keys():
+        for number in missing:
+            runs[number] = run = _run(client, str(known[number].run_id))
+            parent = run.data.tags.get("parent.version", "") if run else ""
+            kept |= {int(parent)} if parent.isdecimal() else set()
+    hashes = [models.registered_hashes(known[number]) for number in runs]
+    return Needed(
+        frozenset(runs),
+        tuple(run for run in runs.values() if run),
+        tuple(map(lineage.fingerprint, hashes)),
+        frozenset(each[WEIGHTS] or "" for each in hashes),
+    )
+
+
+def recorded_parents(lock: Path) -> set[int]:
+    """The versions that a lock file of parents names; none where there is no such file."""
+    try:
+        return {entry["version"] for entry in read_json(lock).values() if entry["version"]}
+    except FileNotFoundError:
+        return set()
+    except (AttributeError, KeyError, TypeError):
+        raise TintlabError(f"{lock} is not what `tintlab sources refresh` writes: restore it") from None
+
+
+def versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
+    """The versions that go, and files of versions that went when this was interrupted."""
+    known = models.versions(client)
+    sources = {version.source for version in known}
+    stay = {run.info.run_id for run in needs.runs}
+    for version in known:
+        if int(version.version) not in needs.versions:
+            about = f"registered {day(version.creation_timestamp / 1000)}, " + version.tags.get(
+                models.VERDICT_TAG, "not judged"
+            )
+            remove = partial(_remove_version, version, version.run_id in stay)
+            yield Item("version", str(version.version), about, _size(str(version.source)), remove)
+    for run in needs.runs:
+        for tag in [tag for tag in run.data.tags if tag.startswith(_LEFT_TAG)]:
+            source = f"{run.info.artifact_uri}/registered/{tag.removeprefix(_LEFT_TAG)}"
+            # The same model may have been registered again.
+            files = [] if source in sources else [source]
+            remove = partial(_remove_left, run.info.run_id, tag, files)
+            yield Item("version's files", tag, "of a version that is gone", sum(map(_size, files)), remove)
+
+
+def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: Rules) -> Iterator[Item]:
+    """The runs that go from our experiments.
+
+    Args:
+        client: of MLflow.
+        needs: of the registry.
+        fingerprints: of trainings whose runs stay.
+        rules: how many are the newest; a run that is under way somewhere stays while it is young.
+    """
+    stay = {run.info.run_id for run in needs.runs}
+    going = [
+        str(version.source)
+        for version in models.versions(client)
+        if int(version.version) not in needs.versions
+    ]
+    for name in (sender.EXPERIMENT, drift_report.EXPERIMENT):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            continue
+        alive = 0
+        for run in _all_runs(client, experiment.experiment_id):
+            deleted = run.info.lifecycle_stage == "deleted"
+            alive += not deleted
+            running = run.info.status == "RUNNING" and rules.young(run.info.start_time / 1000)
+            wanted = run.info.run_id in stay or run.data.tags.get(sender.FINGERPRINT_TAG) in fingerprints
+            if wanted or (not deleted and (alive <= rules.keep or running)):
+                continue
+            counted = sum(_size(uri) for uri in going if uri.startswith(f"{run.info.artifact_uri}/"))
+            size = _size(run.info.artifact_uri) - counted
+            if deleted and not size and not _database(client):
+                continue  # in the server's trash, and empty: no more can be done from here
+            about = f"{run.info.run_name}, {day(run.info.start_time / 1000)}" + ", deleted" * deleted
+            yield Item("run", run.info.run_id, about, size, partial(_remove_run, run))
+
+
+def _run(client: "MlflowClient", run_id: str) -> "Run | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _all_runs(client: "MlflowClient", experiment: str) -> Iterator["Run"]:
+    """All runs, deleted ones too, the newest first."""
+    from mlflow.entities import ViewType
+
+    page = None
+    while page is None or page.token:
+        page = client.search_runs(
+            [experiment],
+            run_view_type=ViewType.ALL,
+            max_results=_MOST,
+            order_by=["attributes.start_time DESC"],
+            page_token=page.token if page else None,
+        )
+        yield from page
+
+
+def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
+    source, run_id = str(version.source), str(version.run_id)
+    tag = _LEFT_TAG + source.rpartition("/")[2]
+    with sender.connected() as client:
+        if run_stays:
+            client.set_tag(run_id, tag, "true")
+        # First the version, for one without files would be broken.
+        client.delete_model_version(MODEL_NAME, str(version.version))
+        others = {other.source for other in models.versions(client)}
+        files = [] if source in others else [source]
+    if run_stays:
+        _remove_left(run_id, tag, files)
+    else:
+        _delete(files)
+
+
+def _remove_left(run_id: str, tag: str, files: list[str]) -> None:
+    _delete(files)
+    with sender.connected() as client:
+        client.delete_tag(run_id, tag)
+
+
+def _remove_run(run: "Run") -> None:
+    with sender.connected() as client:
+        # Into the trash first: a run that is seen has its files.
+        if run.info.lifecycle_stage != "deleted":
+            client.delete_run(run.info.run_id)
+        _delete([run.info.artifact_uri])
+        if store := _database(client):
+            store._hard_delete_run(run.info.run_id)
+
+
+def _database(client: "MlflowClient") -> Any:
+    """The store, where it can delete for good as `mlflow gc` does; else None."""
+    store = client._tracking_client.store
+    return store if hasattr(store, "_hard_delete_run") else None
+
+
+def _delete(uris: Iterable[str]) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    for uri in uris:
+        get_artifact_repository(uri, tracking_uri=sender.tracking_uri()).delete_artifacts()  # type: ignore[no-untyped-call]
+        if folder := _local(uri):
+            with suppress(OSError):  # the run's own folder, when it held nothing else
+                folder.parent.rmdir()
+
+
+def _size(uri: str) -> int:
+    """Bytes below an artifact URI."""
+    if folder := _local(uri):
+        return size_of([folder])
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store = get_artifact_repository(uri, tracking_uri=sender.tracking_uri())
+
+    def below(files: "Iterable[FileInfo]") -> int:
+        return sum(
+            below(store.list_artifacts(file.path)) if file.is_dir else file.file_size or 0 for file in files
+        )
+
+    return below(store.list_artifacts(None))
+
+
+def _local(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None

@@ -1,0 +1,121 @@
+"""What goes from the state folder: trainings that nobody will continue, spools without a reader, caches."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.operations.gc.items import Item, Rules, day, size_of
+from tintlab.params import load_params
+from tintlab.tracking import interrupted, lineage, training_runs
+from tintlab.tracking.spool import Spool, locked, spools
+
+
+def continued(rules: Rules) -> set[str]:
+    """The fingerprints of unfinished trainings that stay: the newest, and what `dvc repro` would continue."""
+    newest = [training.folder.name for training in interrupted.trainings()[: rules.keep]]
+    young = [training.folder.name for training in interrupted.trainings() if rules.young(training.time)]
+    return {*newest, *young, *_present_training()}
+
+
+def tracked(continued: set[str]) -> set[str]:
+    """The fingerprints of trainings whose runs stay: the present model's, and what is still to be told of."""
+    waiting = {spool.fingerprint for spool in spools() if _waits(spool)}
+    with suppress(TintlabError, FileNotFoundError):
+        return {*continued, *waiting, training_runs.model_fingerprint()}
+    return {*continued, *waiting}
+
+
+def checkpoints(continued: set[str]) -> Iterator[Item]:
+    """The unfinished trainings that go."""
+    for training in interrupted.trainings():
+        if training.folder.name not in continued:
+            about = f"iteration {training.iteration}, {day(training.time)}"
+            remove = partial(_remove_training, training.folder)
+            yield Item("checkpoint", training.folder.name, about, size_of([training.folder]), remove)
+
+
+def idle_spools(continued: set[str], rules: Rules) -> Iterator[Item]:
+    """The spools that go: all was delivered or refused, and the training ended or can't be continued."""
+    for spool in spools():
+        if _waits(spool) or not (spool.progress().ended or spool.fingerprint not in continued):
+            continue
+        refused = spool.undelivered()
+        written = max((path.stat().st_mtime for path in spool.folder.iterdir()), default=0.0)
+        if refused and rules.young(written):
+            continue  # someone may yet want to know why
+        about = f"{refused} records that MLflow refused" if refused else "delivered; never to be continued"
+        yield Item("spool", spool.fingerprint, about, size_of([spool.folder]), partial(_remove_spool, spool))
+
+
+def downloads(needed: Iterable[str]) -> Iterator[Item]:
+    """Registered models on this disk that go: all but those of the folders that are needed."""
+    stay = set(needed)
+    for folder in _inside(paths.downloaded_models()):
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in stay:
+            yield Item(
+                "downloaded model", folder.name, "", size_of([folder]), partial(_remove_folder, folder)
+            )
+
+
+def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
+    """What was found in latent spaces, of models that go: of all but those with the `needed` weights."""
+    stay = {paths.explored_model(sha256) for sha256 in needed}
+    for folder, written in _old(filter(Path.is_dir, _inside(paths.explored())), rules):
+        if folder not in stay:
+            remove = partial(_remove_folder, folder)
+            yield Item("exploration", folder.name, f"of {day(written)}", size_of([folder]), remove)
+
+
+def judgements(rules: Rules) -> Iterator[Item]:
+    """Figures and pages of judged models that go; `tintlab judge` makes them again."""
+    for kind, place in (("judged figures", paths.judged()), ("verdict page", paths.verdicts())):
+        for path, written in _old(filter(Path.is_file, _inside(place)), rules):
+            remove = partial(path.unlink, missing_ok=True)
+            yield Item(kind, path.name, f"of {day(written)}", size_of([path]), remove)
+
+
+def _old(found: Iterable[Path], rules: Rules) -> Iterator[tuple[Path, float]]:
+    """Those that are neither among the newest nor young, hidden ones apart, and when they were written."""
+    times = {path: path.stat().st_mtime for path in found if not path.name.startswith(".")}
+    for path in sorted(times, key=times.__getitem__, reverse=True)[rules.keep :]:
+        if not rules.young(times[path]):
+            yield path, times[path]
+
+
+def _present_training() -> set[str]:
+    """The fingerprint of the training that `dvc repro` would run now, if there are unfinished ones at all."""
+    if not interrupted.trainings():
+        return set()
+    with suppress(TintlabError, OSError):
+        return {lineage.fingerprint(training_runs.training_inputs(load_params()))}
+    return set()
+
+
+def _waits(spool: Spool) -> bool:
+    return any(True for _ in spool.pending(spool.progress().offset))
+
+
+def _remove_training(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        interrupted.finish(folder)
+
+
+def _remove_spool(spool: Spool) -> None:
+    with suppress(FileNotFoundError), locked(spool.folder):
+        # As in `Spool.remove_if_done`: the rest without it is rubbish.
+        spool.records.unlink(missing_ok=True)
+        shutil.rmtree(spool.folder)
+
+
+def _remove_folder(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        gone = folder.replace(folder.with_name(f".{folder.name}.gone"))
+        shutil.rmtree(gone)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

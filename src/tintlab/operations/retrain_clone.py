@@ -1,0 +1,228 @@
+"""The clone of the repository in which scheduled retrainings work: the user's own tree is never touched.
+
+It lies in the state folder and stays: DVC's cache is shared with the user's tree, data that a failed retraining
+left can be looked at. Each retraining sets it to the user's last commit and to a snapshot of data/inbox.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.params import load_params
+from tintlab.sources import lock as sources_lock
+from tintlab.system import urls
+from tintlab.system.files import atomic_folder, exclusive, read_json, write_json
+from tintlab.tracking import lineage
+
+_GIT_SECONDS = 600
+_OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
+_UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The clone, ready for a retraining.
+
+    Attributes:
+        folder: where it lies.
+        repository: the user's tree that it follows.
+        commit: what it was set to.
+        left_out: what differs from that commit in the user's source and parameters, as git lists it.
+    """
+
+    folder: Path
+    repository: Path
+    commit: str
+    left_out: tuple[str, ...]
+
+    def environment(self) -> dict[str, str]:
+        """For programs that work in it: the commit's source, the user's state folder."""
+        return {
+            "PYTHONPATH": str(self.folder / "src"),
+            "TINTLAB_STATE": str(paths.state()),
+        }
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Be the one retraining.
+
+    Raises:
+        HeldError: another one is under way; it says who, and since when.
+    """
+    with exclusive(paths.retrain_lock(), "another retraining"):
+        yield
+
+
+def prepare(repository: Path) -> Workspace:
+    """Set the clone to the last commit of `repository`, with its sources and its inbox as they are now.
+
+    Raises:
+        TintlabError: `repository` is no git repository with a commit, or a source can't be linked.
+    """
+    commit = _git(repository, "rev-parse", "--verify", "HEAD", advice="commit something there first")
+    folder = paths.workspace()
+    if not (folder / ".git" / "HEAD").exists():
+        with atomic_folder(folder) as new:
+            _git(repository, "clone", "--quiet", "--no-checkout", str(repository), str(new))
+    _follow(repository, folder, commit)
+    _share_cache(repository, folder)
+    _link_sources(repository, folder)
+    _snapshot(repository / paths.INBOX, folder / paths.INBOX)
+    changed = _git(repository, "status", "--porcelain", "--", *map(str, lineage.DECIDING)).splitlines()
+    return Workspace(folder, repository, commit, tuple(line.strip() for line in changed))
+
+
+def inputs_digest(workspace: Workspace, settings: Mapping[str, Any]) -> str:
+    """A digest of all that a retraining is made from: commit, settings, inbox and recorded sources."""
+    digest = hashlib.sha256()
+    for part in (
+        workspace.commit,
+        sources_lock.digest(workspace.folder / paths.INBOX),
+        (workspace.folder / paths.SOURCES_LOCK).read_text(encoding="utf-8"),
+        *(f"{key}={value}" for key, value in sorted(settings.items())),
+    ):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest()
+
+
+def last_retraining() -> dict[str, Any]:
+    """What `record_retraining` put down; empty before the first."""
+    with suppress(FileNotFoundError, TintlabError):
+        record: dict[str, Any] = read_json(paths.retrain_record())
+        return record
+    return {}
+
+
+def record_retraining(digest: str, repeats: int, experiment: str) -> None:
+    """Remember a retraining that came to its end.
+
+    Args:
+        digest: see `inputs_digest`.
+        repeats: how often the same inputs were trained with another seed.
+        experiment: the name of its DVC experiment.
+    """
+    write_json(paths.retrain_record(), {"digest": digest, "repeats": repeats, "experiment": experiment})
+
+
+def bring_back(workspace: Workspace, experiment: str) -> bool:
+    """Copy a DVC experiment to the user's repository, as `dvc exp pull` would; False where there is none.
+
+    Only a reference and its objects: neither files nor index of the user's tree.
+    """
+    listed = _git(workspace.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    found = [name for name in listed if name.rpartition("/")[2] == experiment]
+    for name in found:
+        _git(
+            workspace.repository,
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+            *(str(workspace.folder), f"+{name}:{name}"),
+        )
+    return bool(found)
+
+
+def _follow(repository: Path, folder: Path, commit: str) -> None:
+    # A git that was killed leaves its lock; only one retraining works here.
+    for lock in (folder / ".git").glob("*.lock"):
+        lock.unlink()
+    for key, otherwise in _UNNAMED.items():
+        _git(folder, "config", key, _git_or_empty(repository, "config", key) or otherwise)
+    _git(folder, "fetch", "--quiet", "--no-tags", "--force", str(repository), "HEAD")
+    _git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+    _git(folder, "reset", "--quiet", "--hard", commit)
+
+
+def _share_cache(repository: Path, folder: Path) -> None:
+    """The user's own settings of DVC, and his cache."""
+    local = Path(".dvc/config.local")
+    if (repository / local).exists():
+        shutil.copyfile(repository / local, folder / local)
+    else:
+        (folder / local).unlink(missing_ok=True)
+    cache = _output([sys.executable, "-m", "dvc", "cache", "dir"], repository, "is it a DVC repository?")
+    # The same format as git's; and DVC takes seconds.
+    _git(folder, "config", "--file", str(local), "cache.dir", str((repository / cache).resolve()))
+
+
+def _link_sources(repository: Path, folder: Path) -> None:
+    """Sources that are named relative to the repository, and are not in git, are linked."""
+    for source in load_params(folder / paths.PARAMS).fetch.sources:
+        path = Path(source.path)
+        if path.is_absolute() or urls.is_url(source.path):
+            continue
+        if ".." in path.parts:
+            raise TintlabError(
+                f"fetch.sources names {source.path}, outside the repository: "
+                "name it by its absolute path, for scheduled runs work in a clone"
+            )
+        link = folder / path
+        if link.is_symlink() or not link.exists():
+            link.unlink(missing_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(repository / path)
+
+
+def _snapshot(inbox: Path, target: Path) -> None:
+    """Copy the inbox, so that what arrives meanwhile waits for the next retraining."""
+    inbox.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as new:
+        for path in sorted(inbox.rglob("*")):
+            name = path.relative_to(inbox)
+            if path.is_file():
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # taken away meanwhile
+                    _copy_or_keep(path, target / name, new / name)
+
+
+def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:
+    """Copy a file, or link the earlier copy where that is of the same size and time."""
+    now = path.stat()
+    with suppress(OSError):
+        then = earlier.stat()
+        if (then.st_size, then.st_mtime_ns) == (now.st_size, now.st_mtime_ns):
+            os.link(earlier, copy)
+            return
+    shutil.copy2(path, copy)
+
+
+def _git(folder: Path, *arguments: str, advice: str = "see git's words") -> str:
+    return _output(["git", *arguments], folder, advice)
+
+
+def _git_or_empty(folder: Path, *arguments: str) -> str:
+    with suppress(TintlabError):
+        return _git(folder, *arguments)
+    return ""
+
+
+def _output(command: Sequence[str], folder: Path, advice: str) -> str:
+    # Else git, started from a hook, would work on the hook's repository.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except FileNotFoundError:
+        raise TintlabError(f"{command[0]} is not installed: install it") from None
+    except subprocess.CalledProcessError as error:
+        words = " ".join(error.stderr.split()) or f"status {error.returncode}"
+        called = " ".join(command[:2] if command[0] == "git" else command[1:4])
+        raise TintlabError(f"`{called}` failed in {folder} ({words}): {advice}") from None
+    return ended.stdout.strip()

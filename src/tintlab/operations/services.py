@@ -1,0 +1,297 @@
+"""`tintlab up`: MLflow's server, Prefect's server and a worker, on this machine alone, until Ctrl-C.
+
+A service that dies is started again; what it left unfinished in Prefect is marked as crashed, so that nothing
+waits for it.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.operations import prefect_server
+from tintlab.system import processes
+from tintlab.system.files import exclusive
+from tintlab.system.redaction import redacted
+from tintlab.tracking import sender
+
+START_SECONDS = 180.0
+"""How long a service may take until it answers."""
+
+STOP_SECONDS = 6.0
+"""How long it may take to end; less than `processes.LEAVE_SECONDS`, after which we end ourselves."""
+
+_POLL_SECONDS, _PAUSE_SECONDS = 0.2, 2.0
+_SHORT_LIFE_SECONDS, _SHORT_LIVES = 30.0, 3
+_ORPHANS_SECONDS = processes.ORPHAN_SECONDS + 3
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services listen.
+
+    Attributes:
+        mlflow: of MLflow's server; one of somebody else's where `MLFLOW_TRACKING_URI` names it.
+        prefect: of Prefect's UI; its API lies below.
+    """
+
+    mlflow: str
+    prefect: str
+
+
+class Service:
+    """A program that is kept running.
+
+    Args:
+        name: for people, and for the log file.
+        command: without secrets, for everyone on the machine can read it.
+        environment: of the program.
+        answers: whether it is ready.
+        orphaned: the signal that it gets when we die.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        answers: Callable[[], bool],
+        orphaned: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = paths.services() / f"{name}.log"
+        self._command = command
+        self._environment = environment
+        self._answers = answers
+        self._orphaned = orphaned
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._short_lives = 0
+
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            TintlabError: it ended, or did not answer in `START_SECONDS`.
+        """
+        self._started = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; we end them in order
+                preexec_fn=partial(_end_with_parent, self._orphaned) if _LIBC else None,  # noqa: PLW1509
+            )
+        while not self._answers():
+            if not self.runs:
+                raise TintlabError(
+                    f"{self.name} ended at once: {self._last_words()} ({self.log} has all of it)"
+                )
+            if time.monotonic() - self._started > START_SECONDS:
+                raise TintlabError(f"{self.name} does not answer after {START_SECONDS:.0f} s: see {self.log}")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the program is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def revive(self) -> None:
+        """Start it again after its death.
+
+        Raises:
+            TintlabError: it died soon after its start several times.
+        """
+        brief = time.monotonic() - self._started < _SHORT_LIFE_SECONDS
+        self._short_lives = self._short_lives + 1 if brief else 0
+        if self._short_lives >= _SHORT_LIVES:
+            raise TintlabError(f"{self.name} ends again and again: {self._last_words()} (see {self.log})")
+        self.start()
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, if it runs."""
+        if self._process and self.runs:
+            self._process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Wait for the end until `deadline` on the monotonic clock; then force it."""
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):  # its session: also what it started
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return redacted(next((line.strip() for line in reversed(lines) if line.strip()), "no word"))[:300]
+
+
+def up(mlflow_port: int, prefect_port: int) -> None:
+    """Run all services until Ctrl-C; what they hold lies in the state folder.
+
+    Raises:
+        TintlabError: they run already, a port is taken, or a service does not start.
+    """
+    if not prefect_server.PREFECT_FILE.exists():
+        raise TintlabError(f"{prefect_server.PREFECT_FILE} is missing: run this in the repository's folder")
+    paths.services().mkdir(parents=True, exist_ok=True)
+    with exclusive(paths.services() / "up.lock", "another `tintlab up`"):
+        _run(mlflow_port, prefect_port)
+
+
+def _run(mlflow_port: int, prefect_port: int) -> None:
+    own_mlflow = not sender.tracking_uri().startswith(("http://", "https://"))
+    _refuse_taken([*([mlflow_port] if own_mlflow else []), prefect_port])
+    mlflow = f"http://127.0.0.1:{mlflow_port}" if own_mlflow else sender.tracking_uri()
+    addresses = Addresses(mlflow, f"http://127.0.0.1:{prefect_port}")
+    environment = prefect_server.environment(addresses.prefect, addresses.mlflow) | processes.ownership()
+    sender.prepare_store()
+    servers = [_prefect(addresses, environment, prefect_port)]
+    if own_mlflow:
+        servers.insert(0, _mlflow(addresses, environment, mlflow_port))
+    worker = _worker(environment)
+    with _ended_together([worker, *servers]):
+        for service in servers:
+            service.start()
+            print(f"{service.name}: it answers", flush=True)
+        prefect_server.set_up(environment)
+        _sweep_and_start(worker, environment)
+        print(_welcome(addresses), flush=True)
+        while True:
+            time.sleep(_PAUSE_SECONDS)
+            for service in [*servers, worker]:
+                if not service.runs:
+                    print(f"{service.name} died: starting it again", flush=True)
+                    if service is worker:
+                        time.sleep(_ORPHANS_SECONDS)  # its runs end, for their owner is gone
+                        _sweep_and_start(worker, environment, revive=True)
+                    else:
+                        service.revive()
+
+
+def _sweep_and_start(worker: Service, environment: Mapping[str, str], revive: bool = False) -> None:
+    """No run is under way where no worker is: what Prefect still believes to be, has crashed."""
+    swept = prefect_server.sweep(environment)
+    if swept:
+        print(f"{swept} runs whose worker had died are marked as crashed", flush=True)
+    if revive:
+        worker.revive()
+    else:
+        worker.start()
+
+
+def _mlflow(addresses: Addresses, environment: Mapping[str, str], port: int) -> Service:
+    # By the environment, for a command line shows passwords to everyone on the machine.
+    ours = paths.tracking_artifacts().as_uri()
+    places = {
+        "MLFLOW_BACKEND_STORE_URI": sender.tracking_uri(),
+        "MLFLOW_ARTIFACTS_DESTINATION": ours,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    if "MLFLOW_ARTIFACTS_DESTINATION" not in os.environ:
+        # Artifacts that only the server can reach would be lost to `make run` and `tintlab promote` without it.
+        places["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = ours
+    arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return Service(
+        "MLflow",
+        [sys.executable, "-m", "mlflow", *arguments],
+        {name: value for name, value in environment.items() if name != "MLFLOW_TRACKING_URI"}
+        | places
+        | {name: value for name, value in os.environ.items() if name in places},
+        partial(_says_ok, f"{addresses.mlflow}/health"),
+    )
+
+
+def _prefect(addresses: Addresses, environment: Mapping[str, str], port: int) -> Service:
+    return Service(
+        "Prefect",
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        environment,
+        partial(_says_ok, f"{addresses.prefect}/api/health"),
+    )
+
+
+def _worker(environment: Mapping[str, str]) -> Service:
+    pool = ["--pool", prefect_server.POOL, "--type", "process", "--name", "tintlab-up"]
+    return Service(
+        "worker",
+        [sys.executable, "-m", "prefect", "worker", "start", *pool],
+        environment,
+        partial(prefect_server.has_worker, environment),
+        orphaned=signal.SIGKILL,  # asked, it would wait for a server that is gone; its runs watch it
+    )
+
+
+def _welcome(addresses: Addresses) -> str:
+    return "\n".join(
+        [
+            f"MLflow   {redacted(addresses.mlflow)}",
+            f"Prefect  {addresses.prefect}",
+            f"         export PREFECT_API_URL={addresses.prefect}/api",
+            "         prefect deployment run retrain/manual",
+            f"logs     {_shown(paths.services())}",
+            "Ctrl-C ends all of them.",
+        ]
+    )
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextmanager
+def _ended_together(services: Sequence[Service]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + STOP_SECONDS
+        for service in services:
+            service.ask_to_end()
+        for service in services:
+            service.end(deadline)
+
+
+def _refuse_taken(ports: Sequence[int]) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise TintlabError(
+                    f"port {port} on 127.0.0.1 is taken: end what listens there, or choose another "
+                    "(--mlflow-port, --prefect-port)"
+                ) from None
+
+
+def _says_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _end_with_parent(number: signal.Signals) -> None:
+    """In the child, before it becomes the service: the kernel ends it with us, however we die."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)

@@ -1,0 +1,1 @@
+"""Model versions in MLflow: register, judge, promote and roll back."""

@@ -1,0 +1,92 @@
+"""The alias `champion`: what MLflow's pages and `mlflow models serve` go by, held to what the history says.
+
+Anyone can move or delete an alias, a deleted version takes it along without a word, and a command can be cut
+short before it reaches it. The history is the truth, so whoever reads it here mends the alias and says so.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tintlab.registry import history
+from tintlab.registry.history import MODEL_NAME, History
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+
+
+def mended_history(client: "MlflowClient") -> History:
+    """The history as it is, after a note on stderr of each thing that was not as it says."""
+    return mend_alias(client, history.read(client), warn)
+
+
+def mend_alias(client: "MlflowClient", log: History, say: Callable[[str], None]) -> History:
+    """Make the alias `champion` say what the log says; the log as it is then.
+
+    Args:
+        client: of the registry.
+        log: as it was read.
+        say: told what was found, where the alias was wrong or the log has been changed by hand.
+    """
+    for number in log.lost:
+        say(f"entry {number} of the history is gone or unreadable: someone changed it by hand")
+    while True:
+        model = history.registered_model(client, MODEL_NAME)
+        found = model.aliases.get(CHAMPION) if model else None
+        champion = log.champion
+        if (found and int(found)) == (champion and champion.version):
+            return log
+        if (newer := history.read(client)).head != log.head:
+            log = newer  # someone changed the champion since the log was read
+            continue
+        if champion is None:
+            client.delete_registered_model_alias(MODEL_NAME, CHAMPION)
+            say(f"the alias {CHAMPION} named version {found}, which was never promoted: removed")
+        elif _exists(client, champion.version):
+            client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(champion.version))
+            say(_mended(log, found))
+        else:
+            say(deleted(champion.version))
+            return log
+        # Whoever changed the champion in this moment may have set the alias before us.
+        log = history.read(client)
+
+
+def deleted(version: int) -> str:
+    """What to say of a champion that is no longer in the registry."""
+    return (
+        f"version {version}, the champion, was deleted in MLflow: `tintlab rollback` restores the one before"
+    )
+
+
+def warn(text: str) -> None:
+    """Say something on stderr that does not stop the command."""
+    sys.stderr.write(f"note: {text}\n")
+
+
+def _exists(client: "MlflowClient", version: int) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_model_version(MODEL_NAME, str(version))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
+def _mended(log: History, found: str | None) -> str:
+    assert log.champion is not None
+    earlier = log.counted[-2].change.version if len(log.counted) > 1 else None
+    state = f"named version {found}" if found else "was missing"
+    if (found and int(found)) == earlier:
+        reason = (
+            f", as before entry {log.head} of the history: a command was cut short, or someone did it by hand"
+        )
+    else:
+        reason = f", so someone {'moved' if found else 'deleted'} it by hand"
+    rightful = f"it names version {log.champion.version} now, as the history says"
+    return f"the alias {CHAMPION} {state}{reason}; {rightful}"

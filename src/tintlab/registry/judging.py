@@ -1,0 +1,279 @@
+"""`tintlab judge`: two models colour the same test photographs, and what they prove is written down.
+
+What a model scores is kept under a hash of all that decides it: its files, the test photographs, the code and
+the network that judge, the working size. So a champion is judged once, and again as soon as any of these is
+another; and a verdict says what it holds for.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tintlab
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.evaluation import decision, evaluate
+from tintlab.evaluation.decision import Verdict
+from tintlab.evaluation.judge import NETWORK, Judge
+from tintlab.gan.efficientnet import weights_file
+from tintlab.imaging.color import Byte
+from tintlab.inference.colorizer import Colorizer
+from tintlab.params import Params, load_params
+from tintlab.registry import models
+from tintlab.registry.models import LocatedModel
+from tintlab.reports import verdict as verdict_page
+from tintlab.reports.evaluation import SMALLEST_CATEGORY
+from tintlab.system.files import read_json, write_json, write_text
+from tintlab.tables import read_table
+from tintlab.tracking import lineage
+
+EVALUATOR = (
+    "evaluation/evaluate.py",
+    "evaluation/judge.py",
+    "evaluation/metrics.py",
+    "gan/efficientnet.py",
+    "gan/model_files.py",
+    "gan/noise.py",
+    "gan/pretrained_unet.py",
+    "gan/srgb.py",
+    "gan/unet.py",
+    "imaging/color.py",
+    "imaging/metadata.py",
+    "imaging/photos.py",
+    "inference/colorizer.py",
+)
+"""The modules of this package that decide a figure."""
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "pillow")
+"""Packages whose versions can change a figure."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What models are judged with.
+
+    Attributes:
+        photos: columns `photo`, `cluster` and `category`.
+        trial: see `evaluate.Trial`.
+        params: all parameters.
+        conditions: what decides a figure beside the model, as hashes and plain values.
+    """
+
+    photos: pd.DataFrame
+    trial: evaluate.Trial
+    params: Params
+    conditions: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model scores: as `evaluate.Evaluation`, whether judged now or before."""
+
+    per_photo: pd.DataFrame
+    totals: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict on a model.
+
+    Attributes:
+        verdict: the decision.
+        record: all of it as JSON; see `record`.
+        page: an HTML file that shows it.
+        stored: whether it is kept with the registered version; a folder's is not, nor that of a model on itself.
+    """
+
+    verdict: Verdict
+    record: dict[str, Any]
+    page: Path
+    stored: bool
+
+
+def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Outcome:
+    """Judge a model against another, or by the baselines alone where there is no champion.
+
+    Args:
+        challenger: see `models.locate`.
+        against: likewise; the champion, if there is one, where it is None.
+
+    Raises:
+        TintlabError: no such model, no test photographs, or MLflow can't be reached.
+    """
+    ours = models.locate(challenger)
+    theirs = _champion(against)
+    exam = prepare(load_params())
+    own = judged(ours, exam)
+    other = judged(theirs, exam) if theirs else None
+    verdict = decision.decide(
+        own.per_photo, own.totals, other.per_photo if other else None, exam.params.promotion
+    )
+    written = record(verdict, ours, theirs, exam, own, other)
+    page = paths.verdicts() / f"{ours.version or ours.weights_sha256[:16]}.html"
+    gains = decision.gains(own.per_photo, other.per_photo if other else None)
+    chosen = verdict_page.changed_most(gains)
+    pictured = _pictures([photo for some in chosen.values() for photo in some], ours, theirs, exam)
+    write_text(page, verdict_page.verdict_page(written, gains, chosen, pictured))
+    # What made it champion is not to be replaced by a comparison with itself.
+    stored = ours.version is not None and not (theirs and theirs.version == ours.version)
+    if stored and ours.version is not None:
+        models.store_verdict(ours.version, written, page)
+    return Outcome(verdict, written, page, stored)
+
+
+def prepare(params: Params) -> Exam:
+    """The present workspace's test photographs, and all else that models are judged with.
+
+    Raises:
+        TintlabError: a file of the pipeline is missing.
+    """
+    accepted = read_table(paths.ACCEPTED)
+    photos = accepted[accepted["split"] == "test"].sort_values("photo", ignore_index=True)
+    try:
+        squares = np.load(paths.lab_squares("train"), mmap_mode="r")
+    except FileNotFoundError as error:
+        raise TintlabError(f"{error.filename} is missing: run `dvc repro` to make it") from None
+    trial = evaluate.Trial(paths.RAW, params.photos.max_megapixels, evaluate.median_ab(squares))
+    conditions = {
+        "test_photos": _photos_hash(photos),
+        "evaluator": evaluator_hash(),
+        "judge_weights": _sha256(weights_file(NETWORK)),
+        "working_size": params.evaluate.working_size,
+        "median_ab": trial.median_ab.tolist(),
+    }
+    return Exam(photos, trial, params, conditions)
+
+
+def judged(model: LocatedModel, exam: Exam) -> Judged:
+    """What a model scores; from what is kept, where it was judged under the same conditions.
+
+    Raises:
+        TintlabError: see `evaluate.evaluate`.
+    """
+    path = kept_at(model, exam)
+    if not path.exists() or _read(path) is None:
+        _write(path, _evaluate(model, exam))
+    kept = _read(path)
+    assert kept is not None
+    return kept
+
+
+def kept_at(model: LocatedModel, exam: Exam) -> Path:
+    """Where a model's scores are kept: another file for other weights, config or conditions."""
+    key = {"weights": model.weights_sha256, "config": _config_hash(model)} | exam.conditions
+    canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
+    return paths.judged() / f"{hashlib.sha256(canonical.encode()).hexdigest()[:32]}.json"
+
+
+def record(
+    verdict: Verdict,
+    ours: LocatedModel,
+    theirs: LocatedModel | None,
+    exam: Exam,
+    own: Judged,
+    other: Judged | None,
+) -> dict[str, Any]:
+    """A verdict as JSON: the decision, its figures, and under `bound` the hashes of what it holds for."""
+    bound = {"weights_sha256": ours.weights_sha256, "config_sha256": _config_hash(ours)}
+    if theirs:
+        bound |= {"champion_weights_sha256": theirs.weights_sha256}
+        bound |= {"champion_config_sha256": _config_hash(theirs)}
+    groups = decision.by_category(own.per_photo, other.per_photo, SMALLEST_CATEGORY) if other else []
+    totals = {"challenger": own.totals} | ({"champion": other.totals} if other else {})
+    return {
+        "version": ours.version,
+        "model": ours.uri,
+        "weights_sha256": ours.weights_sha256,
+        "champion": theirs.version if theirs else None,
+        "champion_model": theirs.uri if theirs else None,
+        "champion_weights_sha256": theirs.weights_sha256 if theirs else None,
+        "passed": verdict.passed,
+        "reasons": list(verdict.reasons),
+        "bound": bound | exam.conditions,
+        "rules": exam.params.promotion.model_dump(mode="json"),
+        "photos": verdict.photos,
+        "clusters": verdict.clusters,
+        "smallest_difference": verdict.smallest_difference,
+        "checks": [asdict(check) for check in verdict.checks],
+        "totals": totals,
+        "categories": [asdict(group) for group in groups],
+    }
+
+
+def evaluator_hash(package: Path = Path(tintlab.__file__).parent) -> str:
+    """sha256 of the code that judges: `EVALUATOR`, and the versions of `LIBRARIES`; wherever the package lies."""
+    source = lineage.source_digest(map(Path, EVALUATOR), package)
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
+    return hashlib.sha256("\n".join([source, *versions]).encode()).hexdigest()
+
+
+def _champion(against: str | None) -> LocatedModel | None:
+    spec = against or models.default_spec()
+    return models.locate(spec) if against or spec.startswith("models:") else None
+
+
+def _evaluate(model: LocatedModel, exam: Exam) -> Judged:
+    import torch
+
+    torch.set_num_threads(1)  # the other threads are busy measuring
+    print(f"judging {model.uri} on {len(exam.photos)} photographs", flush=True)
+    colorizer = Colorizer.load(model.folder)
+    found = evaluate.evaluate(exam.photos, exam.trial, colorizer, Judge(), exam.params.evaluate)
+    return Judged(found.per_photo, found.totals)
+
+
+def _pictures(
+    photos: list[str], ours: LocatedModel, theirs: LocatedModel | None, exam: Exam
+) -> dict[str, dict[str, Byte]]:
+    """Reduced pictures by photo and by name: grey, champion if there is one, challenger, true."""
+    size = exam.params.evaluate.working_size
+    challenger = Colorizer.load(ours.folder)
+    champion = Colorizer.load(theirs.folder) if theirs else None
+    shown = {}
+    for photo in photos:
+        grey, own, true = evaluate.triptych(photo, exam.trial, challenger, size)
+        former = {"champion": evaluate.triptych(photo, exam.trial, champion, size)[1]} if champion else {}
+        shown[photo] = {"grey": grey} | former | {"challenger": own, "true": true}
+    return shown
+
+
+def _write(path: Path, scores: Judged) -> None:
+    write_json(path, {"totals": scores.totals, "per_photo": scores.per_photo.to_dict("list")})
+
+
+def _read(path: Path) -> Judged | None:
+    """What is kept, or None where it is damaged."""
+    try:
+        content = read_json(path)
+        return Judged(pd.DataFrame(content["per_photo"]), content["totals"])
+    except (TintlabError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _photos_hash(photos: pd.DataFrame) -> str:
+    """sha256 of names, contents, clusters and categories."""
+
+    def lines() -> Iterator[str]:
+        for photo, cluster, category in photos[["photo", "cluster", "category"]].itertuples(index=False):
+            yield json.dumps([photo, _sha256(paths.RAW / photo), cluster, category])
+
+    return hashlib.sha256("\n".join(lines()).encode()).hexdigest()
+
+
+def _config_hash(model: LocatedModel) -> str:
+    return _sha256(model.folder / paths.MODEL_CONFIG)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise TintlabError(f"{path} is missing: run `dvc repro` to make it, or restore it") from None

@@ -1,0 +1,333 @@
+"""Registered models: versions in MLflow's model registry, their files on this disk, and their verdicts.
+
+Who is champion is not decided here but in `history`, and changed in `promotion`.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.inference import mlflow_model
+from tintlab.registry import champion, history
+from tintlab.registry.champion import CHAMPION
+from tintlab.registry.history import MODEL_NAME
+from tintlab.system.files import atomic_folder, read_json, write_json
+from tintlab.tracking import lineage, sender
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from tintlab.inference.colorizer import Colorizer
+
+__all__ = [
+    "CHALLENGER",
+    "MODEL_NAME",
+    "LocatedModel",
+    "default_spec",
+    "load_colorizer",
+    "locate",
+    "model_version",
+    "read_verdict",
+    "recomputed_hashes",
+    "store_verdict",
+    "versions",
+]
+
+CHALLENGER = "challenger"
+HASH_TAG = {paths.WEIGHTS: "tintlab.weights_sha256", paths.MODEL_CONFIG: "tintlab.config_sha256"}
+VERDICT_TAG = "tintlab.verdict"
+
+_VERDICTS = "verdicts"  # among the artifacts of the version's run
+_ALL = 100_000
+
+
+class NoSuchVersionError(TintlabError):
+    """The registry has no such version."""
+
+
+@dataclass(frozen=True)
+class LocatedModel:
+    """A model as it lies on this disk, and what the registry knows of it."""
+
+    folder: Path
+    """Has config.json and generator.safetensors: what `Colorizer.load` takes."""
+    weights_sha256: str
+    version: int | None
+    """None: a local folder, not registered."""
+    run_id: str | None
+    uri: str
+    """What was asked for, its alias resolved: `models:/tintlab/3`, or the folder."""
+
+
+def locate(spec: str) -> LocatedModel:
+    """Find a model, download it where it is not on this disk, and verify its sha256.
+
+    Args:
+        spec: a folder, `models:/tintlab@champion`, `models:/tintlab/3`, or an alias alone, as in `champion`.
+
+    Raises:
+        TintlabError: there is no such model, its files are not those that were registered, or MLflow can't be
+            reached.
+    """
+    alias, number = _parsed(spec)
+    if not (alias or number):
+        return _local(Path(spec))
+    with sender.connected() as client:
+        if alias == CHAMPION:
+            version = _champion(client)
+        elif alias:
+            version = _by_alias(client, alias)
+        else:
+            version = model_version(client, number)
+        return _downloaded(client, version)
+
+
+def default_spec() -> str:
+    """`models:/tintlab@champion` where there is a champion, else the folder of the pipeline's model.
+
+    Raises:
+        TintlabError: MLflow can't be reached.
+    """
+    if not sender.store_exists():
+        return str(paths.GENERATOR)
+    with sender.connected() as client:
+        known = history.read(client).champion
+    return f"models:/{MODEL_NAME}@{CHAMPION}" if known else str(paths.GENERATOR)
+
+
+def load_colorizer(spec: str | None = None) -> "Colorizer":
+    """The model that `locate` finds, ready for use; the default is `default_spec`."""
+    from tintlab.inference.colorizer import Colorizer
+
+    return Colorizer.load(locate(spec or default_spec()).folder)
+
+
+def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -> None:
+    """Keep a verdict, and the page that shows it, with the run of a version; its description links the page.
+
+    Args:
+        version: that was judged.
+        verdict: has at least `version`, `weights_sha256`, `champion`, `champion_weights_sha256`, `passed`,
+            `reasons` and `bound`.
+        page: an HTML file, or None.
+
+    Raises:
+        TintlabError: there is no such version, or MLflow can't be reached.
+    """
+    with sender.connected() as client, tempfile.TemporaryDirectory() as temporary:
+        run = client.get_run(_run_of(client, version))
+        if page:
+            copy = Path(temporary) / f"{version}.html"
+            copy.write_bytes(page.read_bytes())
+            client.log_artifact(run.info.run_id, str(copy), _VERDICTS)
+        path = Path(temporary) / f"{version}.json"
+        # Last of the two: what is read back is this file.
+        write_json(path, dict(verdict))
+        client.log_artifact(run.info.run_id, str(path), _VERDICTS)
+        client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
+        link = verdict_link(run.info.experiment_id, run.info.run_id, version, "html" if page else "json")
+        text = f"{verdict_summary(verdict)} ([verdict](#/{link}))"
+        client.update_model_version(MODEL_NAME, str(version), text)
+
+
+def verdict_link(experiment_id: str, run_id: str, version: int, suffix: str = "html") -> str:
+    """Where MLflow's UI shows the verdict on a version: what follows `#/` in the address."""
+    return f"experiments/{experiment_id}/runs/{run_id}/artifacts/{_VERDICTS}/{version}.{suffix}"
+
+
+def read_verdict(version: int) -> dict[str, Any] | None:
+    """The last verdict on a version, or None.
+
+    Raises:
+        TintlabError: there is no such version, or MLflow can't be reached.
+    """
+    with sender.connected() as client, tempfile.TemporaryDirectory() as temporary:
+        run_id = _run_of(client, version)
+        name = f"{_VERDICTS}/{version}.json"
+        if name not in [artifact.path for artifact in client.list_artifacts(run_id, _VERDICTS)]:
+            return None
+        verdict: dict[str, Any] = read_json(Path(client.download_artifacts(run_id, name, temporary)))
+        return verdict
+
+
+def verdict_summary(verdict: Mapping[str, Any]) -> str:
+    """A verdict in a few words, as in `passed against version 2`."""
+    against = f" against version {verdict['champion']}" if verdict.get("champion") else " without a champion"
+    return ("passed" if verdict["passed"] else "failed") + against
+
+
+def versions(client: "MlflowClient") -> list["ModelVersion"]:
+    """All registered versions, the oldest first."""
+    return list(client.search_model_versions(f"name = '{MODEL_NAME}'", _ALL, ["version_number ASC"]))
+
+
+def model_version(client: "MlflowClient", version: int | None) -> "ModelVersion":
+    """A version as the registry knows it.
+
+    Raises:
+        TintlabError: there is none of that number.
+    """
+    with _missing(f"there is no version {version} of {MODEL_NAME}: `tintlab models` lists what there is"):
+        return client.get_model_version(MODEL_NAME, str(version))
+
+
+def recomputed_hashes(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
+    """The sha256 of a version's weights and config as they lie in MLflow's artifact store now, by file name.
+
+    Raises:
+        TintlabError: they are not what was registered.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _fetched(client, version, Path(temporary))
+        _verify(folder, version)
+        return mlflow_model.file_hashes(folder)
+
+
+def _parsed(spec: str) -> tuple[str, int | None]:
+    """Alias and number of what is asked for; neither where it is a folder."""
+    if spec in (CHAMPION, CHALLENGER):
+        return spec, None
+    if not spec.startswith("models:"):
+        return "", None
+    found = re.fullmatch(rf"models:/{MODEL_NAME}(?:@(?P<alias>[\w.-]+)|/(?P<number>[1-9]\d{{0,8}}))", spec)
+    if found is None:
+        raise TintlabError(
+            f"{spec} names no model: write models:/{MODEL_NAME}@{CHAMPION} or models:/{MODEL_NAME}/3"
+        )
+    return found["alias"] or "", int(found["number"]) if found["number"] else None
+
+
+def local_hashes(folder: Path) -> dict[str, str]:
+    """See `mlflow_model.file_hashes`.
+
+    Raises:
+        TintlabError: there is no model in `folder`.
+    """
+    try:
+        return mlflow_model.file_hashes(folder)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        name = Path(error.filename).name
+        raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`") from None
+
+
+def _local(folder: Path) -> LocatedModel:
+    return LocatedModel(folder, local_hashes(folder)[paths.WEIGHTS], None, None, str(folder))
+
+
+def _champion(client: "MlflowClient") -> "ModelVersion":
+    """The version that the history says is champion; the alias is mended where it says otherwise."""
+    log = champion.mended_history(client)
+    if log.champion is None:
+        raise TintlabError(f"there is no {CHAMPION} yet: `tintlab promote` makes one")
+    return promoted_version(client, log.champion)
+
+
+def promoted_version(client: "MlflowClient", change: history.Change) -> "ModelVersion":
+    """The version that an entry of the history made champion.
+
+    Raises:
+        TintlabError: it was deleted, or bears another sha256 now.
+    """
+    try:
+        version = model_version(client, change.version)
+    except NoSuchVersionError:
+        raise NoSuchVersionError(champion.deleted(change.version)) from None
+    if version.tags.get(HASH_TAG[paths.WEIGHTS]) != change.weights_sha256:
+        raise TintlabError(
+            f"version {change.version} bears another sha256 than the model that was promoted: restore its tags, "
+            "or roll back with `tintlab rollback`"
+        )
+    return version
+
+
+def challenger(client: "MlflowClient") -> "ModelVersion":
+    """The version that was registered last.
+
+    Raises:
+        TintlabError: there is none.
+    """
+    return _by_alias(client, CHALLENGER)
+
+
+def _run_of(client: "MlflowClient", version: int) -> str:
+    run_id = model_version(client, version).run_id
+    if not run_id:
+        raise TintlabError(f"version {version} was not made by `tintlab register`: it has no run")
+    return run_id
+
+
+def _by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
+    with _missing(f"no version of {MODEL_NAME} has the alias {alias}: `tintlab models` lists what there is"):
+        return client.get_model_version_by_alias(MODEL_NAME, alias)
+
+
+def _downloaded(client: "MlflowClient", version: "ModelVersion") -> LocatedModel:
+    hashes = registered_hashes(version)
+    if not all(hashes.values()):
+        raise TintlabError(
+            f"version {version.version} was not made by `tintlab register`: it bears no sha256"
+        )
+    folder = paths.downloaded_models() / lineage.fingerprint(hashes)
+    if not _is_whole(folder, hashes):
+        with atomic_folder(folder) as temporary, tempfile.TemporaryDirectory() as download:
+            fetched = _fetched(client, version, Path(download))
+            _verify(fetched, version)
+            mlflow_model.copy_model(fetched, temporary)
+    uri = f"models:/{MODEL_NAME}/{version.version}"
+    return LocatedModel(folder, str(hashes[paths.WEIGHTS]), int(version.version), version.run_id, uri)
+
+
+def _is_whole(folder: Path, hashes: Mapping[str, str | None]) -> bool:
+    try:
+        return mlflow_model.file_hashes(folder) == hashes
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _fetched(client: "MlflowClient", version: "ModelVersion", target: Path) -> Path:
+    """Download weights and config of a version, as they are in the artifact store."""
+    from mlflow.artifacts import download_artifacts, list_artifacts
+
+    uri = f"{client.get_model_version_download_uri(MODEL_NAME, version.version)}/{mlflow_model.PLACE}"
+    store = sender.tracking_uri()
+    there = {Path(artifact.path).name for artifact in list_artifacts(artifact_uri=uri, tracking_uri=store)}
+    if lost := set(mlflow_model.MODEL_FILES) - there:
+        raise TintlabError(
+            f"version {version.version} has lost {' and '.join(sorted(lost))} at {uri}: restore them, "
+            "or use another version"
+        )
+    return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=store))
+
+
+def _verify(folder: Path, version: "ModelVersion") -> None:
+    found = mlflow_model.file_hashes(folder)
+    for name, expected in registered_hashes(version).items():
+        if found[name] != expected:
+            raise TintlabError(
+                f"{name} of version {version.version} was changed after it was registered: its sha256 is "
+                f"{found[name][:16]}…, registered was {str(expected)[:16]}…; use another version"
+            )
+
+
+def registered_hashes(version: "ModelVersion") -> dict[str, str | None]:
+    return {name: version.tags.get(tag) for name, tag in HASH_TAG.items()}
+
+
+@contextmanager
+def _missing(message: str) -> Iterator[None]:
+    """Say so in our words where MLflow has no such version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise NoSuchVersionError(message) from None

@@ -1,0 +1,113 @@
+"""From the pipeline's outputs to a version in MLflow's model registry."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tintlab import paths
+from tintlab.inference import mlflow_model
+from tintlab.registry import history, models
+from tintlab.registry.history import MODEL_NAME
+from tintlab.system.files import exclusive, read_json
+from tintlab.tables import read_table
+from tintlab.tracking import lineage, sender, training_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What `register` did."""
+
+    version: int
+    run_id: str
+    new: bool
+    """False: the same model was there already."""
+
+
+def register(folder: Path = paths.GENERATOR) -> Registered:
+    """Make a version of a trained model, and its run in MLflow where there is none. It becomes challenger.
+
+    The same model, that is weights and config of the same bytes, is registered once.
+
+    Raises:
+        TintlabError: no model there, or MLflow can't be reached.
+    """
+    hashes = models.local_hashes(folder)
+    with exclusive(paths.registering_lock(), "another `tintlab register`", _WAIT_SECONDS):
+        with sender.connected() as client:
+            same = [
+                version for version in models.versions(client) if models.registered_hashes(version) == hashes
+            ]
+        version = same[0] if same else _new_version(folder, hashes)
+        with sender.connected() as client:
+            client.set_registered_model_alias(MODEL_NAME, models.CHALLENGER, str(version.version))
+    return Registered(int(version.version), str(version.run_id), new=not same)
+
+
+def _new_version(folder: Path, hashes: Mapping[str, str]) -> "ModelVersion":
+    run_id = _run_id(folder, hashes)
+    name = lineage.fingerprint(hashes)
+    with tempfile.TemporaryDirectory() as temporary, sender.connected() as client:
+        mlflow_model.save_pyfunc(folder, Path(temporary) / name)
+        client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")
+        run = client.get_run(run_id)
+        _make_registered_model(client)
+        # The version comes last and whole: what was cut short is uploaded again to the same place.
+        return client.create_model_version(
+            MODEL_NAME,
+            source=f"{run.info.artifact_uri}/registered/{name}",
+            run_id=run_id,
+            tags=_tags(folder, hashes, run.data.tags),
+            description="not judged yet",
+            await_creation_for=0,
+        )
+
+
+def _run_id(folder: Path, hashes: Mapping[str, str]) -> str:
+    """The run of the training that made a model; where the store has none, one is made."""
+    if _is_the_pipelines(folder):
+        return training_runs.restore_missing_run()
+    # Of a model from elsewhere no more is known than its files.
+    fingerprint = read_json(folder / paths.MODEL_CONFIG).get("fingerprint") or lineage.fingerprint(hashes)
+    return sender.restore_run(fingerprint, {}, {}, [], {}, [(folder, "model")])
+
+
+def _tags(folder: Path, hashes: Mapping[str, str], of_run: Mapping[str, str]) -> dict[str, str]:
+    tags = {models.HASH_TAG[name]: value for name, value in hashes.items()}
+    kept = ("git.commit", "git.dirty", sender.FINGERPRINT_TAG, sender.RESTORED_TAG, "dvc.", "input.")
+    tags |= {name: value for name, value in of_run.items() if name.startswith(kept)}
+    if _is_the_pipelines(folder):
+        tags["dvc.models/generator"] = lineage.dvc_hash(paths.GENERATOR)
+        tags["tintlab.test_set"] = test_set_hash()
+        figures = training_runs.flat_metrics(read_json(paths.METRICS), "test")
+        tags |= {name: f"{value:g}" for name, value in figures.items() if name.startswith("test.model.")}
+    return tags
+
+
+def test_set_hash() -> str:
+    """16 hexadecimal digits that name the test photographs: their contents and their clusters of twins."""
+    accepted = read_table(paths.ACCEPTED)
+    test = accepted[accepted["split"] == "test"].merge(read_table(paths.PHOTOS), on="photo")
+    return lineage.fingerprint({"test": sorted(zip(test["sha256"], test["cluster"], strict=True))})
+
+
+def _is_the_pipelines(folder: Path) -> bool:
+    return folder.resolve() == paths.GENERATOR.resolve() and paths.METRICS.exists()
+
+
+def _make_registered_model(client: "MlflowClient") -> None:
+    from mlflow.exceptions import MlflowException
+
+    if history.registered_model(client, MODEL_NAME) is None:
+        try:
+            client.create_registered_model(MODEL_NAME, description="Grey photographs in, colour out.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise

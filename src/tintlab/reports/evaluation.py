@@ -1,0 +1,395 @@
+"""The pages people look at: self-contained HTML, the same bytes for the same figures and pictures."""
+
+import functools
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from tintlab.imaging.color import Byte
+from tintlab.imaging.grids import data_uri, thumbnail
+
+SMALLEST_CATEGORY = 8
+"""Categories of fewer photographs get no figures of their own: chance would speak."""
+
+_RANKED_BY = "delta_e00"
+_SHOWN = 6
+_CHANGES_SHOWN = 10
+_QUARANTINED_SHOWN = 500
+_PICTURE_SIDE = 320
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a figure is shown.
+
+    Attributes:
+        name: for people.
+        unit: empty where there is none.
+        better: which values are better: more, less, those nearest the true photographs' or nearest zero;
+            None where that is not known.
+        digits: after the decimal point.
+        fair_to_colour: False where a picture without colour has the best value for nothing.
+    """
+
+    name: str
+    unit: str = ""
+    better: Literal["more", "less", "truth", "zero"] | None = None
+    digits: int = 3
+    fair_to_colour: bool = True
+
+
+MEASURES = {
+    "psnr": Measure("PSNR", "dB", "more", 2),
+    "ssim": Measure("SSIM", "", "more", 3),
+    "delta_e00": Measure("ΔE00", "", "less", 2),
+    "colourfulness": Measure("Colourfulness", "", "truth", 1),
+    "colourfulness_difference": Measure("Colourfulness, difference to the truth", "", "zero", 1),
+    "judge_similarity": Measure("Similarity to the truth, by the judge", "", "more", 4),
+    "judge_same_class": Measure("Share that the judge takes for the same thing", "", "more", 3),
+    "judge_kernel_distance": Measure("Kernel distance of the judge’s features", "", "less", 4),
+    "judge_frechet_distance": Measure("Fréchet distance of the judge’s features", "", "less", 4),
+    "colour_spill": Measure("Colour spill across edges", "", "less", 3, fair_to_colour=False),
+}
+"""Display names of the figures; one that is not listed is shown under its key."""
+
+_SYSTEMS = {"model": "this model", "grey": "grey", "median_ab": "median ab", "plain_unet": "plain U-Net"}
+_DIRECTIONS = {
+    "more": "more is better",
+    "less": "less is better",
+    "truth": "nearest the truth",
+    "zero": "nearest 0",
+}
+
+
+def validation_page(
+    findings: Mapping[str, Any],
+    quarantine: pd.DataFrame,
+    thumbnails: Mapping[str, Byte],
+    samples: Sequence[str],
+) -> str:
+    """The page of the validate stage.
+
+    Args:
+        findings: as `stages.validate.Validation.findings`.
+        quarantine: columns `photo`, `origin`, `split`, `reason`.
+        thumbnails: small sRGB pictures `(h, w, 3)` uint8 by photo; photographs without one are named only.
+        samples: training photographs to show in a grid.
+    """
+    uris = {photo: data_uri(pixels) for photo, pixels in thumbnails.items()}
+    return render(
+        "validation.html",
+        findings=findings,
+        quarantine=quarantine.head(_QUARANTINED_SHOWN).to_dict("records"),
+        quarantine_more=max(0, len(quarantine) - _QUARANTINED_SHOWN),
+        samples=[(photo, uris[photo]) for photo in samples],
+        pictures=uris,
+    )
+
+
+def showcase(per_photo: pd.DataFrame) -> dict[str, list[str]]:
+    """The photographs worth looking at, by ΔE00: `worst`, `median` and `best`, a few of each, none twice.
+
+    Args:
+        per_photo: columns `photo` and `delta_e00`; row order does not matter.
+    """
+    ranked = per_photo.sort_values([_RANKED_BY, "photo"], ascending=[False, True])["photo"].tolist()
+    count = min(_SHOWN, max(1, len(ranked) // 3))
+    middle = max(count, (len(ranked) - count) // 2)
+    last = max(2 * count, len(ranked) - count)
+    return {"worst": ranked[:count], "median": ranked[middle : middle + count], "best": ranked[last:]}
+
+
+def evaluation_page(
+    metrics: Mapping[str, Any],
+    per_photo: pd.DataFrame,
+    pictures: Mapping[str, tuple[Byte, Byte, Byte]],
+    previous: pd.DataFrame | None,
+    intervals: pd.DataFrame | None = None,
+) -> str:
+    """The page of the evaluate stage: the model beside its baselines, in total and photo by photo.
+
+    Args:
+        metrics: figures by name under `model` and under each baseline; other entries are skipped.
+        per_photo: columns `photo`, `cluster`, `category`, figures by their names, and the same with the
+            suffixes `_true`, `_grey`, `_median_ab` where they exist.
+        pictures: grey, coloured and true sRGB `(h, w, 3)` uint8, of at least the photographs of `showcase`.
+        previous: such a table of the last committed report.
+        intervals: columns `category` (empty for all), `photos`, `figure`, `method`, `value`, `low`, `high`; shown
+            are the methods `model` and `model_against_grey`.
+    """
+    systems, measures = _systems(metrics)
+    # A difference to the truth is left to the totals where the truth itself stands beside its figure.
+    told = [key for key in measures if measure_of(key).better != "zero"]
+    figures = per_photo.set_index("photo").to_dict("index")
+    return render(
+        "evaluation.html",
+        photographs=len(per_photo),
+        clusters=per_photo["cluster"].nunique(),
+        systems=[_SYSTEMS.get(name, name) for name in systems],
+        headline=[_headline_row(key, systems, per_photo) for key in measures],
+        plots=[_plot(key, per_photo) for key in measures if key in per_photo and key + "_grey" in per_photo],
+        showcase={
+            title: [
+                {
+                    "photo": photo,
+                    "pictures": [data_uri(thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]],
+                    "figures": _captions(told, figures[photo]),
+                }
+                for photo in names
+            ]
+            for title, names in showcase(per_photo).items()
+        },
+        intervals=[] if intervals is None else _intervals(intervals),
+        categories=_categories(per_photo, told),
+        smallest_category=SMALLEST_CATEGORY,
+        changes=None if previous is None else _changes(per_photo, previous, told),
+    )
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """The headline table of `evaluation_page` as lines of plain text, for terminals."""
+    systems, measures = _systems(metrics)
+    lines = [["", *(_SYSTEMS.get(name, name) for name in systems), ""]]
+    for key in measures:
+        measure = measure_of(key)
+        name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
+        values = [number(figures.get(key), measure) for figures in systems.values()]
+        lines.append([name, *values, _DIRECTIONS.get(measure.better or "", "")])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [first.ljust(widths[0]), *map(str.rjust, values, widths[1:-1]), last]  # figures to the right
+        ).rstrip()
+        for first, *values, last in lines
+    )
+
+
+def _systems(metrics: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The figures by system, the model first, and the names of the model's figures."""
+    names = [*_SYSTEMS, *(name for name in metrics if name not in _SYSTEMS)]
+    systems = {name: metrics[name] for name in names if isinstance(metrics.get(name), Mapping)}
+    return systems, [key for key, value in systems["model"].items() if _is_figure(value)]
+
+
+def measure_of(key: str) -> Measure:
+    """How a figure is shown; one that is not known, under its key."""
+    return MEASURES.get(key) or Measure(key.replace("_", " "))
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _headline_row(
+    key: str, systems: Mapping[str, Mapping[str, Any]], per_photo: pd.DataFrame
+) -> dict[str, Any]:
+    """A line of the headline table: each system's figure, the best marked, and the model's step from grey."""
+    measure = measure_of(key)
+    values = [figures.get(key) for figures in systems.values()]
+    truth = float(per_photo[key + "_true"].mean()) if key + "_true" in per_photo else None
+    demerits = [
+        None if value is None or not measure.fair_to_colour else _demerit(measure, value, truth)
+        for value in values
+    ]
+    known = [demerit for demerit in demerits if demerit is not None]
+    grey = systems.get("grey", {}).get(key) if measure.fair_to_colour else None
+    step = None if grey is None else systems["model"][key] - grey
+    gain = _gain(measure, systems["model"][key], grey, truth)
+    return {
+        "measure": measure,
+        "better": _DIRECTIONS.get(measure.better or "", ""),
+        "values": [
+            (number(value, measure), bool(known) and demerit == min(known))
+            for value, demerit in zip(values, demerits, strict=True)
+        ],
+        "truth": number(truth, measure),
+        "step": number(step, measure, signed=True),
+        "verdict": _verdict(gain),
+    }
+
+
+def _demerit(measure: Measure, value: float, truth: float | None) -> float | None:
+    """How bad a figure is; less is better. None where nobody can say."""
+    match measure.better:
+        case "more":
+            return -value
+        case "less":
+            return value
+        case "zero":
+            return abs(value)
+        case "truth" if truth is not None:
+            return abs(value - truth)
+        case _:
+            return None
+
+
+def _gain(measure: Measure, value: float, before: float | None, truth: float | None) -> float:
+    """How much better `value` is than `before`, 0 where that can't be told."""
+    if before is None:
+        return 0.0
+    old, new = _demerit(measure, before, truth), _demerit(measure, value, truth)
+    return 0.0 if old is None or new is None else old - new
+
+
+def _verdict(gain: float) -> str:
+    return "" if gain == 0 or math.isnan(gain) else ("good" if gain > 0 else "bad")
+
+
+def number(value: float | None, measure: Measure, signed: bool = False) -> str:
+    """A figure with its measure's digits; empty where there is none."""
+    if value is None or math.isnan(value):
+        return ""
+    text = f"{value:{'+' if signed else ''}.{measure.digits}f}"
+    return text.replace("-", "−").replace("inf", "∞")
+
+
+def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[str]:
+    """A photograph's figures as words: the model's, with grey's or the truth's beside it."""
+    captions = []
+    for key in measures:
+        if key not in figures:
+            continue
+        measure = measure_of(key)
+        beside = [
+            f"{name} {number(figures[key + suffix], measure)}"
+            for suffix, name in (("_grey", "grey"), ("_true", "true"))
+            if key + suffix in figures and not (suffix == "_grey" and measure.better == "truth")
+        ]
+        value = f"{measure.name} {number(figures[key], measure)}"
+        captions.append(f"{value} ({', '.join(beside)})" if beside else value)
+    return captions
+
+
+def _plot(key: str, per_photo: pd.DataFrame) -> dict[str, Any]:
+    """Sorted curves of a figure: each system's photographs from the smallest value to the largest."""
+    measure = measure_of(key)
+    suffixes = {"model": "", "grey": "_grey", "median_ab": "_median_ab", "true": "_true"}
+    columns = {name: key + suffix for name, suffix in suffixes.items() if key + suffix in per_photo}
+    curves = {name: np.sort(_finite(per_photo[column])) for name, column in columns.items()}
+    everything = np.concatenate(
+        [*curves.values(), [0.0]] if measure.better == "zero" else list(curves.values())
+    )
+    low, high = (float(everything.min()), float(everything.max())) if everything.size else (0.0, 1.0)
+    span = (high - low) or 1.0
+    return {
+        "measure": measure,
+        "low": number(low, measure),
+        "high": number(high, measure),
+        "better": _DIRECTIONS.get(measure.better or "", ""),
+        "curves": [
+            {"system": name, "name": _SYSTEMS.get(name, name), "points": _points((values - low) / span)}
+            for name, values in curves.items()
+        ],
+    }
+
+
+def _finite(column: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = np.asarray(column, np.float64)
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _points(heights: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    """Heights in [0, 1] as an SVG polyline in a field of 300 by 120; long curves are thinned."""
+    if len(heights) > _CURVE_POINTS:
+        heights = np.quantile(heights, np.linspace(0, 1, _CURVE_POINTS))
+    across = np.linspace(0, 300, len(heights)) if len(heights) > 1 else np.full(len(heights), 150.0)
+    return " ".join(f"{x:.1f},{120 - 120 * y:.1f}" for x, y in zip(across, heights, strict=True))
+
+
+def _intervals(intervals: pd.DataFrame) -> list[dict[str, Any]]:
+    """By group of photographs, all first: each figure of the model and its difference to grey, with intervals."""
+    groups = []
+    for (category, count), group in intervals.groupby(["category", "photos"]):
+        rows = []
+        for key in group["figure"].drop_duplicates():
+            measure = measure_of(key)
+            found = group[group["figure"] == key].set_index("method")
+            cells = [_spread(found.loc["model"], measure), _spread(found.loc["model_against_grey"], measure)]
+            rows.append({"measure": measure, "cells": cells})
+        groups.append({"category": category, "photographs": count, "rows": rows})
+    return groups
+
+
+def _spread(row: pd.Series, measure: Measure) -> str:
+    low, high = number(row["low"], measure), number(row["high"], measure)
+    return f"{number(row['value'], measure)} ({low} to {high})"
+
+
+def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
+    """Means by category, of the figures that exist photo by photo."""
+    shown = [key for key in measures if key in per_photo]
+    columns = [
+        (key, suffix) for key in shown for suffix in ("", "_grey", "_true") if key + suffix in per_photo
+    ]
+    # Grey's colourfulness is 0 everywhere, and says nothing.
+    columns = [
+        (key, suffix) for key, suffix in columns if (measure_of(key).better, suffix) != ("truth", "_grey")
+    ]
+    rows = []
+    for category, group in per_photo.groupby("category"):
+        if len(group) >= SMALLEST_CATEGORY:
+            means = [number(float(group[key + suffix].mean()), measure_of(key)) for key, suffix in columns]
+            rows.append({"category": category or "(none)", "count": len(group), "means": means})
+    names = {"": "", "_grey": ", grey", "_true": ", true"}
+    return {"columns": [measure_of(key).name + names[suffix] for key, suffix in columns], "rows": rows}
+
+
+def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
+    """What is different from the previous table, photo by photo, the largest gain in ΔE00 first."""
+    shown = [key for key in measures if key in per_photo and key in previous]
+    both = per_photo.merge(previous, on="photo", suffixes=("", " before"))
+    rows = []
+    for record in both.to_dict("records"):
+        cells = []
+        for key in shown:
+            measure, now, before = measure_of(key), record[key], record[f"{key} before"]
+            gain = _gain(measure, now, before, record.get(key + "_true"))
+            step = number(now - before, measure, signed=True)
+            flat = not step.strip("+−0.")
+            cells.append(
+                {
+                    "now": number(now, measure),
+                    "step": "" if flat else step,
+                    "verdict": "" if flat else _verdict(gain),
+                    "gain": 0.0 if flat else gain,
+                }
+            )
+        rows.append({"photo": record["photo"], "cells": cells})
+    ranked = shown.index(_RANKED_BY) if _RANKED_BY in shown else 0
+    changed = [row for row in rows if any(cell["step"] for cell in row["cells"])]
+    changed.sort(key=lambda row: (-row["cells"][ranked]["gain"], row["photo"]))
+    gains = [row["cells"][ranked]["gain"] for row in changed]
+    at_the_ends = len(changed) <= 2 * _CHANGES_SHOWN
+    return {
+        "measures": [measure_of(key) for key in shown],
+        "better": sum(gain > 0 for gain in gains),
+        "worse": sum(gain < 0 for gain in gains),
+        "unchanged": len(rows) - len(changed),
+        "added": sorted(set(per_photo["photo"]) - set(previous["photo"])),
+        "removed": sorted(set(previous["photo"]) - set(per_photo["photo"])),
+        "first": changed if at_the_ends else changed[:_CHANGES_SHOWN],
+        "middle": [] if at_the_ends else changed[_CHANGES_SHOWN:-_CHANGES_SHOWN],
+        "last": [] if at_the_ends else changed[-_CHANGES_SHOWN:],
+    }
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("tintlab.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template; all values are escaped."""
+    return _environment().get_template(template).render(**values) + "\n"

@@ -1,0 +1,336 @@
+"""The colouring of many photographs: a list of them in, files with their origin and rows of a manifest out.
+
+Each worker, a thread, takes one photograph from its file to its coloured file: while one waits for the disk
+or decodes, others are in the network or encode, and nothing is handed over. The network sees one photograph
+at a time: batches of several were no faster on CPUs (docs/decisions.md), and would tie photographs together.
+"""
+
+import contextlib
+import errno
+import functools
+import hashlib
+import importlib.metadata
+import time
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tintlab.imaging import statistics
+from tintlab.imaging.color import Float
+from tintlab.imaging.encoding import QUALITY, EncodingError, Format, encode
+from tintlab.imaging.photos import PhotoError, megapixels_of, read_photo
+from tintlab.imaging.provenance import Provenance
+from tintlab.inference import noise_vectors
+from tintlab.inference.colorizer import (
+    Colorizer,
+    GuidedColours,
+    Settings,
+    coloured,
+    coloured_deep,
+    reduced,
+    working_shape,
+)
+from tintlab.scoring.manifest import Record, part_writer, read_records
+from tintlab.scoring.plan import PlannedPhoto, as_text, files_of
+from tintlab.scoring.threads import Budget, cpus, finished, one_thread_each
+from tintlab.system import entry_point
+from tintlab.system.files import atomic_path
+from tintlab.system.memory import keep_freed_memory
+
+Depth = Literal[8, 16]
+
+MEGAPIXELS_AT_ONCE = 60.0
+"""Photographs of so many megapixels together are in memory at a time, or one that is larger."""
+
+_SUMMARY_SIZE = 224  # see `statistics.summarize`
+
+# What the next photograph would meet as well: the run stops, and is resumed when there is room again.
+_STOPS_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENODEV}
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What photographs are coloured with, and how; can be sent to another process.
+
+    Attributes:
+        output: the folder of the coloured photographs.
+        model_folder: see `Colorizer.load`.
+        model: as in `models:/tintlab/3`, or `local`.
+        model_version: its number in the registry.
+        weights_sha256: of the generator's weights.
+        training: the fingerprint of the training that made it, or empty.
+        run_id: of that training in MLflow.
+        working_size: see `colorizer.working_shape`.
+        saturation: factor on the predicted ab.
+        flip_average: see `colorizer.Settings`.
+        file_format: of the coloured files.
+        quality: of JPEG and WebP.
+        depth: bits a channel.
+        max_megapixels: see `photos.read_photo`.
+        seed: of the noise vectors; see `noise_vectors.draw`.
+        variants: files a photograph, each with a noise vector of its own; 0 is one file, without noise.
+        workers: photographs at a time; 0 is one a CPU, and one that waits for the disk.
+    """
+
+    output: Path
+    model_folder: Path
+    model: str
+    model_version: int | None
+    weights_sha256: str
+    training: str
+    run_id: str | None
+    working_size: int
+    saturation: float
+    flip_average: bool = False
+    file_format: Format = "png"
+    quality: int = QUALITY
+    depth: Depth = 8
+    max_megapixels: float = 200.0
+    workers: int = 0
+    seed: int = 0
+    variants: int = 0
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides what a photograph becomes: where it differs, photographs are coloured anew."""
+        return {
+            "weights_sha256": self.weights_sha256,
+            "flip_average": self.flip_average,
+            "working_size": self.working_size,
+            "saturation": self.saturation,
+            "format": self.file_format,
+            "quality": None if self.file_format == "png" else self.quality,
+            "depth": self.depth,
+            # None is also what a scoring of before there was noise says.
+            "seed": self.seed if self.variants else None,
+            "variants": self.variants or None,
+        }
+
+    def provenance(self, source_sha256: str, variant: int = 0) -> Provenance:
+        """What a coloured file says of its making; 0 is no variant."""
+        return Provenance(
+            software=f"tintlab {_version()}",
+            model=self.model,
+            model_version="" if self.model_version is None else str(self.model_version),
+            weights_sha256=self.weights_sha256,
+            training=self.training,
+            run_id=self.run_id or "",
+            working_size=str(self.working_size),
+            saturation=f"{self.saturation:g}",
+            seed=str(self.seed) if variant else "",
+            variant=str(variant) if variant else "",
+            source_sha256=source_sha256,
+        )
+
+
+@dataclass(frozen=True)
+class ChunkSummary:
+    """What became of the photographs of a chunk, now or when it was begun.
+
+    Attributes:
+        coloured: how many.
+        quarantined: how many can't be used.
+        seconds: that it took now.
+    """
+
+    coloured: int
+    quarantined: int
+    seconds: float
+
+
+def score_chunk(
+    photos: Iterable[PlannedPhoto], settings: ScoreSettings, part_name: str, show_progress: bool = False
+) -> ChunkSummary:
+    """Colour photographs; a row each goes to the part of the manifest that bears this name.
+
+    Called again after it was killed, it goes on: only photographs that were in flight are coloured twice.
+
+    Args:
+        photos: each in one chunk only.
+        settings: the same for all chunks of an output.
+        part_name: of this chunk, and no other.
+        show_progress: draw a bar.
+
+    Raises:
+        HeldError: this part is being scored already.
+        TintlabError: the model can't be loaded.
+        OSError: the disk is full or failing.
+    """
+    began = time.monotonic()
+    wanted = list(photos)
+    left = remaining(wanted, settings, part_name)
+    outcomes = {"coloured": len(wanted) - len(left), "quarantined": 0}
+    colorizer = load_colorizer(settings)
+    keep_freed_memory()
+    budget = Budget(MEGAPIXELS_AT_ONCE)
+    with part_writer(settings.output, part_name) as writer, one_thread_each():
+
+        def work(photo: PlannedPhoto) -> Record:
+            with budget.taking(megapixels_of(photo.source, settings.max_megapixels)):
+                record = score_photo(photo, colorizer, settings)
+            writer.add(record)
+            return record
+
+        records = finished(work, left, settings.workers or cpus() + 1)
+        with contextlib.closing(records):
+            shown = (
+                entry_point.progress(records, "photos", "colouring", len(left)) if show_progress else records
+            )
+            for record in shown:
+                outcomes[record.outcome] += 1
+    return ChunkSummary(outcomes["coloured"], outcomes["quarantined"], time.monotonic() - began)
+
+
+def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
+    """Take one photograph from its file to its coloured file, which appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full or failing.
+    """
+    began = time.monotonic()
+    size, changed = _size_and_time(photo.source)
+    record = Record(
+        photo.name,
+        "quarantined",
+        input_bytes=size,
+        input_mtime_ns=changed,
+        model_version=settings.model_version,
+        weights_sha256=settings.weights_sha256,
+    )
+    try:
+        record = _coloured(record, photo, colorizer, settings)
+    except (PhotoError, EncodingError) as error:
+        record = replace(record, reason=str(error))
+    except OSError as error:
+        if error.errno in _STOPS_ALL:
+            raise
+        record = replace(record, reason=f"can't be written: {error.strerror or error}")
+    except Exception as error:  # one photograph, whatever is with it, must not stop a night's work
+        reason = entry_point.printable(entry_point.one_line(error))[:200]
+        record = replace(record, reason=f"can't be coloured: {type(error).__name__}: {reason}")
+    return replace(record, seconds=round(time.monotonic() - began, 4))
+
+
+def remaining(
+    photos: Iterable[PlannedPhoto], settings: ScoreSettings, part_name: str = ""
+) -> list[PlannedPhoto]:
+    """The photographs that are still to be done, by all parts of the manifest or those of one name.
+
+    Done is one whose coloured file is there with the recorded size, and whose source has not changed since.
+    One that was quarantined is tried again.
+    """
+    rows = read_records(settings.output, part_name)
+    known = rows[rows["outcome"] == "coloured"].set_index("input").to_dict("index")
+    return [
+        photo
+        for photo in photos
+        if photo.name not in known or not _is_done(photo, known[photo.name], settings)
+    ]
+
+
+def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSettings) -> bool:
+    first, *others = files_of(photo.target, settings.variants)
+    written, _ = _size_and_time(settings.output / first)
+    if row["output"] != as_text(first) or written != row["output_bytes"]:
+        return False
+    if not all((settings.output / other).exists() for other in others):
+        return False
+    size, changed = _size_and_time(photo.source)
+    if size != row["input_bytes"]:
+        return False
+    # A copy of the archive has other times.
+    return bool(changed == row["input_mtime_ns"] or _sha256(photo.source) == row["input_sha256"])
+
+
+def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
+    decoded = read_photo(photo.source, settings.max_megapixels)
+    lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
+    record = replace(record, width=decoded.width, height=decoded.height, input_sha256=_sha256(photo.source))
+    del decoded  # large scans: each array goes as soon as it can
+    small = reduced(lightness, working_shape(lightness.shape, settings.working_size))
+    # What the network sees has all that a summary looks at, unless it sees very little.
+    seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
+    figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
+    files = files_of(photo.target, settings.variants)
+    variants = colorizer.predict_variants(small, _noise(record.input_sha256, colorizer, settings))
+    digests, total, left_out = [""] * len(files), 0, list[str]()
+    # The first file is written last: where it is, all are.
+    for index in reversed(range(len(files))):
+        colours = GuidedColours(variants[index], small, lightness.shape)
+        pixels = (coloured_deep if settings.depth == 16 else coloured)(lightness, colours)
+        del colours
+        if index == 0:
+            del lightness, seen
+        origin = settings.provenance(record.input_sha256, index + 1 if settings.variants else 0)
+        pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
+        del pixels
+        digests[index], total = _written(settings.output / files[index], pieces), sum(map(len, pieces))
+    return replace(
+        record,
+        outcome="coloured",
+        notes="; ".join([*notes, *left_out]),
+        output=as_text(files[0]),
+        output_sha256=digests[0],
+        output_bytes=total,
+        more_sha256=" ".join(digests[1:]),
+        figures=figures,
+    )
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version("tintlab")  # reads files, a millisecond
+
+
+def _noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
+    if not settings.variants:
+        return None
+    return noise_vectors.draw(settings.seed, sha256, settings.variants, colorizer.z_dim)
+
+
+def _written(target: Path, pieces: Iterable[bytes]) -> str:
+    """Write a file, which appears whole or not at all; its sha256."""
+    digest = hashlib.sha256()
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _size_and_time(path: Path) -> tuple[int | None, int | None]:
+    try:
+        found = path.stat()
+    except OSError:
+        return None, None
+    return found.st_size, found.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PhotoError(f"can't be opened: {error.strerror}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path, weights_sha256: str) -> Colorizer:
+    # The sum is a key alone: who located the model has verified it.
+    return Colorizer.load(folder)
+
+
+def load_colorizer(settings: ScoreSettings) -> Colorizer:
+    """The model that these settings name; kept for the next chunk.
+
+    Raises:
+        TintlabError: it can't be loaded.
+    """
+    loaded = _loaded(settings.model_folder, settings.weights_sha256)
+    return loaded.with_settings(
+        Settings(
+            working_size=settings.working_size,
+            saturation=settings.saturation,
+            flip_average=settings.flip_average,
+        )
+    )

@@ -1,0 +1,221 @@
+"""What became of each photograph of an archive: a journal, its parts, the merged manifest, the quarantine list.
+
+In OUTPUT/.tintlab-score/parts/ each writer appends a line a photograph to a journal of its own, at once, and
+now and then turns the journal into a Parquet file that never changes. A process killed at any moment loses
+nothing that it has appended. A photograph may occur twice; its last row counts.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tintlab.imaging.statistics import HISTOGRAM, SCALARS
+from tintlab.system.entry_point import printable
+from tintlab.system.files import atomic_path, exclusive
+
+Outcome = Literal["coloured", "quarantined", "skipped"]
+
+STATE = ".tintlab-score"
+"""The folder in OUTPUT with settings, lock and parts."""
+
+SETTINGS = "settings.json"
+"""In that folder, what the last scoring was done with."""
+
+MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
+
+DRIFT_PREFIX = "drift_"
+"""Before the columns with the figures of `summaries.summarize`."""
+
+_ROWS_A_PART = 2000
+_SECONDS_A_PART = 60.0
+_FACTS = pa.schema(
+    [
+        ("input", pa.string()),
+        ("input_sha256", pa.string()),
+        ("input_bytes", pa.int64()),
+        ("input_mtime_ns", pa.int64()),
+        ("output", pa.string()),
+        ("output_sha256", pa.string()),
+        ("output_bytes", pa.int64()),
+        ("more_sha256", pa.string()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("notes", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("model_version", pa.int32()),
+        ("weights_sha256", pa.string()),
+        ("seconds", pa.float64()),
+        ("finished", pa.timestamp("us", tz="UTC")),
+    ]
+)
+SCHEMA = pa.schema(
+    [*_FACTS, *(pa.field(f"{DRIFT_PREFIX}{name}", pa.float64()) for name in (*HISTOGRAM, *SCALARS))]
+)
+"""The columns of a manifest; numbers that are not known are null."""
+
+# Else pandas makes them floats where one is missing, and times in nanoseconds lose their last digits.
+_WHOLE_NUMBERS = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one photograph: a row.
+
+    Attributes:
+        input: its path below INPUT; bytes that are no UTF-8 are spelled out.
+        outcome: `skipped` files are no photographs by their suffix.
+        reason: of a quarantined or skipped one.
+        notes: what could not be taken over from the source.
+        output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
+        more_sha256: of the further variants in turn, with spaces between.
+        seconds: from opening the source to the finished file, whatever else went on meanwhile.
+        figures: see `summaries.summarize`.
+    """
+
+    input: str
+    outcome: Outcome
+    reason: str = ""
+    notes: str = ""
+    input_sha256: str = ""
+    input_bytes: int | None = None
+    input_mtime_ns: int | None = None
+    output: str = ""
+    output_sha256: str = ""
+    output_bytes: int | None = None
+    more_sha256: str = ""
+    width: int | None = None
+    height: int | None = None
+    model_version: int | None = None
+    weights_sha256: str = ""
+    seconds: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """The row, but for the time at which it was finished."""
+        row = asdict(self)
+        figures: dict[str, float] = row.pop("figures")
+        return row | {f"{DRIFT_PREFIX}{name}": value for name, value in figures.items()}
+
+
+class PartWriter:
+    """Appends rows under one name; safe to call from several threads. See `part_writer`.
+
+    Args:
+        folder: of the parts.
+        name: of the journal, and the beginning of its parts' names.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._path = folder / f"{name}.jsonl"
+        self._lock = threading.Lock()
+        self._rows = _journal_rows(self._path)  # left by a killed process
+        self._roll()
+        self._file = self._path.open("a", encoding="utf-8")
+        self._began = time.monotonic()
+
+    def add(self, record: Record) -> None:
+        """Append one row; it survives the death of this process."""
+        row = record.as_row() | {"finished": time.time()}
+        with self._lock:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+            self._rows.append(row)
+            if len(self._rows) >= _ROWS_A_PART or time.monotonic() - self._began > _SECONDS_A_PART:
+                self._roll()
+
+    def close(self) -> None:
+        """Turn what is left of the journal into a part, and remove it."""
+        with self._lock:
+            self._roll()
+            self._file.close()
+            self._path.unlink()
+
+    def _roll(self) -> None:
+        """Rows become a part, then the journal is emptied: killed in between, rows are in both."""
+        if self._rows:
+            taken = len(list(self._folder.glob(f"{self._name}.*.parquet")))
+            _write(self._folder / f"{self._name}.{taken + 1:05}.parquet", _table(self._rows))
+        if self._path.exists():
+            with self._path.open("r+b") as file:
+                file.truncate(0)
+        self._rows = []
+        self._began = time.monotonic()
+
+
+@contextmanager
+def part_writer(output: Path, name: str) -> Iterator[PartWriter]:
+    """Append rows to the manifest of `output` under a name that nobody else uses at the same time.
+
+    Raises:
+        HeldError: somebody does.
+    """
+    folder = parts_folder(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / f"{name}.lock", f"another scoring of the part {name}"):
+        writer = PartWriter(folder, name)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+def parts_folder(output: Path) -> Path:
+    """The folder of journals and parts."""
+    return output / STATE / "parts"
+
+
+def read_records(output: Path, name: str = "") -> pd.DataFrame:
+    """The last row of each photograph that all parts hold, or those of one name, in the order of `input`."""
+    rows: pd.DataFrame = _last_rows(output, name or "*").to_pandas(types_mapper=_WHOLE_NUMBERS.get)
+    return rows
+
+
+def merge_parts(output: Path) -> pd.DataFrame:
+    """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv anew from all parts; returns the manifest."""
+    table = _last_rows(output, "*")
+    _write(output / MANIFEST, table)
+    rows: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE_NUMBERS.get)
+    bad = rows.loc[rows["outcome"] == "quarantined", ["input", "reason"]]
+    with atomic_path(output / QUARANTINE) as temporary:
+        bad.assign(input=bad["input"].map(printable)).to_csv(temporary, index=False, lineterminator="\n")
+    return rows
+
+
+def _last_rows(output: Path, names: str) -> pa.Table:
+    folder = parts_folder(output)
+    tables = [pq.read_table(path, schema=SCHEMA) for path in sorted(folder.glob(f"{names}.*.parquet"))]
+    tables += [_table(_journal_rows(path)) for path in sorted(folder.glob(f"{names}.jsonl"))]
+    table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("finished")
+    earlier = table["input"].to_pandas().duplicated(keep="last")
+    return table.filter(pa.array(~earlier)).sort_by("input")
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    stamped = [row | {"finished": round(row["finished"] * 1e6)} for row in rows]
+    return pa.Table.from_pylist(stamped, SCHEMA)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _journal_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a journal."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    lines = text.split("\n")[:-1]  # the last is empty, or was cut short
+    return [json.loads(line) for line in lines if line]

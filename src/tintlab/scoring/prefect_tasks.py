@@ -1,0 +1,35 @@
+"""The chunks of an archive as Prefect's tasks.
+
+Here and not among the flows, for what goes to the machines of a cluster is named by its module, and this package
+is what they have.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from tintlab.scoring.chunk import ScoreSettings, score_chunk
+from tintlab.scoring.plan import PlannedPhoto
+
+# Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
+_colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(score_chunk)
+
+
+@flow(validate_parameters=False)
+def colour_all(photos: Sequence[PlannedPhoto], settings: ScoreSettings, chunk_size: int) -> None:
+    """Colour photographs, a task a chunk, by the task runner that it is given."""
+    futures = [
+        _colour.submit(chunk, settings, part_name(begin, chunk))
+        for begin in range(0, len(photos), chunk_size)
+        if (chunk := list(photos[begin : begin + chunk_size]))
+    ]
+    for future in futures:
+        future.result()
+
+
+def part_name(begin: int, chunk: Sequence[PlannedPhoto]) -> str:
+    """Where a chunk begins, and a hash of its photographs: a later run may cut the archive in other chunks."""
+    names = "\0".join(photo.name for photo in chunk)
+    return f"chunk-{begin:07d}-{hashlib.sha256(names.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"

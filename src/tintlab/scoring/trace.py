@@ -1,0 +1,146 @@
+"""Where a coloured file came from: what it says itself, what the manifest beside it says, what MLflow knows."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.imaging.provenance import Provenance, read_provenance
+from tintlab.registry import models
+from tintlab.scoring.manifest import MANIFEST, STATE
+from tintlab.scoring.plan import as_text
+from tintlab.system.entry_point import printable
+from tintlab.tracking import sender
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_TAGS = ("git.", "input.", "dvc.", "version.")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The origin of a coloured file.
+
+    Attributes:
+        file: what it says of itself.
+        manifest: what the manifest says of it; empty where there is none.
+        run: the run of the model's training: its name and status, parameters, commit and data hashes; empty
+            where MLflow does not know it.
+        words: what could not be found out, and why.
+    """
+
+    file: Provenance
+    manifest: Mapping[str, str]
+    run: Mapping[str, str]
+    words: tuple[str, ...]
+
+    def text(self) -> str:
+        """All of it, a line each."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        parts = (
+            ("the file says", {name: value for name, value in asdict(self.file).items() if value}),
+            ("the manifest says", self.manifest),
+            ("MLflow says of the training", self.run),
+        )
+        for title, facts in parts:
+            if facts:
+                width = max(map(len, facts))
+                yield f"{title}:"
+                yield from (f"  {name:<{width}}  {printable(value)}" for name, value in facts.items())
+        yield from self.words
+
+
+def trace(path: Path) -> Trace:
+    """Find out where a coloured file came from.
+
+    Raises:
+        TintlabError: it can't be read, or tintlab did not make it.
+    """
+    try:
+        data = path.read_bytes()
+        origin = read_provenance(data)
+    except OSError as error:
+        raise TintlabError(f"{path} can't be opened: {error.strerror}") from None
+    except TintlabError as error:
+        raise TintlabError(f"{path}: {error}") from None
+    if origin is None:
+        raise TintlabError(f"{path} does not say that tintlab coloured it")
+    words = []
+    recorded = _in_manifest(path.absolute(), data, origin.variant)
+    if not recorded:
+        words.append("there is no manifest above it that knows it")
+    run: Mapping[str, str] = {}
+    try:
+        run = _run_of(origin)
+        if not run:
+            words.append(f"MLflow at {sender.shown_uri()} does not know its model")
+    except sender.TrackingUnavailableError as error:
+        words.append(f"{error}; the above is what the file says itself")
+    return Trace(origin, recorded, run, tuple(words))
+
+
+def _in_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
+    # A row names the first variant; the sums of the others stand beside it.
+    first = path.with_name(path.name.replace(f"-v{variant}{path.suffix}", f"-v1{path.suffix}"))
+    for folder in path.parents:
+        if (folder / STATE).is_dir() and (folder / MANIFEST).is_file():
+            name = as_text(first.relative_to(folder))
+            rows: pd.DataFrame = pq.read_table(folder / MANIFEST, filters=[("output", "=", name)]).to_pandas()
+            if rows.empty:
+                return {}
+            row = rows.iloc[-1]
+            sums = [row["output_sha256"], *(row["more_sha256"] or "").split()]
+            same = hashlib.sha256(data).hexdigest() in sums
+            return {
+                "source": row["input"],
+                "source_sha256": row["input_sha256"],
+                "coloured": f"{row['finished']:%Y-%m-%d %H:%M:%S} UTC",
+                "bytes": "as they were written" if same else "CHANGED since they were written",
+            }
+    return {}
+
+
+def _run_of(origin: Provenance) -> dict[str, str]:
+    """The training's run by its id, by its fingerprint, or by the version that has the weights."""
+    if not sender.store_exists():
+        return {}
+    found = sender.run_for(origin.training) if origin.training else None
+    with sender.connected() as client:
+        versions = [
+            version
+            for version in models.versions(client)
+            if models.registered_hashes(version)[paths.WEIGHTS] == origin.weights_sha256
+        ]
+        known = [origin.run_id, *(version.run_id for version in versions), found]
+        for run_id in dict.fromkeys(filter(None, known)):
+            if run := _get_run(client, str(run_id)):
+                names = ", ".join(str(version.version) for version in versions)
+                return ({"registered_as": names} if names else {}) | _facts(run)
+    return {}
+
+
+def _get_run(client: "MlflowClient", run_id: str) -> "Run | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _facts(run: "Run") -> dict[str, str]:
+    facts = {"run": f"{run.info.run_name} ({run.info.run_id}, {run.info.status})"}
+    facts |= {name: value for name, value in sorted(run.data.tags.items()) if name.startswith(_TAGS)}
+    return facts | {f"params.{name}": value for name, value in sorted(run.data.params.items())}

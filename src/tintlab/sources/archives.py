@@ -1,0 +1,352 @@
+"""The files of folders and archives, read through one code path, within limits.
+
+Archives are never unpacked by name: a member is read into memory and stored under a name of ours. What their
+headers say is looked at as a whole before any member is read.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import posixpath
+import stat
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from tintlab.errors import TintlabError
+from tintlab.system import entry_point
+
+_CHUNK = 1 << 20
+_LARGEST = 4 << 30  # bytes of a file: as much as zip and TIFF can hold; more is a bomb or a film
+_LARGEST_HEADER = 64 << 20  # bytes of a zip's directory, or of one of a tar's headers
+_LONGEST_NAME = 4096  # as for file systems
+_TOO_SMALL_TO_HARM = 100_000_000  # unpacked bytes; blank scans shrink as much as bombs do
+
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x5d\0\0": lzma.open,
+}
+_DECODER_FAULTS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression method that Python lacks
+    RuntimeError,  # an encrypted zip
+    ValueError,
+    IndexError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source: its path within the source, and its bytes."""
+
+    name: PurePosixPath
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may hold; see `params.FetchParams`."""
+
+    files: int = 500_000
+    gigabytes: float = 500.0
+    ratio: float = 200.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def members(path: Path, only: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Iterator[Member]:
+    """Yield the files of a folder or an archive (zip, tar.*), sorted by name; hidden ones are left out.
+
+    With `only`, just the files of that name, in whatever folder. In a folder, links to files are followed
+    and links to folders are not; links inside an archive are left out, for their targets are there anyway.
+
+    Raises:
+        TintlabError: nothing there, no known archive, a damaged or encrypted one, one that passes `limits`,
+            one with members or links that lead outside it, devices or a name twice, or a file larger than 4 GB.
+    """
+    with _faults_of(path):
+        if path.is_dir():
+            yield from _folder_members(path, only)
+        elif path.is_file():
+            with _opened(path, limits) as archive:
+                read = _zip_members if isinstance(archive, zipfile.ZipFile) else _tar_members
+                yield from read(path, archive, only, limits)
+        elif path.exists():
+            raise _no_archive(path)
+        else:
+            raise TintlabError(f"{path} does not exist: restore it, or take it out of the sources")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file looks like an archive that `members` reads; it may still be damaged."""
+    with path.open("rb") as file:
+        if file.read(8).startswith(tuple(_COMPRESSIONS)):
+            return True
+    return _is_plain_tar(path) or zipfile.is_zipfile(path)
+
+
+# --- opening
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which at most `largest` bytes are read at once while that is set: headers claim anything."""
+
+    def __init__(self, file: Path | int) -> None:
+        super().__init__(io.FileIO(file, closefd=not isinstance(file, int)))
+        self.largest: int | None = _LARGEST_HEADER
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.largest is None:
+            return super().read(size)
+        wanted = self.largest + 1 if size is None or size < 0 else size
+        data = super().read(min(wanted, self.largest + 1))
+        if len(data) > self.largest:
+            raise ValueError(f"headers of more than {self.largest >> 20} MB")
+        return data
+
+
+@contextmanager
+def _opened(path: Path, limits: Limits) -> Iterator[Any]:
+    with path.open("rb") as file:
+        head = file.read(8)
+    unpack = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
+    if unpack is not None:
+        # Where going back to a member costs nothing.
+        with tempfile.TemporaryFile() as plain:
+            _unpack(path, unpack, plain, limits)
+            with _Bounded(plain.fileno()) as bounded, tarfile.open(fileobj=bounded, mode="r:") as tar:
+                yield tar
+        return
+    with _Bounded(path) as bounded:
+        # tar before zip: a zip is known by its end, and a tar may end with one.
+        if _is_plain_tar(path):
+            with tarfile.open(fileobj=bounded, mode="r:") as tar:
+                yield tar
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(bounded) as archive:
+                yield archive
+        else:
+            raise _no_archive(path)
+
+
+def _is_plain_tar(path: Path) -> bool:
+    try:
+        with _Bounded(path) as file, tarfile.open(fileobj=file, mode="r:"):
+            return True
+    except (tarfile.TarError, ValueError):
+        return False
+
+
+def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], plain: IO[bytes], limits: Limits) -> None:
+    packed, unpacked = path.stat().st_size, 0
+    with opener(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            unpacked += len(chunk)
+            _refuse_bomb(path, unpacked, packed, limits)
+            plain.write(chunk)
+    plain.seek(0)
+
+
+# --- reading
+
+
+def _folder_members(folder: Path, only: str | None) -> Iterator[Member]:
+    walk = os.walk(folder, onerror=_raise)
+    for file in sorted(Path(parent, name) for parent, _, names in walk for name in names):
+        name = PurePosixPath(file.relative_to(folder).as_posix())
+        if _wanted(name, only) and file.is_file():
+            size = file.stat().st_size
+            _refuse_large(folder, str(name), size)
+            # The kernel's own files say 0 and have no end.
+            yield Member(name, _content(file) if size else b"")
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        error.filename = str(file)  # which says more than a bad disk does
+        raise
+
+
+def _zip_members(path: Path, archive: zipfile.ZipFile, only: str | None, limits: Limits) -> Iterator[Member]:
+    entries = archive.infolist()
+    _refuse_unfit(path, (entry.filename for entry in entries), limits)
+    files = [entry for entry in entries if not entry.is_dir()]
+    _refuse_bomb(path, sum(entry.file_size for entry in files), path.stat().st_size, limits)
+    for entry in files:
+        if entry.flag_bits & 1:
+            raise TintlabError(f"{path} is encrypted: unpack it with its password and name the folder")
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind == stat.S_IFLNK and entry.file_size <= _LONGEST_NAME:
+            _refuse_link_outside(path, entry.filename, archive.read(entry).decode("utf-8", "replace"))
+        elif kind not in (0, stat.S_IFREG):
+            raise _device(path, entry.filename)
+    photos = [entry for entry in files if not stat.S_ISLNK(entry.external_attr >> 16)]
+    _unbound(archive.fp)
+    for entry in sorted(photos, key=lambda entry: entry.filename):
+        if _wanted(name := PurePosixPath(entry.filename), only):
+            _refuse_large(path, entry.filename, entry.file_size)
+            yield Member(name, archive.read(entry))
+
+
+def _tar_members(path: Path, archive: tarfile.TarFile, only: str | None, limits: Limits) -> Iterator[Member]:
+    entries = _tar_entries(path, archive, limits)
+    _refuse_early_end(archive)
+    _refuse_unfit(path, (entry.name for entry in entries), limits)
+    files = [entry for entry in entries if entry.isfile()]
+    # A sparse member, too, is as large as it says.
+    _refuse_bomb(path, sum(entry.size for entry in files), path.stat().st_size, limits)
+    for entry in entries:
+        if entry.issym():
+            _refuse_link_outside(path, entry.name, entry.linkname)
+        elif entry.islnk():
+            _refuse_outside(path, entry.linkname)
+        elif entry.isdev():
+            raise _device(path, entry.name)
+    _unbound(archive.fileobj)
+    for entry in sorted(files, key=lambda entry: entry.name):
+        if _wanted(name := PurePosixPath(entry.name), only):
+            _refuse_large(path, entry.name, entry.size)
+            file = archive.extractfile(entry)
+            assert file is not None  # as it is a regular file
+            yield Member(name, file.read())
+
+
+def _tar_entries(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
+    entries: list[tarfile.TarInfo] = []
+    while (entry := archive.next()) is not None:
+        entries.append(entry)
+        if len(entries) > limits.files:
+            raise _too_many(path, limits)
+    return entries
+
+
+def _unbound(file: Any) -> None:
+    """From here on members are read, whose sizes have been looked at."""
+    file.largest = None
+
+
+def _refuse_early_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes a broken header, or no more data, for the end; the true end is a block of zeros."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends early or has a broken header inside")
+
+
+def _wanted(name: PurePosixPath, only: str | None) -> bool:
+    if only is not None and name.name != only:
+        return False
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+
+
+# --- refusing
+
+
+def _refuse_unfit(path: Path, names: Iterable[str], limits: Limits) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if len(name) > _LONGEST_NAME:
+            raise TintlabError(f"{path} holds a name of {len(name)} letters: don't use archives like this")
+        _refuse_outside(path, name)
+        plain = posixpath.normpath(name)
+        # A folder may be listed again and again.
+        if plain in seen and not name.endswith("/"):
+            raise TintlabError(f"{path} holds {_shown(name)} twice: pack it anew, with the one that is meant")
+        seen.add(plain)
+        if len(seen) > limits.files:
+            raise _too_many(path, limits)
+
+
+def _refuse_bomb(path: Path, unpacked: int, packed: int, limits: Limits) -> None:
+    if unpacked > limits.gigabytes * 1e9:
+        raise TintlabError(
+            f"{path} unpacks to more than fetch.max_gigabytes {limits.gigabytes:g}: "
+            "split it, or raise the limit if you trust it"
+        )
+    if unpacked > max(_TOO_SMALL_TO_HARM, packed * limits.ratio):
+        raise TintlabError(
+            f"{path} unpacks to more than fetch.max_ratio {limits.ratio:g} times its size, as bombs do: "
+            "raise the limit if you trust it"
+        )
+
+
+def _refuse_large(source: Path, name: str, size: int) -> None:
+    if size > _LARGEST:
+        raise TintlabError(
+            f"{source} holds {_shown(name)} of {size / 1e9:.1f} GB, no photograph: take it out"
+        )
+
+
+def _refuse_outside(archive: Path, name: str) -> None:
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise TintlabError(
+            f"{archive} holds {_shown(name)}, a path that leaves the archive: don't use archives like this"
+        )
+
+
+def _refuse_link_outside(archive: Path, name: str, target: str) -> None:
+    aim = posixpath.normpath(posixpath.join(posixpath.dirname(name), target.replace("\\", "/")))
+    if aim.startswith(("/", "../")) or aim == "..":
+        raise TintlabError(
+            f"{archive} holds {_shown(name)}, a link that leaves the archive: don't use archives like this"
+        )
+
+
+def _device(archive: Path, name: str) -> TintlabError:
+    return TintlabError(f"{archive} holds {_shown(name)}, a device or pipe: don't use archives like this")
+
+
+def _too_many(path: Path, limits: Limits) -> TintlabError:
+    return TintlabError(
+        f"{path} holds more than fetch.max_files {limits.files} entries: split it, or raise it"
+    )
+
+
+def _no_archive(path: Path) -> TintlabError:
+    return TintlabError(f"{path} is neither a folder nor a zip or tar archive: name one of these as a source")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 120 else f"{name[:120]}…")
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # of the file system; decompressors set none
+            raise
+        raise _damaged(path, error) from error
+    except _DECODER_FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> TintlabError:
+    return TintlabError(
+        f"{path} is a damaged or unsupported archive ({entry_point.one_line(error)}): get a whole copy"
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,167 @@
+"""Copies of what URLs name, in the state folder: `tintlab sources refresh` and `pull`, and nothing else.
+
+A download that is cut goes on where it stopped; it becomes a source only when it is whole, is an archive, and is
+what was expected.
+"""
+
+import hashlib
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.params import FetchParams, SourceParams
+from tintlab.sources import archives
+from tintlab.sources import lock as sources_lock
+from tintlab.sources.remote import ChangedError, InterruptedDownloadError, Patience, Remote, Version
+from tintlab.system import urls
+from tintlab.system.files import exclusive, read_json, write_json
+
+_PROGRESS = 1 << 20  # bytes that make a new start of the attempts
+
+
+def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) -> dict[str, Any]:
+    """The content of the lock file as of now: each source's digest, keyed by its path as params.yaml spells it.
+
+    What URLs name is copied, unless its ETag is that of the copy.
+
+    Raises:
+        TintlabError: a source is missing, can't be copied, is no archive, or not what params.yaml expects.
+    """
+    entries = {}
+    for source in params.sources:
+        if urls.is_url(source.path):
+            entries[source.path] = _refreshed(source, params, lock, patience or Patience())
+        else:
+            entries[source.path] = {"digest": sources_lock.local_digest(source)}
+    return entries
+
+
+def pull(params: FetchParams, lock: Any, patience: Patience | None = None) -> list[str]:
+    """Copy the recorded archives that are not on this machine yet; the URLs of what was copied.
+
+    Raises:
+        TintlabError: see `refresh`; or a server now has another archive than the one that was recorded.
+    """
+    copied = []
+    for source in params.sources:
+        if not urls.is_url(source.path):
+            continue
+        recorded = sources_lock.recorded_digest(source, lock)
+        copy = sources_lock.copy_of(source.path, recorded)
+        if not (copy.is_file() and sources_lock.digest(copy) == recorded):
+            _copied(_expecting(source, recorded), params, patience or Patience())
+            copied.append(source.path)
+    return copied
+
+
+def _expecting(source: SourceParams, recorded: str) -> SourceParams:
+    sources_lock.expect(source, recorded)
+    return source.model_copy(update={"sha256": recorded})
+
+
+def _refreshed(source: SourceParams, params: FetchParams, lock: Any, patience: Patience) -> dict[str, Any]:
+    known: str | None = None
+    with suppress(TintlabError):
+        recorded = sources_lock.recorded_digest(source, lock)
+        copy = sources_lock.copy_of(source.path, recorded)
+        if copy.is_file() and sources_lock.digest(copy) == recorded and source.sha256 in (None, recorded):
+            known = lock[source.path].get("etag") or None
+    if known is not None and Remote(source.path, patience).has_still(known):
+        entry: dict[str, Any] = lock[source.path]
+        return entry
+    digest, version = _copied(source, params, patience)
+    return {"digest": digest, "size": version.size} | ({"etag": version.etag} if version.etag else {})
+
+
+def _copied(source: SourceParams, params: FetchParams, patience: Patience) -> tuple[str, Version]:
+    """Copy an archive to its place; its digest, and what the server says of it."""
+    parts = paths.source_copies() / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    part = parts / hashlib.sha256(source.path.encode()).hexdigest()
+    with exclusive(paths.download_lock(), "another download", wait_seconds=patience.seconds):
+        version = _downloaded(source.path, part, params.max_gigabytes, patience)
+        try:
+            digest = sources_lock.digest(part)
+            sources_lock.expect(source, digest)
+            if not archives.is_archive(part):
+                raise TintlabError(f"source {source.path} is no zip or tar archive: correct fetch.sources")
+            copy = sources_lock.copy_of(source.path, digest)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(copy)
+        finally:
+            _forget(part)
+    return digest, Version(version.etag, copy.stat().st_size)
+
+
+def _downloaded(url: str, part: Path, max_gigabytes: float, patience: Patience) -> Version:
+    """Bring all of `url` into `part`; on a refusal nothing stays, after a cut what can be gone on with."""
+    remote = Remote(url, patience)
+    failures = 0
+    while True:
+        start = _resumable(part)
+        before = part.stat().st_size if start else 0
+        try:
+            return _attempt(remote, part, start, max_gigabytes)
+        except ChangedError:
+            _forget(part)
+            fault = "it changes while it is copied"
+        except InterruptedDownloadError as error:
+            fault = str(error)
+            if _resumable(part) is None:
+                _forget(part)
+        except TintlabError:
+            _forget(part)
+            raise
+        gained = (part.stat().st_size if part.exists() else 0) - before
+        failures = 1 if gained >= _PROGRESS else failures + 1
+        if failures >= patience.attempts:
+            kept = "; what has come is kept, run it again" if part.exists() else ""
+            raise TintlabError(f"source {url} can't be copied ({fault}){kept}")
+        time.sleep(patience.pause * 2 ** (failures - 1))
+
+
+def _attempt(remote: Remote, part: Path, start: Version | None, max_gigabytes: float) -> Version:
+    offset = part.stat().st_size if start else 0
+    with closing(remote.reading(offset, start)) as pieces:
+        version: Version
+        offset, version = next(pieces)
+        _refuse_large(remote.url, version.size or 0, max_gigabytes)
+        if not offset:
+            part.write_bytes(b"")  # before the facts are another version's
+        write_json(_facts(part), {"etag": version.etag, "size": version.size})
+        with part.open("ab") as file:
+            for piece in pieces:
+                file.write(piece)
+                _refuse_large(remote.url, file.tell(), max_gigabytes)
+                if version.size is not None and file.tell() > version.size:
+                    raise TintlabError(f"source {remote.url}: the server sends more than it says")
+            if version.size is not None and file.tell() < version.size:
+                raise InterruptedDownloadError("the server ends the connection early")
+    return version
+
+
+def _resumable(part: Path) -> Version | None:
+    """The version that a part is of, where it can be gone on with."""
+    with suppress(FileNotFoundError, TintlabError, TypeError, KeyError, AttributeError):
+        facts = read_json(_facts(part))
+        version = Version(facts["etag"], facts["size"])
+        if version.etag and part.stat().st_size:
+            return version
+    return None
+
+
+def _facts(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _facts(part).unlink(missing_ok=True)
+
+
+def _refuse_large(url: str, size: int, max_gigabytes: float) -> None:
+    if size > max_gigabytes * 1e9:
+        raise TintlabError(f"source {url} is larger than fetch.max_gigabytes {max_gigabytes:g}")

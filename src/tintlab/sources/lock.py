@@ -1,0 +1,108 @@
+"""The folders and archives that params.yaml names, and what `tintlab sources refresh` recorded of them.
+
+Nothing here asks the network: what a URL names has been copied into the state folder, see `downloads`.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.params import SourceParams
+from tintlab.sources.archives import members
+from tintlab.system import urls
+
+_CHUNK = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def digest(path: Path) -> str:
+    """sha256 of an archive's bytes, or of a folder's sorted names and contents.
+
+    Raises:
+        TintlabError: nothing there, or it can't be read.
+    """
+    sha = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha.update(chunk)
+    else:
+        for member in members(path):
+            content = hashlib.sha256(member.data).hexdigest()
+            sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
+    return sha.hexdigest()
+
+
+def located(source: SourceParams, lock: Any) -> Path:
+    """Where a source lies on this machine, after a comparison with what `tintlab sources refresh` recorded.
+
+    Raises:
+        TintlabError: never recorded, changed since, not the archive that params.yaml expects, or not copied
+            to this machine yet.
+    """
+    recorded = recorded_digest(source, lock)
+    if urls.is_url(source.path):
+        path = copy_of(source.path, recorded)
+        if not path.is_file():
+            raise TintlabError(
+                f"source {source.path} is not on this machine: run `tintlab sources pull`, which copies it"
+            )
+        if digest(path) != recorded:
+            raise TintlabError(f"{path} is damaged: run `tintlab sources pull`, which copies it again")
+        expect(source, recorded)
+        return path
+    if local_digest(source) != recorded:
+        raise TintlabError(
+            f"source {source.path} changed since it was recorded: run `tintlab sources refresh`"
+        )
+    return Path(source.path)
+
+
+def recorded_digest(source: SourceParams, lock: Any) -> str:
+    """The digest that the lock file has of a source.
+
+    Raises:
+        TintlabError: it has none.
+    """
+    try:
+        recorded = lock[source.path]["digest"]
+    except (KeyError, TypeError):
+        recorded = None
+    # It becomes part of a path.
+    if not (isinstance(recorded, str) and _DIGEST.fullmatch(recorded)):
+        raise TintlabError(
+            f"source {source.path} is not in the lock file: run `tintlab sources refresh`"
+        ) from None
+    return recorded
+
+
+def local_digest(source: SourceParams) -> str:
+    """The digest of a folder or an archive on this machine.
+
+    Raises:
+        TintlabError: it is missing, or is not the archive that params.yaml expects.
+    """
+    found = digest(Path(source.path))
+    expect(source, found)
+    return found
+
+
+def expect(source: SourceParams, found: str) -> None:
+    """Compare a digest with what params.yaml says of the source, where it says something.
+
+    Raises:
+        TintlabError: they differ.
+    """
+    if source.sha256 is not None and found != source.sha256:
+        raise TintlabError(
+            f"source {source.path} has sha256 {found}, params.yaml expects {source.sha256}: "
+            "get the right file or correct fetch.sources"
+        )
+
+
+def copy_of(url: str, recorded: str) -> Path:
+    """Where the copy of what a URL names lies, named by its content."""
+    return paths.source_copies() / recorded / urls.file_name(url)

@@ -1,0 +1,292 @@
+"""A file on a server, by http, https, s3 or gs, through fsspec: its version, and its bytes from any place on.
+
+Credentials come from the environment alone (NETRC, AWS_…, GOOGLE_APPLICATION_CREDENTIALS); messages name a URL as
+params.yaml does, never one that a server redirected to, for those are signed.
+"""
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies
+
+from tintlab.errors import TintlabError
+from tintlab.system import urls
+
+_CHUNK = 8 << 20
+_PIECE = 1 << 18
+_LEAST_SPEED = 1000  # bytes a second; a server that sends a byte now and then keeps no one
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is borne with.
+
+    Attributes:
+        seconds: without data, or at less than 1 kB/s.
+        attempts: in a row, with less than 1 MB gained by each.
+        pause: seconds before the second attempt; twice as long before each further one.
+    """
+
+    seconds: float = 30.0
+    attempts: int = 5
+    pause: float = 1.0
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a server says of the file that it has now.
+
+    Attributes:
+        etag: identifies the content; empty where there is none that can be relied on.
+        size: bytes; None where it is not said.
+    """
+
+    etag: str
+    size: int | None
+
+
+class InterruptedDownloadError(Exception):
+    """The download may be gone on with; the message says what happened."""
+
+
+class ChangedError(Exception):
+    """What has been copied so far is of another version: start anew."""
+
+
+class Remote:
+    """A file on a server."""
+
+    def __init__(self, url: str, patience: Patience) -> None:
+        self.url = url
+        self.patience = patience
+        self.in_store = urlsplit(url).scheme in urls.STORES
+
+    def has_still(self, etag: str) -> bool:
+        """Whether the file is still that which had this ETag; False also where the server can't tell."""
+        try:
+            if self.in_store:
+                return _identity(self._store().info(self.url)).etag == etag
+            with closing(self._response({"If-None-Match": etag})) as response:
+                return bool(response.r.status == 304)
+        except (InterruptedDownloadError, OSError):
+            return False
+
+    def reading(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+        """Where the data starts and what version it is of; then the data, from there on.
+
+        Args:
+            offset: how much of `version` is there already; the server may still start at 0.
+            version: what was begun with, or None.
+
+        Raises:
+            ChangedError: that version is not there any more.
+            InterruptedDownloadError: the server or the way to it fails, perhaps for a while.
+            TintlabError: the server refuses, or redirects to where it must not.
+        """
+        return self._reading_store(offset, version) if self.in_store else self._reading_http(offset, version)
+
+    # -- http
+
+    def _reading_http(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+        headers = {}
+        if version is not None:
+            headers = {"Range": f"bytes={offset}-", "If-Range": version.etag}
+        with closing(self._response(headers)) as response:
+            status, said = response.r.status, response.r.headers
+            etag = said.get("ETag", "")[:200]
+            etag = "" if etag.startswith("W/") or not etag.isprintable() else etag
+            if version is not None and status == 206:
+                span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", said.get("Content-Range", ""))
+                if etag != version.etag or not span or int(span[1]) != offset:
+                    raise ChangedError
+                yield offset, replace(version, size=int(span[2]))
+            elif status == 200:
+                length = said.get("Content-Length", "")
+                yield 0, Version(etag, int(length) if length.isdecimal() else None)
+            else:
+                raise ChangedError  # such as 416: it is shorter now
+            yield from self._pieces(response)
+
+    def _pieces(self, response: Any) -> Generator[bytes, None, None]:
+        from aiohttp import ClientError
+
+        since, got = time.monotonic(), 0
+        while True:
+            try:
+                piece = response.read(_PIECE)
+            except (ClientError, OSError) as error:
+                raise InterruptedDownloadError(_reason(error)) from error
+            if not piece:
+                return
+            got += len(piece)
+            elapsed = time.monotonic() - since
+            if elapsed > self.patience.seconds:
+                if got < _LEAST_SPEED * elapsed:
+                    raise InterruptedDownloadError("the server hardly sends anything")
+                since, got = time.monotonic(), 0
+            yield piece
+
+    def _response(self, headers: dict[str, str]) -> Any:
+        """An open response; redirects are followed one by one, each looked at."""
+        from aiohttp import ClientError, ClientResponseError
+
+        url, guard = self.url, AddressGuard(self.url)
+        system = self._http(guard)
+        for _ in range(_MOST_REDIRECTS + 1):
+            try:
+                # `size` keeps fsspec from asking for it first.
+                file = system.open(
+                    url, block_size=0, size=1, allow_redirects=False,
+                    headers={"Accept-Encoding": "identity"} | headers,
+                )  # fmt: skip
+            except FileNotFoundError:
+                raise TintlabError(f"source {self.url} is not there: the server says 404") from None
+            except ClientResponseError as error:
+                if error.status in _PASSING:
+                    raise InterruptedDownloadError(f"the server says {error.status}") from None
+                if error.status == 416:
+                    raise ChangedError from None
+                advice = ": see SECURITY.md for credentials" if error.status in (401, 403) else ""
+                raise TintlabError(f"source {self.url}: the server says {error.status}{advice}") from None
+            except (ClientError, OSError, ValueError) as error:
+                if guard.refused:
+                    raise TintlabError(
+                        f"source {self.url} redirects to a private address that it does not name: refused"
+                    ) from None
+                raise InterruptedDownloadError(_reason(error)) from None
+            if file.r.status not in _REDIRECTS:
+                return file
+            target = urljoin(url, file.r.headers.get("Location", ""))
+            file.close()
+            self._refuse_redirect(url, target)
+            url = target
+        raise TintlabError(f"source {self.url} redirects again and again: refused")
+
+    def _refuse_redirect(self, url: str, target: str) -> None:
+        scheme, before = urlsplit(target).scheme, urlsplit(url).scheme
+        if scheme not in urls.HTTP or (before == "https" and scheme != "https"):
+            raise TintlabError(f"source {self.url} redirects to {scheme[:20] or 'no URL'!r}: refused")
+
+    def _http(self, guard: "AddressGuard") -> Any:
+        import aiohttp
+        from fsspec.implementations.http import HTTPFileSystem
+
+        async def client(loop: Any, **options: Any) -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(socket_factory=guard.socket, force_close=True)
+            return aiohttp.ClientSession(connector=connector, **options)
+
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self.patience.seconds, sock_read=self.patience.seconds
+        )
+        # trust_env: proxies and NETRC; the bytes are wanted as they are stored.
+        options = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
+        return HTTPFileSystem(get_client=client, client_kwargs=options, skip_instance_cache=True)
+
+    # -- s3 and gs
+
+    def _reading_store(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+        store = self._store()
+        try:
+            now = _identity(store.info(self.url))
+            if version is not None and now != version:
+                raise ChangedError
+            yield offset, now
+            size = now.size or 0
+            while offset < size:
+                piece = store.cat_file(self.url, start=offset, end=min(offset + _CHUNK, size))
+                offset += len(piece)
+                yield piece
+                if not piece:
+                    return
+            if _identity(store.info(self.url)) != now:
+                raise ChangedError
+        except FileNotFoundError:
+            raise TintlabError(f"source {self.url} is not there") from None
+        except PermissionError:
+            raise TintlabError(
+                f"source {self.url} may not be read: see SECURITY.md for credentials"
+            ) from None
+        except (TintlabError, ChangedError, GeneratorExit):
+            raise
+        except Exception as error:  # each client has its own kinds
+            raise InterruptedDownloadError(_reason(error)) from error
+
+    def _store(self) -> Any:
+        import fsspec
+
+        scheme = urlsplit(self.url).scheme
+        seconds = self.patience.seconds
+        options: dict[str, dict[str, Any]] = {
+            "s3": {"config_kwargs": {"connect_timeout": seconds, "read_timeout": seconds}},
+            "gs": {"requests_timeout": seconds},
+        }
+        try:
+            return fsspec.filesystem(
+                scheme, skip_instance_cache=True, use_listings_cache=False, **options[scheme]
+            )
+        except ImportError:
+            extra = {"s3": "s3", "gs": "gcs"}[scheme]
+            raise TintlabError(
+                f"source {self.url} needs one more package: pip install -c constraints.txt '.[{extra}]'"
+            ) from None
+
+
+class AddressGuard:
+    """Lets a download reach public addresses, and those that its own URL names.
+
+    A server must not be able to make us ask a service of this machine, or of its network, by a redirect or by
+    a name that resolves to another address the second time: so it is asked where the connection is made.
+    """
+
+    def __init__(self, url: str) -> None:
+        hosts = {urlsplit(place).hostname for place in (url, *getproxies().values())}
+        self._named = {address for host in hosts if host for address in _addresses(host)}
+        self.refused = False
+
+    def socket(self, address: Any) -> socket.socket:
+        """A socket for an address as `getaddrinfo` gives it.
+
+        Raises:
+            PermissionError: it is private, and not named.
+        """
+        family, kind, protocol, _, place = address
+        if place[0] not in self._named and not _is_public(place[0]):
+            self.refused = True
+            raise PermissionError("a private address")
+        return socket.socket(family, kind, protocol)
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(place[4][0]) for place in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+def _is_public(address: str) -> bool:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
+    return bool(mapped.is_global and not mapped.is_multicast)
+
+
+def _identity(info: dict[str, Any]) -> Version:
+    etag = str(info.get("ETag") or info.get("generation") or info.get("etag") or "")[:200]
+    return Version(etag, int(info["size"]))
+
+
+def _reason(error: BaseException) -> str:
+    # Not its words: they may hold the URL that a server redirected to.
+    if isinstance(error, TimeoutError):
+        return "the server sends nothing"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

@@ -1,0 +1,1 @@
+"""Files, locks, processes, entry points and URLs: what every room builds on."""

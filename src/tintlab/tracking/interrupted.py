@@ -1,0 +1,119 @@
+"""Trainings that were interrupted: where they lie, what they were, and why one is not continued.
+
+Each has a folder of its own, named by its fingerprint: checkpoints, best weights so far, sample pictures, and
+`inputs.json`, what the fingerprint is of.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.gan.checkpoints import iteration_of, numbered
+from tintlab.system.files import read_json, write_json
+from tintlab.tracking import lineage
+
+_INPUTS = "inputs.json"
+_FINISHED = ".finished"
+_MOST_NAMED = 4
+_NAMES = {"data": "the data", "source": "the source code", "torch": "the version of torch"}
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training that can be continued.
+
+    Attributes:
+        folder: where it lies.
+        iteration: steps done at its newest checkpoint.
+        inputs: see `lineage.training_inputs`; empty where they can't be read.
+        time: when that checkpoint was written, in seconds since 1970.
+    """
+
+    folder: Path
+    iteration: int
+    inputs: dict[str, Any]
+    time: float
+
+
+def folder_of(inputs: Mapping[str, Any]) -> Path:
+    """Where a training with these inputs lies."""
+    return paths.checkpoints() / lineage.fingerprint(inputs)
+
+
+def begin(inputs: Mapping[str, Any]) -> Path:
+    """Make the folder of a training, or find it again. The caller holds `paths.training_lock`."""
+    folder = folder_of(inputs)
+    for other in _folders():
+        # What finished amid its removal; what never came to a checkpoint.
+        if other.suffix == _FINISHED or (other != folder and not _worth_keeping(other)):
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / _INPUTS, inputs)
+    return folder
+
+
+def finish(folder: Path) -> None:
+    """Remove a training's folder at one stroke: half of it must not be continued."""
+    gone = folder.replace(folder.with_suffix(_FINISHED))
+    shutil.rmtree(gone)
+
+
+def trainings() -> list[Unfinished]:
+    """All that can be continued, newest first."""
+    found = []
+    for folder in _folders():
+        newest = numbered(folder / "checkpoints")[:1]
+        if newest and folder.suffix != _FINISHED:
+            time = newest[0].stat().st_mtime
+            found.append(Unfinished(folder, iteration_of(newest[0]), _inputs(folder), time))
+    return sorted(found, key=lambda training: training.time, reverse=True)
+
+
+def why_anew(folder: Path, inputs: Mapping[str, Any]) -> str | None:
+    """Why a training starts from its first iteration though another is unfinished; None where none is."""
+    others = trainings()
+    if not others or any(other.folder == folder for other in others):
+        return None
+    newest = others[0]
+    more = f" (and {len(others) - 1} older)" if len(others) > 1 else ""
+    return (
+        f"starting anew: the unfinished training in {newest.folder} (iteration {newest.iteration}){more} "
+        f"is another one: {differences(newest.inputs, inputs)}"
+    )
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What two trainings' inputs differ in, for people."""
+    if not then:
+        return "what it was made from can't be read"
+    old, new = then.get("params", {}), now["params"]
+    changed = [
+        f"train.{key} is {new.get(key)} now, was {old.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if len(changed) > _MOST_NAMED:
+        changed = [*changed[:_MOST_NAMED], f"{len(changed) - _MOST_NAMED} more parameters changed"]
+    parts = [key for key in ("data", "source", "torch") if then.get(key) != now.get(key)]
+    return ", ".join([*changed, *(f"{_NAMES[key]} changed" for key in parts)])
+
+
+def _inputs(folder: Path) -> dict[str, Any]:
+    try:
+        inputs: dict[str, Any] = read_json(folder / _INPUTS)
+    except (OSError, TintlabError):
+        return {}
+    return inputs
+
+
+def _worth_keeping(folder: Path) -> bool:
+    return bool(numbered(folder / "checkpoints")) or any(folder.glob("*.safetensors"))
+
+
+def _folders() -> list[Path]:
+    root = paths.checkpoints()
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []

@@ -1,0 +1,124 @@
+"""What the pipeline tells MLflow of a training: its parameters, its lineage, its files; also after the fact."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tintlab import paths
+from tintlab.errors import TintlabError
+from tintlab.params import Params, flatten, load_params
+from tintlab.registry import parents
+from tintlab.system.files import read_json, write_text
+from tintlab.tracking import lineage, sender
+
+CHANGES_NO_RESULT = {"workers", "checkpoint_every"}
+"""Keys of the `train` section that a training's fingerprint leaves out."""
+
+
+def training_inputs(params: Params) -> dict[str, Any]:
+    """What the result of a training with these parameters, this source and this data depends on."""
+    import torch
+
+    inputs = lineage.stage_inputs("train")
+    return lineage.training_inputs(
+        params.train.model_dump(mode="json", exclude=CHANGES_NO_RESULT),
+        inputs.data,
+        inputs.sources,
+        torch.__version__,
+        params.train.threads,
+    )
+
+
+@contextmanager
+def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[sender.Recorder]:
+    """Record a training with its parameters, lineage and load; it ends as finished, killed or failed.
+
+    Args:
+        fingerprint: of `training_inputs`.
+        params: all parameters.
+        working: folder for the patch on its way to MLflow.
+    """
+    git = lineage.git_state()
+    with sender.recording(fingerprint) as recorder, sender.system_metrics(recorder):
+        recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git, params))
+        if git.patch:
+            write_text(working / "uncommitted.patch", git.patch)
+            recorder.artifact(working / "uncommitted.patch", "lineage")
+        for path, folder in _input_files():
+            recorder.artifact(path, folder)
+        try:
+            yield recorder
+        except BaseException as error:
+            recorder.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+            raise
+        recorder.finish()
+
+
+def record_evaluation(metrics: Mapping[str, Any]) -> None:
+    """Add the judgement of a trained generator to its run: figures, pages and tables."""
+    with sender.recording(model_fingerprint()) as recorder:
+        recorder.summary(flat_metrics(metrics))
+        for path, folder in _evaluation_files():
+            recorder.artifact(path, folder)
+
+
+def restore_missing_run() -> str:
+    """The MLflow run of the present model; where the store has none, one tagged `restored` is made.
+
+    So a model that came from DVC's cache or from another machine has a run as well.
+
+    Raises:
+        TrackingUnavailableError: the store can't be reached.
+    """
+    return sender.restore_run(
+        model_fingerprint(),
+        flatten(load_params()),
+        _tags(lineage.git_state(), load_params()),
+        [pd.read_csv(paths.LOSSES), pd.read_csv(paths.VALIDATION_CURVES)],
+        flat_metrics(read_json(paths.METRICS)),
+        [(paths.GENERATOR, "model"), (paths.SAMPLES, "samples"), *_input_files(), *_evaluation_files()],
+    )
+
+
+def model_fingerprint() -> str:
+    """The fingerprint of the training that made the present model.
+
+    Raises:
+        TintlabError: the model's config names none, so the pipeline did not make it.
+    """
+    config: dict[str, Any] = read_json(paths.GENERATOR / paths.MODEL_CONFIG)
+    if not isinstance(fingerprint := config.get("fingerprint"), str):
+        raise TintlabError(f"the model in {paths.GENERATOR} names no training: run `dvc repro` to make one")
+    return fingerprint
+
+
+def flat_metrics(metrics: Mapping[str, Any], prefix: str = "test") -> dict[str, float]:
+    """Nested figures as `test.model.psnr: 21.4`; what is no number is left out."""
+    flat: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat |= flat_metrics(value, f"{prefix}.{name}")
+        elif isinstance(value, int | float):
+            flat[f"{prefix}.{name}"] = float(value)
+    return flat
+
+
+def _tags(git: lineage.GitState, params: Params) -> dict[str, str]:
+    inputs = lineage.data_hashes(lineage.stage_inputs("train").data)
+    return lineage.run_tags(git, inputs) | parents.tags(params.train.init_from)
+
+
+def _input_files() -> list[tuple[Path, str]]:
+    wanted = [(path, "pipeline") for path in (paths.DVC_FILE, paths.DVC_LOCK, paths.PARAMS)]
+    wanted += [
+        (path, "validation") for path in (paths.VALIDATION_PAGE, paths.VALIDATION_JSON, paths.QUARANTINE)
+    ]
+    wanted.append((paths.data_docs(), "validation/data_docs"))
+    return [(path, folder) for path, folder in wanted if path.exists()]
+
+
+def _evaluation_files() -> list[tuple[Path, str]]:
+    return [(path, "evaluation") for path in (paths.REPORT_PAGE, paths.PER_PHOTO, paths.METRICS)]

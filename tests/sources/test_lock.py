@@ -1,0 +1,137 @@
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sources.test_archives import FILES, WRITERS, every_kind, write_folder, write_zip
+from tintlab.errors import TintlabError
+from tintlab.params import SourceParams, load_params
+from tintlab.sources import downloads
+from tintlab.sources import lock as sources_lock
+
+URL = "https://example.org/set/photos.zip"
+
+
+def recorded(*named: SourceParams) -> dict[str, Any]:
+    """The lock file of these sources."""
+    return downloads.refresh(load_params().fetch.model_copy(update={"sources": named}), {})
+
+
+# --- digests and the lock file
+
+
+def test_the_digest_of_an_archive_is_its_files(tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "photos.zip", FILES)
+    assert sources_lock.digest(source) == hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "photos", {"b.jpg": b"2", "a.jpg": b"1"})
+    listing = "".join(
+        f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in [("a.jpg", b"1"), ("b.jpg", b"2")]
+    )
+    before = sources_lock.digest(folder)
+    assert (
+        before == hashlib.sha256(listing.encode()).hexdigest()
+    )  # what `sha256sum a.jpg b.jpg | sha256sum` says
+    os.utime(folder / "a.jpg", (0, 0))
+    (folder / ".DS_Store").write_bytes(b"x")
+    assert sources_lock.digest(folder) == before
+    (folder / "a.jpg").write_bytes(b"3")
+    assert sources_lock.digest(folder) != before
+    (folder / "a.jpg").write_bytes(b"1")
+    (folder / "a.jpg").rename(folder / "c.jpg")
+    assert sources_lock.digest(folder) != before
+
+
+def test_digests_of_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TintlabError, match="does not exist"):
+        sources_lock.digest(tmp_path / "absent.zip")
+
+
+@every_kind
+def test_recorded_sources_pass_until_they_change(kind: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path / kind, FILES)
+    source = SourceParams(path=str(path))
+    lock = recorded(source)
+    sources_lock.located(source, lock)
+    WRITERS[kind](path, FILES | {"new.jpg": b"new"})
+    with pytest.raises(
+        TintlabError, match=r"changed since it was recorded: run `tintlab sources refresh`"
+    ) as caught:
+        sources_lock.located(source, lock)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("lock", [{}, [], None, "text", {"PATH": None}, {"PATH": {}}, {"PATH": "abc"}])
+def test_unlisted_sources_and_mangled_lock_files(lock: object, tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "photos.zip", FILES)
+    if isinstance(lock, dict):
+        lock = {str(path): entry for entry in lock.values()}
+    with pytest.raises(TintlabError, match="is not in the lock file: run `tintlab sources refresh`"):
+        sources_lock.located(SourceParams(path=str(path)), lock)
+
+
+def test_the_expected_sha256(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "photos.zip", FILES)
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    lock = recorded(SourceParams(path=str(path), sha256=right))
+    assert lock == {str(path): {"digest": right}}
+    wrong = SourceParams(path=str(path), sha256="0" * 64)
+    for act in (lambda: sources_lock.located(wrong, lock), lambda: recorded(wrong)):
+        with pytest.raises(TintlabError) as caught:
+            act()
+        assert str(caught.value) == (
+            f"source {path} has sha256 {right}, params.yaml expects {'0' * 64}: "
+            "get the right file or correct fetch.sources"
+        )
+
+
+def test_a_recorded_source_that_is_gone(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "photos.zip", FILES)
+    source = SourceParams(path=str(path))
+    lock = recorded(source)
+    path.unlink()
+    with pytest.raises(TintlabError, match="does not exist"):
+        sources_lock.located(source, lock)
+    with pytest.raises(TintlabError, match="does not exist"):
+        recorded(source)
+
+
+def copied(url: str, data: bytes) -> dict[str, Any]:
+    """The lock file of a URL, with a copy of what it names."""
+    digest = hashlib.sha256(data).hexdigest()
+    path = sources_lock.copy_of(url, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return {url: {"digest": digest, "size": len(data)}}
+
+
+def test_a_url_is_read_from_its_copy(tmp_path: Path) -> None:
+    lock = copied(URL, write_zip(tmp_path / "a.zip", FILES).read_bytes())
+    path = sources_lock.located(SourceParams(path=URL), lock)
+    assert path.name == "photos.zip"  # what origins in data/photos.csv start with
+    assert sources_lock.digest(path) == lock[URL]["digest"]
+
+
+def test_guard_a_missing_or_damaged_copy_is_one_line_that_names_the_command(tmp_path: Path) -> None:
+    lock = copied(URL, write_zip(tmp_path / "a.zip", {"a.jpg": b"1"}).read_bytes())
+    path = sources_lock.located(SourceParams(path=URL), lock)
+    path.write_bytes(b"other bytes")
+    with pytest.raises(TintlabError, match=r"photos\.zip is damaged: run `tintlab sources pull`"):
+        sources_lock.located(SourceParams(path=URL), lock)
+    path.unlink()
+    with pytest.raises(
+        TintlabError, match=f"source {URL} is not on this machine: run `tintlab sources pull`"
+    ):
+        sources_lock.located(SourceParams(path=URL), lock)
+
+
+@pytest.mark.parametrize(
+    "digest", ["../../../etc", "a" * 63, "A" * 64, "a" * 64 + "/..", 5, None, ["a" * 64]]
+)
+def test_guard_a_lock_file_can_t_name_a_path(digest: object) -> None:
+    with pytest.raises(TintlabError, match="is not in the lock file"):
+        sources_lock.located(SourceParams(path=URL), {URL: {"digest": digest}})

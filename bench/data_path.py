@@ -18,12 +18,12 @@ from baselines.dataset import Photographs
 from measuring import Report, Row, command, conclude, interleaved, machine, parser
 from recipes import BATCH, default_params, our_step, thesis_params
 from sides import Build, sides
-from tintlab import paths
 from tintlab.gan.data import Augmentation, Batches
 from tintlab.imaging.photos import read_photo
-from tintlab.params import ConvertParams, TrainParams
 from tintlab.stages.convert import squares_of
+from tintlab.system import paths
 from tintlab.system.memory import keep_all_freed_memory
+from tintlab.system.params import ConvertParams, TrainParams
 
 PHOTOGRAPHS = 96
 ENLARGED = 16

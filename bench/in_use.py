@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tintlab import paths
 from tintlab.evaluation.evaluate import Trial, evaluate, median_ab
 from tintlab.evaluation.judge import Judge
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.colorizer import Colorizer
-from tintlab.params import load_params
-from tintlab.tables import read_table
+from tintlab.system import paths
+from tintlab.system.params import load_params
+from tintlab.system.tables import read_table
 
 FORMATS: dict[str, dict[str, Any]] = {
     "PNG": {"format": "PNG"},

@@ -9,12 +9,12 @@ import torch
 from ruamel.yaml import YAML
 
 from baselines.pix2pix import Pix2Pix, patch_discriminator, unet
-from tintlab import paths
 from tintlab.gan import schedule
 from tintlab.gan.data import Lab
 from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
-from tintlab.params import TrainParams, load_params
+from tintlab.system import paths
+from tintlab.system.params import TrainParams, load_params
 
 THREADS = 2
 BATCH = 16

@@ -22,13 +22,13 @@ from skimage.color import lab2rgb, rgb2lab
 from baselines.inference import full_picture
 from baselines.pix2pix import unet
 from measuring import Report, Row, command, conclude, interleaved, machine, parser, rates
-from tintlab import paths
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.colorizer import Colorizer, reduced, working_shape
 from tintlab.scoring.chunk import ScoreSettings, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.scoring.threads import cpus, one_thread_each
+from tintlab.system import paths
 from tintlab.system.memory import keep_freed_memory
 
 LIMIT = 200.0

@@ -30,7 +30,6 @@ from baselines.inference import full_picture
 from baselines.pix2pix import Pix2Pix, patch_discriminator, unet
 from measuring import RESULTS, Report, Row, command, conclude, machine, parser, rounded
 from recipes import BATCH, THREADS
-from tintlab import paths
 from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.gan.listener import Silent
@@ -38,8 +37,9 @@ from tintlab.gan.loop import Training
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.colorizer import Colorizer, Settings
-from tintlab.params import Params, load_params
-from tintlab.tables import read_table
+from tintlab.system import paths
+from tintlab.system.params import Params, load_params
+from tintlab.system.tables import read_table
 
 RECORDED = RESULTS / "time_to_quality_baseline.json"
 LIMIT = 200.0

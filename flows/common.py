@@ -15,8 +15,8 @@ from prefect import State, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tintlab.errors import TintlabError
 from tintlab.system import entry_point, processes
+from tintlab.system.errors import TintlabError
 from tintlab.system.redaction import redacted
 
 NOTIFY_VARIABLE = "TINTLAB_NOTIFY"

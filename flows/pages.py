@@ -13,9 +13,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from flows.stages import StageClock
-from tintlab import paths
 from tintlab.operations import retrain_clone
 from tintlab.registry import history, models
+from tintlab.system import paths
 from tintlab.system.entry_point import printable
 from tintlab.system.files import read_json
 from tintlab.system.redaction import redacted

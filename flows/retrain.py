@@ -13,12 +13,12 @@ from prefect.states import Completed, Failed
 
 from flows import common, pages
 from flows.stages import StageClock
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import retrain_clone
-from tintlab.params import load_params
 from tintlab.registry import history
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import HeldError
+from tintlab.system.params import load_params
 from tintlab.tracking import sender
 
 

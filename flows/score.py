@@ -12,11 +12,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import common
 from flows.pages import as_text
-from tintlab.errors import TintlabError
 from tintlab.scoring import archive
 from tintlab.scoring.chunk import ScoreSettings
 from tintlab.scoring.prefect_tasks import colour_all
 from tintlab.system import processes
+from tintlab.system.errors import TintlabError
 
 _SHOWN = 50
 

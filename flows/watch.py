@@ -12,9 +12,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows import common
-from tintlab import paths
 from tintlab.operations import arrivals
-from tintlab.params import load_params
+from tintlab.system import paths
+from tintlab.system.params import load_params
 from tintlab.tracking.sender import TrackingUnavailableError
 
 ARRIVED = "tintlab.photographs.arrived"

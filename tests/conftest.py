@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tintlab import params as params_module
 from tintlab.system import entry_point
+from tintlab.system import params as params_module
 
 entry_point.prepare_environment()
 

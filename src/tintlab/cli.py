@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tintlab import paths
 from tintlab.explore import commands as explore
-from tintlab.params import load_params
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
+from tintlab.system.params import load_params
 
 if TYPE_CHECKING:
     from tintlab.scoring.archive import Finished

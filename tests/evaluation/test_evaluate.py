@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tintlab.errors import TintlabError
 from tintlab.evaluation import evaluate, metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.imaging import color
 from tintlab.inference.colorizer import Colorizer, Settings
-from tintlab.params import EvaluateParams
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import EvaluateParams
 
 PARAMS = EvaluateParams(working_size=64, threads=1)
 FIGURES = (

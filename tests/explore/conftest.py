@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tintlab import paths
 from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.imaging import color
 from tintlab.inference.colorizer import Colorizer, Settings
-from tintlab.tables import PHOTO_FACTS
+from tintlab.system import paths
+from tintlab.system.tables import PHOTO_FACTS
 
 Z_DIM = 4
 CONFIG = {

@@ -10,11 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.scoring.conftest import make_model
-from tintlab import paths
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.explore import directions
 from tintlab.imaging.provenance import read_provenance
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 PHOTO = paths.RAW / "0.png"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.explore.conftest import Z_DIM, generator, painter
-from tintlab.errors import TintlabError
 from tintlab.explore import directions, effects, steering
 from tintlab.explore.attributes import ATTRIBUTES
 from tintlab.explore.directions import Direction, Directions, boundary
@@ -14,6 +13,7 @@ from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
 from tintlab.gan.unet import UNet
 from tintlab.inference.colorizer import Colorizer, Settings
+from tintlab.system.errors import TintlabError
 
 # a* and b* of the first three numbers of z; the fourth changes nothing.
 EFFECTS = np.array([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8], [0.0, 0.0]])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tests.explore.conftest import Z_DIM, generator, painter
-from tintlab.errors import TintlabError
 from tintlab.explore import contrast, measures
 from tintlab.explore.dropout import dropout_variants, dropping
 from tintlab.explore.subjects import Subject
 from tintlab.gan.unet import UNet
 from tintlab.inference.colorizer import Colorizer, Settings
+from tintlab.system.errors import TintlabError
 
 
 def test_the_expected_best_is_the_mean_over_all_choices() -> None:

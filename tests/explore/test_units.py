@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.explore.conftest import generator, subject
-from tintlab.errors import TintlabError
 from tintlab.explore import units
 from tintlab.explore.subjects import Subject
+from tintlab.system.errors import TintlabError
 
 
 class Meadow(nn.Module):

@@ -12,11 +12,11 @@ from prefect.states import Failed
 from flows import common, pages
 from flows.stages import StageClock
 from tests.processes import seconds_until_gone
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import arrivals, retrain_clone
-from tintlab.params import Params
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import HeldError
+from tintlab.system.params import Params
 from tintlab.system.redaction import redacted
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from tests.gan.test_loop import THREE_PHASES, TWO_PHASES, Recorded, tiny
-from tintlab.errors import TintlabError
 from tintlab.gan import distributed
 from tintlab.gan.data import Lab, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
 from tintlab.gan.pretrained_unet import PretrainedUNet
+from tintlab.system.errors import TintlabError
 
 META = torch.device("meta")
 RECIPES: list[dict[str, Any]] = [{}, TWO_PHASES | {"l1_epochs": 0, "gan_warmup": 0, "dropout": 0.0}]

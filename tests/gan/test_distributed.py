@@ -16,7 +16,7 @@ from torch import nn
 from tests.gan.test_loop import THREE_PHASES, TWO_PHASES
 from tintlab.gan.data import Augmentation, Batches
 from tintlab.gan.distributed import GlobalBatchNorm2d, with_global_batches
-from tintlab.paths import LAST_WEIGHTS, WEIGHTS
+from tintlab.system.paths import LAST_WEIGHTS, WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 PIX2PIX: dict[str, Any] = {"dropout": 0.0, "batch_size": 4, "iterations_per_epoch": 5}

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from tintlab.errors import TintlabError
 from tintlab.gan.efficientnet import (
     FEATURE_STRIDES,
     VARIANTS,
@@ -22,6 +21,7 @@ from tintlab.gan.efficientnet import (
     load_efficientnet,
     network_input,
 )
+from tintlab.system.errors import TintlabError
 
 INSTALLED = ("efficientnet_lite0", "efficientnet_lite1")
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tintlab.errors import TintlabError
 from tintlab.gan.checkpoints import iteration_of, numbered
 from tintlab.gan.data import Lab, Mixture, Squares, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
-from tintlab.params import TrainParams, load_params
-from tintlab.paths import LAST_WEIGHTS, WEIGHTS
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import TrainParams, load_params
+from tintlab.system.paths import LAST_WEIGHTS, WEIGHTS
 
 
 class Recorded:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, generator_config, parent_weights, save_generator
-from tintlab.params import TrainParams, load_params
-from tintlab.paths import LAST_WEIGHTS, WEIGHTS
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import TrainParams, load_params
+from tintlab.system.paths import LAST_WEIGHTS, WEIGHTS
 
 
 def small(**changes: Any) -> TrainParams:

@@ -13,7 +13,6 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tintlab.errors import TintlabError
 from tintlab.gan import pretrained_unet
 from tintlab.gan.efficientnet import load_efficientnet
 from tintlab.gan.model_files import (
@@ -25,9 +24,10 @@ from tintlab.gan.model_files import (
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet
 from tintlab.inference.colorizer import Colorizer, Settings
-from tintlab.params import TrainParams, load_params
-from tintlab.paths import MODEL_CONFIG as CONFIG
-from tintlab.paths import WEIGHTS
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import TrainParams, load_params
+from tintlab.system.paths import MODEL_CONFIG as CONFIG
+from tintlab.system.paths import WEIGHTS
 
 WIDTH = 8
 

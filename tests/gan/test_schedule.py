@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tintlab.gan import schedule
-from tintlab.params import TrainParams, load_params
+from tintlab.system.params import TrainParams, load_params
 
 
 @pytest.fixture

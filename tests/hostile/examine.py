@@ -24,17 +24,17 @@ import torch
 
 from tests.hostile import corpus
 from tests.hostile.servers import ask, model_server
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import Colorizer
-from tintlab.params import load_params
 from tintlab.scoring import archive
 from tintlab.scoring.chunk import load_colorizer, score_photo
 from tintlab.scoring.plan import PlannedPhoto, as_text
 from tintlab.stages.fetch import facts, fetch, gather
+from tintlab.system.errors import TintlabError
 from tintlab.system.memory import keep_freed_memory
+from tintlab.system.params import load_params
 
 MEGAPIXELS = 200.0
 MOST_SECONDS = 10.0

@@ -18,13 +18,13 @@ from torch import nn
 
 from tests.hostile.examine import examined, tiny_model
 from tests.reports.test_evaluation import FINDINGS, Page
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import load_generator
-from tintlab.params import load_params
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.stages.fetch import attributions, gather
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
+from tintlab.system.params import load_params
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "<script>alert(1)</script>"

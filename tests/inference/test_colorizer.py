@@ -6,7 +6,6 @@ import torch
 from skimage.color import rgb2lab
 from torch import Tensor, nn
 
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
@@ -21,6 +20,7 @@ from tintlab.inference.colorizer import (
     reduced,
     working_shape,
 )
+from tintlab.system.errors import TintlabError
 
 RANDOM = np.random.default_rng(0)
 CONFIG = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0}

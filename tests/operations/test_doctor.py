@@ -8,9 +8,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tintlab import cli, paths
+from tintlab import cli
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.operations import doctor
+from tintlab.system import paths
 from tintlab.system.files import exclusive
 from tintlab.tracking import interrupted
 from tintlab.tracking.spool import Recorder

@@ -12,8 +12,8 @@ from dvc.repo import Repo
 from dvc.rwlock import rwlock
 from ruamel.yaml import YAML
 
-from tintlab import paths
 from tintlab.operations import dvc_repair
+from tintlab.system import paths
 
 OTHER = "0" * 32
 

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 NO_RESULT = {
     "tintlab.cli",
-    "tintlab.errors",
+    "tintlab.system.errors",
     "tintlab.tracking.lineage",
     "tintlab.system.memory",
-    "tintlab.params",
+    "tintlab.system.params",
     "tintlab.registry.parents",
-    "tintlab.paths",
+    "tintlab.system.paths",
     "tintlab.system.processes",
     "tintlab.system.entry_point",
     "tintlab.tracking.training_runs",

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.pipeline.conftest import Workspace
-from tintlab.errors import TintlabError
 from tintlab.stages.train import processes
+from tintlab.system.errors import TintlabError
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])

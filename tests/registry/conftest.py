@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from tintlab import paths
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.registry import models as registry
 from tintlab.registry import register
+from tintlab.system import paths
 
 CONFIG = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0, "working_size": 48}
 Verdict = Callable[..., dict[str, Any]]

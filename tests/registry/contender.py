@@ -5,8 +5,8 @@ from multiprocessing.connection import Connection
 
 import mlflow  # noqa: F401
 
-from tintlab.errors import TintlabError
 from tintlab.registry import history, promotion
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 

@@ -18,13 +18,13 @@ from PIL import Image
 
 from tests.pipeline.test_dvc_yaml import NO_RESULT
 from tests.reports.test_evaluation import Page, references
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
-from tintlab.params import load_params
 from tintlab.registry import judging, register
 from tintlab.registry import models as registry
-from tintlab.tables import write_table
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import load_params
+from tintlab.system.tables import write_table
 
 CONFIG = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0, "working_size": 48}
 PHOTOS = 6

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from tests.registry.conftest import Verdict
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.registry import champion, history, promotion
 from tintlab.registry import models as registry
 from tintlab.registry.promotion import NotPassedError, promote, rollback
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 
 from tests.registry.conftest import Verdict, make_model
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.evaluation import evaluate
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models as registry
 from tintlab.registry import register
-from tintlab.system import processes
+from tintlab.system import paths, processes
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 
 from tests.registry.conftest import make_model
 from tests.tracking.test_sender import Server
-from tintlab import paths
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.operations.gc import Plan, Rules, carry_out, plan, text
 from tintlab.operations.gc import registry as registered
 from tintlab.registry import history, promotion, register
 from tintlab.registry import models as registry
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import exclusive, write_json
 from tintlab.tracking import interrupted, sender
 from tintlab.tracking.spool import Recorder

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import pytest
 
 from tests.tracking.test_sender import Server
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.registry import history, promotion, register
 from tintlab.registry import models as registry
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 WHY = "a test"

@@ -11,9 +11,9 @@ import torch
 
 from tests.pipeline.conftest import Workspace
 from tests.reliability.conftest import LONG, Pipeline, Undisturbed
-from tintlab import params
 from tintlab.gan.data import Squares, scaled
 from tintlab.gan.loop import Training
+from tintlab.system import params
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.scoring.conftest import decoded_png, make_model, make_settings, saved
-from tintlab import paths
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import read_provenance
@@ -31,6 +29,8 @@ from tintlab.scoring import manifest
 from tintlab.scoring.chunk import ScoreSettings, remaining, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.system import files as storage
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 
 
 def run(*arguments: object) -> Result:

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
-from tintlab import paths
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Bins, Reference, summarize
-from tintlab.params import load_params
 from tintlab.scoring import drift, drift_report, manifest
 from tintlab.scoring.drift import DriftReport, compare, population_stability_index
 from tintlab.stages.split import split_of
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_json
+from tintlab.system.params import load_params
 
 Pixels = NDArray[np.uint8]
 Change = Callable[[Pixels], Pixels]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tintlab.errors import TintlabError
 from tintlab.scoring.plan import Plan, plan
+from tintlab.system.errors import TintlabError
 
 NAMES = ["a.jpg", "a.png", "a.jpg.jpg", "a.jpg.jpg.tif", "b", "b.png", "c.d.jpg", "sub/c.jpg"]
 

@@ -8,13 +8,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.scoring.conftest import make_settings
-from tintlab import paths
 from tintlab.cli import app
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.statistics import Reference, summarize
 from tintlab.registry import register
 from tintlab.scoring.trace import trace
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_json
 from tintlab.tracking import sender
 

@@ -17,7 +17,6 @@ from scipy import stats
 
 from tests.scoring.conftest import make_model
 from tests.scoring.test_archive import files, run, sha256, times
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import read_provenance
@@ -26,6 +25,7 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.inference.mlflow_model import save_pyfunc
 from tintlab.scoring import manifest
 from tintlab.scoring.trace import trace
+from tintlab.system.errors import TintlabError
 
 Z_DIM = 3
 

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tintlab.errors import TintlabError
 from tintlab.sources.archives import Limits, members
+from tintlab.system.errors import TintlabError
 
 FILES = {
     "b/two.jpg": b"two",

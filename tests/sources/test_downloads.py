@@ -12,13 +12,13 @@ import requests
 
 from tests.hostile.servers import Site, serving
 from tests.sources.test_archives import noise, write_zip
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import FetchParams, SourceParams, load_params
 from tintlab.sources import downloads, remote
 from tintlab.sources import lock as sources_lock
 from tintlab.sources.remote import Patience
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
+from tintlab.system.params import FetchParams, SourceParams, load_params
 
 SHORT = Patience(seconds=1.5, attempts=3, pause=0.01)
 PATH = "/set/photos.zip"

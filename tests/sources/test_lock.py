@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.sources.test_archives import FILES, WRITERS, every_kind, write_folder, write_zip
-from tintlab.errors import TintlabError
-from tintlab.params import SourceParams, load_params
 from tintlab.sources import downloads
 from tintlab.sources import lock as sources_lock
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import SourceParams, load_params
 
 URL = "https://example.org/set/photos.zip"
 

@@ -8,9 +8,9 @@ from skimage.color import rgb2lab
 
 from tintlab.imaging import color
 from tintlab.imaging.statistics import Reference
-from tintlab.params import ConvertParams
 from tintlab.stages.convert import convert, square_corners, squares_of
-from tintlab.tables import read_table
+from tintlab.system.params import ConvertParams
+from tintlab.system.tables import read_table
 
 
 @pytest.mark.parametrize(

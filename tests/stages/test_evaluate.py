@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.evaluation.test_evaluate import photos, raw
-from tintlab import paths
 from tintlab.evaluation.evaluate import METHODS, suffix
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.stages import evaluate
+from tintlab.system import paths
 from tintlab.system.files import read_json
-from tintlab.tables import write_table
+from tintlab.system.tables import write_table
 
 __all__ = ["photos", "raw"]  # fixtures
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tintlab.errors import TintlabError
-from tintlab.params import FetchParams, load_params
 from tintlab.stages.fetch import fetch
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import FetchParams, load_params
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 90), picture_format: str = "PNG") -> bytes:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tintlab.params import SplitParams
 from tintlab.stages.split import assign_splits, main, split_of, twin_pairs
+from tintlab.system.params import SplitParams
 
 RANKED = ["test", "val", "train"]
 PARAMS = SplitParams(test=0.15, val=0.10, salt="tintlab", twin_distance=6)

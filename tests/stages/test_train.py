@@ -15,14 +15,14 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.gan.model_files import build_generator, generator_config, save_generator
-from tintlab.params import load_params
 from tintlab.registry import parents, register
 from tintlab.stages import train
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
-from tintlab.tables import write_table
+from tintlab.system.params import load_params
+from tintlab.system.tables import write_table
 from tintlab.tracking import sender
 
 SMALL = {

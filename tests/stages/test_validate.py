@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import Params, ValidateParams
 from tintlab.stages import fetch, split, validate
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
-from tintlab.tables import read_table, write_table
+from tintlab.system.params import Params, ValidateParams
+from tintlab.system.tables import read_table, write_table
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 COUNTS = {"train": 30, "val": 6, "test": 6}

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from tintlab.errors import TintlabError
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 
 PREAMBLE = (
     "import os, signal, sys, time\nfrom tintlab.system import entry_point\n"
-    "from tintlab.errors import TintlabError\n"
+    "from tintlab.system.errors import TintlabError\n"
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, atomic_path, read_json, write_json, write_text
 
 LONGEST = "ж" * 125 + ".json"  # 255 bytes: the most that file systems take

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from tintlab import paths
 from tintlab.gan.checkpoints import Checkpoints
+from tintlab.system import paths
 from tintlab.tracking import interrupted as unfinished
 
 INPUTS = {

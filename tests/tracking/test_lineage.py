@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import lineage
 
 IDENTITY = {

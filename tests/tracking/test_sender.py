@@ -25,8 +25,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from tintlab import paths
-from tintlab.errors import TintlabError
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender as tracking
 from tintlab.tracking import spool
 from tintlab.tracking.sender import Recorder

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
-from tintlab.errors import TintlabError
 from tintlab.evaluation import metrics
-from tintlab.params import PromotionParams
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import PromotionParams
 
 PRIMARY = "judge_similarity"
 """The figure in which a challenger must be better; the judge has taken no part in training."""

@@ -12,16 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.imaging import color, grids
 from tintlab.imaging.photos import Photo, PhotoError, read_photo
 from tintlab.inference.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
-from tintlab.params import EvaluateParams, Params
 from tintlab.reports.evaluation import SMALLEST_CATEGORY
-from tintlab.system import entry_point, processes
+from tintlab.system import entry_point, paths, processes
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import EvaluateParams, Params
 
 T = TypeVar("T")
 

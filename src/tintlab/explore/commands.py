@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.evaluation.metrics import Numbers
 from tintlab.explore.attributes import ATTRIBUTES, scores
 from tintlab.explore.model import Explored
@@ -21,7 +19,8 @@ from tintlab.explore.subjects import Subject
 from tintlab.imaging.color import Float
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Colorizer
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 
 FILE = "directions.json"

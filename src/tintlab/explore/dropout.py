@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 from torch import nn, random
 
-from tintlab.errors import TintlabError
 from tintlab.imaging.color import Float
 from tintlab.inference.colorizer import Colorizer
+from tintlab.system.errors import TintlabError
 
 _KINDS = (nn.Dropout, nn.Dropout2d)
 

@@ -4,13 +4,13 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tintlab.errors import TintlabError
 from tintlab.imaging.color import Float
 from tintlab.imaging.encoding import encode
 from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import GuidedColours, coloured
 from tintlab.scoring.chunk import ScoreSettings
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
 
 

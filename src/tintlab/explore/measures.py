@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 from skimage.color import deltaE_ciede2000
 
-from tintlab.errors import TintlabError
 from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.evaluation.metrics import Numbers
@@ -20,6 +19,7 @@ from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.inference import noise_vectors
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of samples of which the best is taken."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 
 FAST_SIZE = 128

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from tintlab import paths
+from tintlab.system import paths
 from tintlab.system.files import atomic_path, read_json, write_json
 
 _FILE = "section.json"

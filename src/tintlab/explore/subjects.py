@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import joined, working_shape
 from tintlab.scoring.archive import max_megapixels
-from tintlab.system import entry_point
-from tintlab.tables import read_table
+from tintlab.system import entry_point, paths
+from tintlab.system.errors import TintlabError
+from tintlab.system.tables import read_table
 
 
 @dataclass(frozen=True)

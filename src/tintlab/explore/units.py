@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tintlab.errors import TintlabError
 from tintlab.explore.attributes import Mask, chroma, hue
 from tintlab.explore.subjects import Subject
 from tintlab.imaging.color import AB_SCALE, Float
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 
 LAYERS = ("up_blocks.0", "up_blocks.1", "up_blocks.2")
 """Of the default generator's decoder: the maps at strides 16, 8 and 4."""

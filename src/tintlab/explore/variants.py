@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tintlab.errors import TintlabError
 from tintlab.explore import files
 from tintlab.explore.dropout import dropout_variants
 from tintlab.imaging import grids
@@ -15,6 +14,7 @@ from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
 from tintlab.inference.colorizer import GuidedColours, coloured, reduced, working_shape
 from tintlab.scoring.chunk import ScoreSettings, load_colorizer, score_photo
 from tintlab.scoring.plan import PlannedPhoto, files_of
+from tintlab.system.errors import TintlabError
 
 _SIDE = 320
 _BACKGROUND = 24  # about that of the sheets

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 
 
 def is_first_process() -> bool:

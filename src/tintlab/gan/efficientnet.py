@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 
 FEATURE_STRIDES: Final = (2, 4, 8, 16, 32)
 """Strides of the maps that `EfficientNetLite.features` returns."""

@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tintlab.errors import TintlabError
 from tintlab.gan import schedule
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
@@ -21,9 +20,10 @@ from tintlab.gan.model_files import save_weights
 from tintlab.gan.networks import Networks
 from tintlab.gan.steps import Steps
 from tintlab.gan.validation import Validation, predict, sample_picks, variety
-from tintlab.params import TrainParams
-from tintlab.paths import LAST_WEIGHTS, WEIGHTS
+from tintlab.system.errors import TintlabError
 from tintlab.system.memory import keep_all_freed_memory
+from tintlab.system.params import TrainParams
+from tintlab.system.paths import LAST_WEIGHTS, WEIGHTS
 from tintlab.system.processes import be_loader_worker
 
 SAMPLES = 8

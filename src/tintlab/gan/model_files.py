@@ -11,13 +11,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet, depth_for
-from tintlab.params import TrainParams
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path, read_json, write_json
+from tintlab.system.params import TrainParams
 
 _IN_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
 

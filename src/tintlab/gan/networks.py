@@ -13,7 +13,7 @@ from tintlab.gan.initialization import init_norm
 from tintlab.gan.model_files import build_generator, generator_config
 from tintlab.gan.noise import LatentEncoder
 from tintlab.gan.perceptual import PerceptualLoss
-from tintlab.params import TrainParams
+from tintlab.system.params import TrainParams
 
 
 class Networks:

@@ -2,7 +2,7 @@
 
 import math
 
-from tintlab.params import TrainParams
+from tintlab.system.params import TrainParams
 
 _WARMUP = 50
 """Iterations of rising learning rate at the start of the L1 phase: Adam's statistics are not settled before."""

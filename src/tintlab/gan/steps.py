@@ -13,7 +13,7 @@ from tintlab.gan.data import Lab
 from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
 from tintlab.gan.networks import Networks
 from tintlab.gan.noise import drawn, kl_divergence, latent_error
-from tintlab.params import TrainParams
+from tintlab.system.params import TrainParams
 
 _DISCRIMINATOR_BESIDE_NOISE = 0.05
 """Share of its rate in the last phase: the noise alone can't keep up with one that learns as fast as before."""

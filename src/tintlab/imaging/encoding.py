@@ -14,10 +14,10 @@ import numpy as np
 from isal import isal_zlib
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.provenance import Provenance, build_packet
+from tintlab.system.errors import TintlabError
 
 Format = Literal["png", "jpeg", "webp"]
 

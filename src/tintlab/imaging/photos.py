@@ -25,10 +25,10 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 
 # What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
 # textures and films, are told by guessing, or are handed to other programs.

@@ -13,7 +13,7 @@ from xml.parsers.expat import ExpatError
 
 from PIL import Image
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 
 NAMESPACE = "urn:tintlab:provenance:1.0:"
 

@@ -16,8 +16,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.ndimage import laplace
 
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 
 HISTOGRAM = tuple(f"l{number:02}" for number in range(10))

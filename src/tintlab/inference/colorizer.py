@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
+from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

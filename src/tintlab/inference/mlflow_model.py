@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import tintlab
-from tintlab import paths
 from tintlab.inference.colorizer import Colorizer
+from tintlab.system import paths
 
 if TYPE_CHECKING:
     import pandas as pd

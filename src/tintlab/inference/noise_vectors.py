@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import ndtri
 
-from tintlab.errors import TintlabError
 from tintlab.imaging.color import Float
+from tintlab.system.errors import TintlabError
 
 
 def draw(seed: int, sha256: str, count: int, z_dim: int) -> Float:

@@ -20,10 +20,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 import tintlab
-from tintlab.errors import TintlabError
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Colorizer, Settings, coloured
+from tintlab.system.errors import TintlabError
 
 IMAGE = "image"
 MAX_MEGAPIXELS = 200.0

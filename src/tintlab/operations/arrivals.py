@@ -5,15 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.params import Params
 from tintlab.scoring import drift_report
 from tintlab.sources import lock as sources_lock
-from tintlab.system import urls
+from tintlab.system import paths, urls
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
+from tintlab.system.params import Params
 from tintlab.tracking import sender
 
 _MOST_RUNS = 100

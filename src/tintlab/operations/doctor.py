@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import dvc_repair
-from tintlab.params import load_params
+from tintlab.system import paths
 from tintlab.system.entry_point import one_line
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import holder
+from tintlab.system.params import load_params
 from tintlab.tracking import interrupted, lineage, sender
 
 MIN_FREE_GB = 2.0

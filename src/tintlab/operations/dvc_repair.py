@@ -14,8 +14,7 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tintlab import paths
-from tintlab.system import processes
+from tintlab.system import paths, processes
 from tintlab.system.files import atomic_path, write_json
 
 _ENTRIES, _HASHES = ("deps", "outs"), {"md5", "etag", "checksum"}

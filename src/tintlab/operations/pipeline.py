@@ -12,12 +12,11 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import dvc_repair
 from tintlab.reports import evaluation as evaluation_page
-from tintlab.system import processes
+from tintlab.system import paths, processes
 from tintlab.system.entry_point import one_line
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 from tintlab.tracking import sender, training_runs
 

@@ -11,9 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.redaction import redacted
 
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import load_params
 from tintlab.sources import lock as sources_lock
-from tintlab.system import urls
+from tintlab.system import paths, urls
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, exclusive, read_json, write_json
+from tintlab.system.params import load_params
 from tintlab.tracking import lineage
 
 _GIT_SECONDS = 600

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import prefect_server
-from tintlab.system import processes
+from tintlab.system import paths, processes
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import exclusive
 from tintlab.system.redaction import redacted
 from tintlab.tracking import sender

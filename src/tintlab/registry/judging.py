@@ -17,21 +17,21 @@ import numpy as np
 import pandas as pd
 
 import tintlab
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.evaluation import decision, evaluate
 from tintlab.evaluation.decision import Verdict
 from tintlab.evaluation.judge import NETWORK, Judge
 from tintlab.gan.efficientnet import weights_file
 from tintlab.imaging.color import Byte
 from tintlab.inference.colorizer import Colorizer
-from tintlab.params import Params, load_params
 from tintlab.registry import models
 from tintlab.registry.models import LocatedModel
 from tintlab.reports import verdict as verdict_page
 from tintlab.reports.evaluation import SMALLEST_CATEGORY
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json, write_text
-from tintlab.tables import read_table
+from tintlab.system.params import Params, load_params
+from tintlab.system.tables import read_table
 from tintlab.tracking import lineage
 
 EVALUATOR = (

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.inference import mlflow_model
 from tintlab.registry import champion, history
 from tintlab.registry.champion import CHAMPION
 from tintlab.registry.history import MODEL_NAME
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
 from tintlab.tracking import lineage, sender
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.registry import history, models
 from tintlab.registry.champion import CHAMPION, mend_alias, mended_history, warn
 from tintlab.registry.history import MODEL_NAME, Change, History
+from tintlab.system import paths
 from tintlab.system.entry_point import one_line, printable
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tintlab import paths
 from tintlab.inference import mlflow_model
 from tintlab.registry import history, models
 from tintlab.registry.history import MODEL_NAME
+from tintlab.system import paths
 from tintlab.system.files import exclusive, read_json
-from tintlab.tables import read_table
+from tintlab.system.tables import read_table
 from tintlab.tracking import lineage, sender, training_runs
 
 if TYPE_CHECKING:

@@ -14,12 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging.encoding import QUALITY, SUFFIXES, Format
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Settings
-from tintlab.params import load_params
 from tintlab.registry import models
 from tintlab.scoring import drift_report, plan
 from tintlab.scoring.chunk import ScoreSettings, load_colorizer, remaining, score_chunk, score_photo
@@ -34,9 +31,11 @@ from tintlab.scoring.manifest import (
     read_records,
 )
 from tintlab.scoring.plan import Plan, PlannedPhoto, files_of
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
 from tintlab.system.entry_point import printable
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import exclusive, read_json, write_json
+from tintlab.system.params import load_params
 from tintlab.tracking.sender import TrackingUnavailableError
 
 DEFAULT_MAX_MEGAPIXELS = 200.0

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging.statistics import Reference
-from tintlab.params import DriftParams
 from tintlab.registry import models
 from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import manifest
 from tintlab.scoring.drift import MEANINGS, DriftReport, compare
+from tintlab.system import paths
 from tintlab.system.entry_point import one_line
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
+from tintlab.system.params import DriftParams
 from tintlab.tracking import sender
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tintlab.errors import TintlabError
 from tintlab.scoring.manifest import STATE
+from tintlab.system.errors import TintlabError
 
 LISTS = (".txt", ".list", ".lst")
 """Suffixes of files that name photographs, one a line."""

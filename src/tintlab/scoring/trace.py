@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging.provenance import Provenance, read_provenance
 from tintlab.registry import models
 from tintlab.scoring.manifest import MANIFEST, STATE
 from tintlab.scoring.plan import as_text
+from tintlab.system import paths
 from tintlab.system.entry_point import printable
+from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 
 if TYPE_CHECKING:

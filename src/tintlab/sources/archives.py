@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from tintlab.errors import TintlabError
 from tintlab.system import entry_point
+from tintlab.system.errors import TintlabError
 
 _CHUNK = 1 << 20
 _LARGEST = 4 << 30  # bytes of a file: as much as zip and TIFF can hold; more is a bomb or a film

@@ -10,14 +10,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import FetchParams, SourceParams
 from tintlab.sources import archives
 from tintlab.sources import lock as sources_lock
 from tintlab.sources.remote import ChangedError, InterruptedDownloadError, Patience, Remote, Version
-from tintlab.system import urls
+from tintlab.system import paths, urls
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import exclusive, read_json, write_json
+from tintlab.system.params import FetchParams, SourceParams
 
 _PROGRESS = 1 << 20  # bytes that make a new start of the attempts
 

@@ -8,11 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import SourceParams
 from tintlab.sources.archives import members
-from tintlab.system import urls
+from tintlab.system import paths, urls
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import SourceParams
 
 _CHUNK = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies
 
-from tintlab.errors import TintlabError
 from tintlab.system import urls
+from tintlab.system.errors import TintlabError
 
 _CHUNK = 8 << 20
 _PIECE = 1 << 18

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference, summarize
-from tintlab.params import ConvertParams, load_params
-from tintlab.system import entry_point, processes
+from tintlab.system import entry_point, paths, processes
 from tintlab.system.files import atomic_folder, write_json
-from tintlab.tables import SQUARE_COLUMNS, read_table, write_table
+from tintlab.system.params import ConvertParams, load_params
+from tintlab.system.tables import SQUARE_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val")
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths
 from tintlab.evaluation.evaluate import (
     METHODS,
     Trial,
@@ -20,11 +19,11 @@ from tintlab.evaluation.evaluate import (
 from tintlab.evaluation.judge import Judge
 from tintlab.imaging import grids
 from tintlab.inference.colorizer import Colorizer
-from tintlab.params import load_params
 from tintlab.reports import evaluation as evaluation_page
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
 from tintlab.system.files import atomic_path, write_json, write_text
-from tintlab.tables import read_table, write_table
+from tintlab.system.params import load_params
+from tintlab.system.tables import read_table, write_table
 from tintlab.tracking import training_runs
 
 PLOTTED = ("psnr", "ssim", "delta_e00", "colourfulness")

@@ -19,16 +19,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging import color
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.params import FetchParams, load_params
 from tintlab.sources import archives
 from tintlab.sources import lock as sources_lock
-from tintlab.system import entry_point, processes
+from tintlab.system import entry_point, paths, processes
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json
-from tintlab.tables import write_table
+from tintlab.system.params import FetchParams, load_params
+from tintlab.system.tables import write_table
 
 _LARGEST_ATTRIBUTION = 64 << 20  # bytes
 _MOST_COLUMNS = 64

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tintlab import paths
-from tintlab.params import SplitParams, load_params
-from tintlab.system import entry_point
-from tintlab.tables import SPLIT_COLUMNS, read_table, write_table
+from tintlab.system import entry_point, paths
+from tintlab.system.params import SplitParams, load_params
+from tintlab.system.tables import SPLIT_COLUMNS, read_table, write_table
 
 RANK = {"test": 0, "val": 1, "train": 2}
 

@@ -14,20 +14,19 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.gan.data import Lab, Mixture, Squares
 from tintlab.gan.distributed import is_first_process
 from tintlab.gan.listener import Listener, Silent
 from tintlab.gan.loop import History, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.imaging import color, grids
-from tintlab.params import Params, TrainParams, load_params
 from tintlab.registry import parents
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
 from tintlab.system import processes as process
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, atomic_path, exclusive, write_json
-from tintlab.tables import read_table, write_table
+from tintlab.system.params import Params, TrainParams, load_params
+from tintlab.system.tables import read_table, write_table
 from tintlab.tracking import interrupted, sender, training_runs
 
 SAMPLE_SIDE = 128

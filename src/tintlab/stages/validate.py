@@ -14,15 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.imaging.grids import thumbnail
 from tintlab.imaging.photos import read_photo
-from tintlab.params import ValidateParams, load_params
 from tintlab.reports import evaluation as evaluation_page
-from tintlab.system import entry_point
+from tintlab.system import entry_point, paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, write_json, write_text
-from tintlab.tables import FLOAT, PHOTO_FACTS, SCHEMAS, SPLIT_COLUMNS, read_table, write_table
+from tintlab.system.params import ValidateParams, load_params
+from tintlab.system.tables import FLOAT, PHOTO_FACTS, SCHEMAS, SPLIT_COLUMNS, read_table, write_table
 
 SPLITS = ("train", "val", "test")
 # What the squares of convert can hold.

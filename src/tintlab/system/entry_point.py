@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from tintlab.errors import TintlabError
 from tintlab.system import processes
+from tintlab.system.errors import TintlabError
 
 T = TypeVar("T")
 

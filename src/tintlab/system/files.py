@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tintlab.errors import TintlabError
+from tintlab.system.errors import TintlabError
 
 _PART, _OLD = ".tintlab.part", ".tintlab.old"
 

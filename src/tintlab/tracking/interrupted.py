@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.gan.checkpoints import iteration_of, numbered
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.tracking import lineage
 

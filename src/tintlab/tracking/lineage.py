@@ -17,8 +17,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tintlab import paths
-from tintlab.errors import TintlabError
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 
 SOURCE = Path("src")
 DECIDING = (SOURCE, paths.PARAMS, paths.DVC_FILE)

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tintlab import paths
-from tintlab.errors import TintlabError
+from tintlab.system import paths
 from tintlab.system.entry_point import one_line, prepare_environment
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
 from tintlab.tracking.spool import (
     RESTORED_TAG,

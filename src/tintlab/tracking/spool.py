@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import psutil
 
-from tintlab import paths
+from tintlab.system import paths
 from tintlab.system.files import read_json, write_json
 
 if TYPE_CHECKING:

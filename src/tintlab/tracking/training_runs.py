@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.params import Params, flatten, load_params
 from tintlab.registry import parents
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_text
+from tintlab.system.params import Params, flatten, load_params
 from tintlab.tracking import lineage, sender
 
 CHANGES_NO_RESULT = {"workers", "checkpoint_every"}

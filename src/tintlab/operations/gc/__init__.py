@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations import dvc_repair
 from tintlab.operations.gc import dvc_cache, registry, state
 from tintlab.operations.gc.items import Item, Rules
+from tintlab.system import paths
 from tintlab.system.entry_point import printable
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import exclusive
 from tintlab.tracking import sender
 

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations.gc.items import Item, Rules, day, size_of
+from tintlab.system import paths
 from tintlab.system.entry_point import one_line
+from tintlab.system.errors import TintlabError
 
 
 @dataclass(frozen=True)

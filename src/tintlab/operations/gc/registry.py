@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tintlab.errors import TintlabError
 from tintlab.operations.gc.items import Item, Rules, day, size_of
-from tintlab.paths import WEIGHTS
 from tintlab.registry import history, models
 from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import drift_report
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
+from tintlab.system.paths import WEIGHTS
 from tintlab.tracking import lineage, sender
 
 if TYPE_CHECKING:

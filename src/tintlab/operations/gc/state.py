@@ -6,10 +6,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tintlab import paths
-from tintlab.errors import TintlabError
 from tintlab.operations.gc.items import Item, Rules, day, size_of
-from tintlab.params import load_params
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import load_params
 from tintlab.tracking import interrupted, lineage, training_runs
 from tintlab.tracking.spool import Spool, locked, spools
 

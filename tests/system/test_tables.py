@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tintlab import tables
-from tintlab.errors import TintlabError
-from tintlab.tables import SCHEMAS, read_table, write_table
+from tintlab.system import tables
+from tintlab.system.errors import TintlabError
+from tintlab.system.tables import SCHEMAS, read_table, write_table
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 awkward = st.sampled_from(

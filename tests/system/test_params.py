@@ -7,9 +7,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from tintlab import params as params_module
-from tintlab.errors import TintlabError
-from tintlab.params import Params, flatten, load_params
+from tintlab.system import params as params_module
+from tintlab.system.errors import TintlabError
+from tintlab.system.params import Params, flatten, load_params
 
 YAML_READER = YAML(typ="safe")
 

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tintlab import paths
-from tintlab.errors import TintlabError
-from tintlab.system import entry_point, urls
+from tintlab.system import entry_point, paths, urls
+from tintlab.system.errors import TintlabError
 from tintlab.system.redaction import redacted
 
 Count = Annotated[int, Field(ge=1)]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tintlab import paths
-from tintlab.errors import TintlabError
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
 
 TEXT, INT, FLOAT = "str", "int64", "float64"

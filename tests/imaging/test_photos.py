@@ -63,6 +63,15 @@ def test_files_and_bytes_read_alike(tmp_path: Path, picture, encoded) -> None:
     np.testing.assert_array_equal(read_photo(tmp_path / "photo", LIMIT).pixels, read(data).pixels)
 
 
+@pytest.mark.parametrize("wrap", [str, np.str_, bytearray])
+def test_only_a_path_or_bytes_is_a_photograph(wrap, tmp_path: Path, encoded, picture) -> None:
+    (tmp_path / "photo.png").write_bytes(encoded(picture()))
+    source = wrap(b"P5 1 1 255\n0") if wrap is bytearray else wrap(tmp_path / "photo.png")
+    with pytest.raises(TypeError, match=r"^a photograph is a Path or bytes, not \w+$"):
+        read_photo(source, LIMIT)
+    assert reason(str(tmp_path / "photo.png").encode()) == "not a picture in a format that can be read"
+
+
 def test_grey_keeps_to_one_plane(picture, encoded) -> None:
     grey = picture()[..., 0]
     photo = read(encoded(grey))

@@ -83,6 +83,7 @@ class Photo:
         mode: the pixel mode that the file was stored in, such as `CMYK` or `I;16`.
         metadata: what the file says of its capture.
         notes: what the pixels lack of the file's.
+        more_pages: pages or frames of the file beside the one that was read.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -90,6 +91,7 @@ class Photo:
     mode: str
     metadata: CaptureMetadata = field(default_factory=CaptureMetadata)
     notes: tuple[str, ...] = ()
+    more_pages: int = 0
 
     @property
     def height(self) -> int:
@@ -118,13 +120,19 @@ class Photo:
 def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
+    The type of `source` alone decides which: a `Path` is opened, `bytes` are a file's contents. Text is
+    neither, so that nothing a client sends can be mistaken for the name of a file.
+
     The first frame is taken, EXIF orientation applied, an ICC profile converted to sRGB, transparency laid
     on white. 16-bit grey keeps its depth; of 16-bit colours Pillow reads 8 bits, as `Photo.notes` then say.
 
     Raises:
         PhotoError: no picture, a broken one, one that Pillow would read wrongly, or one of more than
             `max_megapixels` (told by its header).
+        TypeError: `source` is neither a `Path` nor `bytes`.
     """
+    if not isinstance(source, Path | bytes):
+        raise TypeError(f"a photograph is a Path or bytes, not {type(source).__name__}")
     # Pillow's own guard follows ours, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:

@@ -1,1 +1,26 @@
-"""tintlab: from a folder of colour photographs to a judged, tracked photo-colorization model."""
+"""tintlab: from a folder of colour photographs to a judged, tracked photo-colorization model.
+
+The public interface is what `__all__` lists. Everything else is internal and may change without notice.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tintlab.inference.colorizer import Colorizer
+    from tintlab.registry.models import load_colorizer
+
+__all__ = ["Colorizer", "load_colorizer"]
+
+_HOMES = {"Colorizer": "tintlab.inference.colorizer", "load_colorizer": "tintlab.registry.models"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: `import tintlab` alone loads neither torch nor MLflow."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

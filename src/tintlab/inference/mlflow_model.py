@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,9 +115,9 @@ def _copy_code(target: Path) -> None:
 
 
 def _imports(module: Path) -> list[Path]:
-    """The modules of the package that a module names in its imports, and the packages that they lie in."""
+    """The modules of the package that a module imports when it runs, and the packages that they lie in."""
     names: set[str] = {"tintlab"}
-    for node in ast.walk(ast.parse(module.read_bytes())):
+    for node in _nodes_that_run(ast.parse(module.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -127,6 +128,15 @@ def _imports(module: Path) -> list[Path]:
     ]
     modules = [_SOURCE.joinpath(*parts[:-1], f"{parts[-1]}.py") for parts in ours if parts]
     return [path for path in (*packages, *modules) if path.is_file()]
+
+
+def _nodes_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a syntax tree without the bodies of `if TYPE_CHECKING:`, which only type checkers read."""
+    yield node
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _nodes_that_run(child)
 
 
 def _example() -> "pd.DataFrame":

@@ -47,9 +47,15 @@ MEANINGS: Mapping[str, str] = {
     "sharpness": "variance of the Laplacian at 224² pixels",
     "near_black": "share of pixels with L* below 5",
     "near_white": "share of pixels with L* above 95",
-    "megapixels": "size of a photo",
 }
-"""The figures that are compared, and what they are."""
+"""The figures that are compared, and what they are.
+
+The size of a photo is not among them: the network sees every photo at the same size, so scans that are larger
+than the training photographs are no sign of unfamiliar content.
+"""
+
+COMPARED = tuple(name for name in SCALARS if name in MEANINGS)
+"""The figures of `SCALARS` that are compared."""
 
 _SMOOTHING = 0.5  # of a photo, in each bin: an empty one gives no infinity
 
@@ -180,10 +186,10 @@ def compare(
         significance: chance of finding drift in any figure where there is none.
         min_photos: with fewer, seen or trained on, nothing is told.
     """
-    table = seen[[*HISTOGRAM, *SCALARS]].astype(np.float64).dropna()
+    table = seen[[*HISTOGRAM, *COMPARED]].astype(np.float64).dropna()
     figures: tuple[FigureDrift, ...] = ()
     if min(len(table), reference.photos) >= min_photos:
-        tested = [_histogram(table, reference), *(_scalar(table, reference, name) for name in SCALARS)]
+        tested = [_histogram(table, reference), *(_scalar(table, reference, name) for name in COMPARED)]
         level = significance / len(tested)  # Bonferroni's share of each
         figures = tuple(
             FigureDrift(*one, drifted=one[1] - one[2] > threshold and one[3] < level) for one in tested

@@ -17,7 +17,7 @@ from prefect.logging import get_run_logger
 
 from tintlab.system import entry_point, processes
 from tintlab.system.errors import TintlabError
-from tintlab.system.redaction import redacted
+from tintlab.system.urls import redacted
 
 NOTIFY_VARIABLE = "TINTLAB_NOTIFY"
 """Where messages go: an Apprise URL, or `block:TYPE/NAME`, a notification block of Prefect."""

@@ -16,9 +16,9 @@ from flows.stages import StageClock
 from tintlab.operations import retrain_clone
 from tintlab.registry import history, models
 from tintlab.system import paths
-from tintlab.system.entry_point import printable
+from tintlab.system.console import printable
 from tintlab.system.files import read_json
-from tintlab.system.redaction import redacted
+from tintlab.system.urls import redacted
 from tintlab.tracking import sender
 
 PAGE_KEY, STAGES_KEY, FAULT_KEY = "retrain", "retrain-stages", "retrain-fault"

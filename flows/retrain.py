@@ -17,7 +17,7 @@ from tintlab.operations import retrain_clone
 from tintlab.registry import history
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import HeldError
+from tintlab.system.locks import HeldError
 from tintlab.system.params import load_params
 from tintlab.tracking import sender
 

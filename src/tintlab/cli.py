@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tintlab.explore import commands as explore
-from tintlab.system import entry_point, paths
+from tintlab.system import console, entry_point, paths
 from tintlab.system.params import load_params
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def sources_refresh(
     recorded = read_json(paths.SOURCES_LOCK) if paths.SOURCES_LOCK.exists() else {}
     lock = downloads.refresh(load_params().fetch, recorded)
     write_json(paths.SOURCES_LOCK, lock)
-    typer.echo(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
+    console.say(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
     start = parents.entry(parent or load_params().train.init_from)
     write_json(paths.PARENT_LOCK, start)
     for spec, known in start.items():
-        typer.echo(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")
+        console.say(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")
 
 
 @sources_app.command("pull", epilog="Run it on a machine that has the repository, but not the archives.")
@@ -94,7 +94,7 @@ def sources_pull() -> None:
     from tintlab.system.files import read_json
 
     copied = downloads.pull(load_params().fetch, read_json(paths.SOURCES_LOCK))
-    typer.echo(f"copied {len(copied)} archives")
+    console.say(f"copied {len(copied)} archives")
 
 
 @app.command(epilog="Example: `tintlab colorize attic/*.jpg --output coloured/`")
@@ -151,9 +151,9 @@ def score(
     )
     settings = archive.settings_for(output, model, options)
     if dry_run:
-        typer.echo(archive.preview(source, settings))
+        console.say(archive.preview(source, settings))
         return
-    _end(archive.score(source, settings, announce=lambda text: typer.echo(text, err=True)))
+    _end(archive.score(source, settings, announce=lambda text: console.say(text, error=True)))
 
 
 @app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
@@ -161,7 +161,7 @@ def trace(file: Annotated[Path, typer.Argument(help="A file that tintlab has col
     """Tell where a coloured file came from: its model, run, parameters, commit and data."""
     from tintlab.scoring import trace
 
-    typer.echo(trace.trace(file).text())
+    console.say(trace.trace(file).text())
 
 
 @app.command(epilog="Example: `tintlab evaluate ~/pictures/unseen`")
@@ -175,7 +175,7 @@ def evaluate(
     from tintlab.evaluation.evaluate import evaluate_folder
     from tintlab.reports import evaluation as evaluation_page
 
-    typer.echo(evaluation_page.metrics_text(evaluate_folder(folder, model, load_params()).totals))
+    console.say(evaluation_page.metrics_text(evaluate_folder(folder, model, load_params()).totals))
 
 
 @app.command(
@@ -190,19 +190,17 @@ def judge(
     ] = None,
 ) -> None:
     """Judge a model against the champion: what the test photographs prove. Status 0, whatever the verdict."""
-    from rich.console import Console
-
     from tintlab.registry import judging
     from tintlab.reports import verdict as verdict_page
 
     outcome = judging.judge(challenger, against)
-    Console().print(verdict_page.verdict_table(outcome.record))
+    console.print_table(verdict_page.verdict_table(outcome.record))
     for line in filter(None, [*outcome.record["reasons"], verdict_page.sensitivity(outcome.record)]):
-        typer.echo(line)
+        console.say(line)
     kept = (
         f"; kept with version {outcome.record['version']}" if outcome.stored else "; not kept in the registry"
     )
-    typer.echo(f"{verdict_page.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
+    console.say(f"{verdict_page.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
 
 
 @app.command(epilog="Examples: `tintlab register` · `tintlab register --model ~/downloads/generator`")
@@ -212,7 +210,7 @@ def register(model: Model = paths.GENERATOR) -> None:
 
     done = register.register(model)
     verb = "is new" if done.new else "was registered before; nothing is made twice"
-    typer.echo(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
+    console.say(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
 
 
 @app.command(
@@ -230,11 +228,11 @@ def promote(
     from tintlab.registry import promotion
 
     try:
-        typer.echo(promotion.promote(version, why, force))
+        console.say(promotion.promote(version, why, force))
     except promotion.NotPassedError as reason:
         if not if_passed:
             raise
-        typer.echo(f"nothing is promoted: {reason}")
+        console.say(f"nothing is promoted: {reason}")
 
 
 @app.command(
@@ -244,7 +242,7 @@ def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = ""
     """Bring back the champion before the present one."""
     from tintlab.registry import promotion
 
-    typer.echo(promotion.rollback(why))
+    console.say(promotion.rollback(why))
 
 
 @app.command()
@@ -252,7 +250,7 @@ def models() -> None:
     """List the registered versions, their verdicts, and which one is champion."""
     from tintlab.registry import promotion
 
-    typer.echo(promotion.models_text())
+    console.say(promotion.models_text())
 
 
 @app.command()
@@ -260,17 +258,17 @@ def history() -> None:
     """List who was champion from when to when, and why."""
     from tintlab.registry import promotion
 
-    typer.echo(promotion.history_text())
+    console.say(promotion.history_text())
 
 
 def _end(result: "Finished") -> None:
     for name, reason in list(result.quarantined.items())[:_NAMED]:
-        typer.echo(f"{entry_point.printable(name)}: {reason}", err=True)
+        console.say(f"{console.printable(name)}: {reason}", error=True)
     if len(result.quarantined) > _NAMED:
-        typer.echo(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", err=True)
-    typer.echo(result.line())
+        console.say(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", error=True)
+    console.say(result.line())
     for word in result.words:
-        typer.echo(word)
+        console.say(word)
     if result.status:
         raise typer.Exit(result.status)
 
@@ -283,16 +281,14 @@ def drift(
     ] = None,
 ) -> None:
     """Tell how far scored photographs are from those that the model was trained on, and record it in MLflow."""
-    from rich.console import Console
-
     from tintlab.scoring import drift_report
 
     rules = load_params().drift if paths.PARAMS.exists() else None
     report, recorded = drift_report.report_again(place, model, rules)
     if report.figures:
-        Console().print(drift_report.table(report))
-    typer.echo(report.line())
-    typer.echo(recorded)
+        console.print_table(drift_report.table(report))
+    console.say(report.line())
+    console.say(recorded)
     if report.verdict == "drift":
         raise typer.Exit(2)
 
@@ -312,11 +308,11 @@ def gc(
 
     rules = gc.Rules(keep, days)
     found = gc.plan(rules)
-    typer.echo(gc.text(found))
+    console.say(gc.text(found))
     if dry_run or not found.items or not (yes or typer.confirm("Remove all of this?")):
         return
-    freed = gc.carry_out(rules, found, lambda line: typer.echo(f"removing {line}"))
-    typer.echo(f"{freed / 1e6:.1f} MB freed")
+    freed = gc.carry_out(rules, found, lambda line: console.say(f"removing {line}"))
+    console.say(f"{freed / 1e6:.1f} MB freed")
 
 
 @app.command(epilog="Runs by itself after `tintlab repro`; needed after a plain `dvc repro` or an outage.")
@@ -324,7 +320,7 @@ def sync() -> None:
     """Deliver to MLflow what has not reached it; make a run for a model restored from DVC's cache."""
     from tintlab.operations import pipeline
 
-    typer.echo(pipeline.sync())
+    console.say(pipeline.sync())
 
 
 @app.command(epilog="Example: `tintlab ui --port 5001`")
@@ -352,7 +348,7 @@ def doctor() -> None:
     from tintlab.operations import doctor
 
     findings = doctor.examine()
-    typer.echo(doctor.text(findings))
+    console.say(doctor.text(findings))
     if any(finding.advice for finding in findings):
         raise typer.Exit(1)
 

@@ -15,9 +15,9 @@ from tests.processes import seconds_until_gone
 from tintlab.operations import arrivals, retrain_clone
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import HeldError
+from tintlab.system.locks import HeldError
 from tintlab.system.params import Params
-from tintlab.system.redaction import redacted
+from tintlab.system.urls import redacted
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.reports.test_evaluation import FINDINGS, Page
 from tintlab.gan.model_files import load_generator
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.stages.fetch import attributions, gather
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 from tintlab.system.params import load_params
@@ -271,7 +271,7 @@ def test_pages_show_names_and_categories_as_text() -> None:
     import pandas as pd
 
     quarantine = pd.DataFrame(
-        [{"photo": SCRIPT, "origin": entry_point.printable(SCRIPT + "\n"), "split": SCRIPT, "reason": SCRIPT}]
+        [{"photo": SCRIPT, "origin": console.printable(SCRIPT + "\n"), "split": SCRIPT, "reason": SCRIPT}]
     )
     html = evaluation_page.validation_page(FINDINGS | {"faults": [SCRIPT]}, quarantine, {}, [])
     assert SCRIPT not in html

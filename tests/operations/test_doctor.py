@@ -12,7 +12,7 @@ from tintlab import cli
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.operations import doctor
 from tintlab.system import paths
-from tintlab.system.files import exclusive
+from tintlab.system.locks import exclusive
 from tintlab.tracking import interrupted
 from tintlab.tracking.spool import Recorder
 

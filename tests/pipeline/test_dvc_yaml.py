@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 NO_RESULT = {
     "tintlab.cli",
+    "tintlab.system.console",
     "tintlab.system.errors",
+    "tintlab.system.locks",
     "tintlab.tracking.lineage",
     "tintlab.system.memory",
     "tintlab.system.params",

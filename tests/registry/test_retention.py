@@ -28,7 +28,8 @@ from tintlab.registry import history, promotion, register
 from tintlab.registry import models as registry
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import exclusive, write_json
+from tintlab.system.files import write_json
+from tintlab.system.locks import exclusive
 from tintlab.tracking import interrupted, sender
 from tintlab.tracking.spool import Recorder
 

@@ -29,7 +29,7 @@ from tintlab.scoring import manifest
 from tintlab.scoring.chunk import ScoreSettings, remaining, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.system import files as storage
-from tintlab.system import paths
+from tintlab.system import locks, paths
 from tintlab.system.errors import TintlabError
 
 
@@ -385,7 +385,7 @@ def test_another_model_or_parameter_starts_anew_and_says_so(
 def test_two_at_once_are_refused(archive: Path, settings: ScoreSettings) -> None:
     with (
         batch.begun(archive, settings),
-        pytest.raises(storage.HeldError, match=r"another scoring to .*out is under way: pid"),
+        pytest.raises(locks.HeldError, match=r"another scoring to .*out is under way: pid"),
         batch.begun(archive, settings),
     ):
         pass

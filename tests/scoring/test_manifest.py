@@ -6,7 +6,7 @@ import pytest
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS
 from tintlab.scoring import manifest
 from tintlab.scoring.manifest import SCHEMA, Record, merge_parts, part_writer, parts_folder, read_records
-from tintlab.system.files import HeldError
+from tintlab.system.locks import HeldError
 
 FIGURES = dict.fromkeys((*HISTOGRAM, *SCALARS), 0.5)
 

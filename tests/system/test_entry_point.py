@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tintlab.system import entry_point
+from tintlab.system import console, entry_point
 from tintlab.system.errors import TintlabError
 
 PREAMBLE = (
@@ -109,7 +109,7 @@ def test_the_libraries_understand_the_opt_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_progress_passes_every_item_and_reports_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(entry_point.progress(iter("abc"), "files", "gathering", 3)) == ["a", "b", "c"]
+    assert list(console.progress(iter("abc"), "files", "gathering", 3)) == ["a", "b", "c"]
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "gathering: 100%" in captured.err
@@ -117,10 +117,10 @@ def test_progress_passes_every_item_and_reports_on_stderr(capsys: pytest.Capture
 
 
 def test_printable() -> None:
-    assert entry_point.printable("Größe 5 µm.jpg") == "Größe 5 µm.jpg"
-    assert entry_point.printable("a\nb\x1b[31m\u202ec\udce9") == "a\\nb\\x1b[31m\\u202ec\\udce9"
+    assert console.printable("Größe 5 µm.jpg") == "Größe 5 µm.jpg"
+    assert console.printable("a\nb\x1b[31m\u202ec\udce9") == "a\\nb\\x1b[31m\\u202ec\\udce9"
 
 
 def test_one_line() -> None:
-    assert entry_point.one_line(TintlabError("a\n\tb  c")) == "a b c"
-    assert entry_point.one_line(ValueError()) == "ValueError"
+    assert console.one_line(TintlabError("a\n\tb  c")) == "a b c"
+    assert console.one_line(ValueError()) == "ValueError"

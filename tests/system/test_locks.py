@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.processes import numbers, python, seconds_until_gone
-from tintlab.system.files import HeldError, exclusive, holder
+from tintlab.system.locks import HeldError, exclusive, holder
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from tintlab.system.files import exclusive
+from tintlab.system.locks import exclusive
 with exclusive(Path(sys.argv[1]), "another training"):
     {fork}
     print(os.getpid(), flush=True)
@@ -30,7 +30,7 @@ def held(path: Path, seconds: float = 60, fork: str = "") -> "subprocess.Popen[s
 
 
 def test_guard_one_at_a_time_a_second_is_told_who_holds_it(tmp_path: Path) -> None:
-    """Guard: `storage.exclusive`."""
+    """Guard: `locks.exclusive`."""
     path = tmp_path / "state" / "lock"
     first = held(path)
     message = (
@@ -67,7 +67,7 @@ def test_waiting_ends(tmp_path: Path) -> None:
 
 
 def test_guard_copies_a_worker_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
-    """Guard: `os.register_at_fork` in `storage.exclusive`."""
+    """Guard: `os.register_at_fork` in `locks.exclusive`."""
     fork = (
         "if not os.fork(): print(os.getpid(), flush=True); time.sleep(30); os._exit(0)\n    time.sleep(0.5)"
     )

@@ -18,7 +18,7 @@ from tintlab.imaging import color, grids
 from tintlab.imaging.photos import Photo, PhotoError, read_photo
 from tintlab.inference.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
 from tintlab.reports.evaluation import SMALLEST_CATEGORY
-from tintlab.system import entry_point, paths, processes
+from tintlab.system import console, paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import EvaluateParams, Params
 
@@ -144,7 +144,7 @@ def evaluate(
         )
         results = _in_turn(tasks, _TASKS_AHEAD * params.threads)
         for photo, measured in zip(
-            known["photo"], entry_point.progress(results, "photos", "judging", len(known)), strict=True
+            known["photo"], console.progress(results, "photos", "judging", len(known)), strict=True
         ):
             seen, classes = judge.look(measured.views)
             if measured.triptych is not None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def variants(
     files = made.dropout_files(photo, settings, count) if dropout else made.noise_files(photo, settings)
     sheet = output / f"{photo.stem}{'-dropout' if dropout else ''}-variants.jpg"
     section.save_picture(sheet, made.sheet(photo, files, settings))
-    typer.echo(f"{len(files)} variants, all of them on {sheet}")
+    console.say(f"{len(files)} variants, all of them on {sheet}")
 
 
 @app.command(epilog="Example: `tintlab explore measure --photos 47`")
@@ -113,7 +114,7 @@ def steer(
     if not steps:
         raise TintlabError(f"say which way: {', '.join(f'--{name} 1' for name in found.directions)}")
     file = steering.steered_file(photo, settings, opened.colorizer, found, steps, conditional)
-    typer.echo(f"{file}")
+    console.say(f"{file}")
 
 
 @app.command(
@@ -162,7 +163,7 @@ def report(
     file, word = page.write(opened, list(makers))
     if pictures is not None:
         section.copy_pictures(opened.weights_sha256, list(makers), pictures)
-    typer.echo(f"{file}; {word}")
+    console.say(f"{file}; {word}")
 
 
 def _opened(spec: str | None) -> "Explored":
@@ -173,8 +174,8 @@ def _opened(spec: str | None) -> "Explored":
 
 def _show(made: "tuple[Section, str]") -> None:
     found, where = made
-    typer.echo(found.text())
-    typer.echo(f"\n{where}")
+    console.say(found.text())
+    console.say(f"\n{where}")
 
 
 def _measure(model: "Explored", photos: int, seed: int) -> "tuple[Section, str]":

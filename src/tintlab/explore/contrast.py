@@ -15,7 +15,7 @@ from tintlab.explore.subjects import Subject
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.inference.colorizer import Colorizer, joined
-from tintlab.system import entry_point
+from tintlab.system import console
 
 CONTRASTS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)
 BRIGHTNESSES = (-30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 30.0)
@@ -61,7 +61,7 @@ def section(model: Explored, photos: Sequence[Subject], command: str) -> tuple[S
     off: dict[str, list[Numbers]] = {name: [] for name in sweeps}
     vivid: dict[str, list[list[float]]] = {name: [] for name in sweeps}
     rows: list[list[Byte]] = []
-    for subject in entry_point.progress(photos, "photos", "sweeping", len(photos)):
+    for subject in console.progress(photos, "photos", "sweeping", len(photos)):
         reference = model.colorizer.predict_variants(subject.lightness, None)[0]
         for name, settings in sweeps.items():
             colourings = swept(model.colorizer, subject, settings)

@@ -19,7 +19,7 @@ from tintlab.explore.subjects import Subject
 from tintlab.imaging.color import Float
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Colorizer
-from tintlab.system import entry_point, paths
+from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 
@@ -193,7 +193,7 @@ def sampled(
 ) -> tuple[Numbers, Numbers]:
     """Codes `(photos, codes, z_dim)` and the attributes of what they make, `(photos, codes, attributes)`."""
     z, found = [], []
-    for subject in entry_point.progress(photos, "photos", "colouring", len(photos)):
+    for subject in console.progress(photos, "photos", "colouring", len(photos)):
         drawn = noise_vectors.draw(seed, subject.sha256, codes_a_photo, colorizer.z_dim)
         z.append(drawn)
         found.append(scores(subject, colorizer.predict_variants(subject.lightness, drawn)))

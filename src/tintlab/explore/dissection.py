@@ -13,7 +13,7 @@ from tintlab.explore.subjects import Subject
 from tintlab.explore.units import Match
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
-from tintlab.system import entry_point
+from tintlab.system import console
 
 SETS = {"sky blue": "blue, top", "foliage green": "green, anywhere"}
 """What is shown with and without its strongest units, by concept."""
@@ -48,7 +48,7 @@ def section(
     found = units.best_fits(every)
     chosen_on, tried_on = fitting[::2], fitting[1::2]
     ranked = _ranked(found)
-    shown = entry_point.progress(ranked, "units", "switching off", len(ranked))
+    shown = console.progress(ranked, "units", "switching off", len(ranked))
     rows = [_row(generator, match, tried_on) for match in shown]
     tables = [
         Table(
@@ -192,7 +192,7 @@ def _strongest(
         fitting.sort(key=lambda match: -match.chosen_iou)
         gains = {
             match: _specific(generator, [match], most, concept)
-            for match in entry_point.progress(fitting[:_CANDIDATES], "units", f"{concept} in {layer}")
+            for match in console.progress(fitting[:_CANDIDATES], "units", f"{concept} in {layer}")
         }
         chosen = [match for match in sorted(gains, key=lambda one: -gains[one]) if gains[match] > 0][
             :SET_SIZE

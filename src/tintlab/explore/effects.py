@@ -14,7 +14,7 @@ from tintlab.explore.section import Section, Table
 from tintlab.explore.steering import STEPS, strip, walked
 from tintlab.explore.subjects import Subject
 from tintlab.inference.colorizer import Colorizer
-from tintlab.system import entry_point
+from tintlab.system import console
 
 _CODES = 16  # a photograph, for the spread
 _SHOWN_PHOTOS = 4
@@ -28,7 +28,7 @@ def curves(
     conditional: bool,
 ) -> Numbers:
     """Attributes along some directions, `(names, photos, 7, attributes)`; NaN where a photo lacks one."""
-    shown = entry_point.progress(photos, "photos", "steering", len(photos))
+    shown = console.progress(photos, "photos", "steering", len(photos))
     by_photo = [
         [scores(subject, walked(colorizer, subject, directions, name, conditional)) for name in names]
         for subject in shown

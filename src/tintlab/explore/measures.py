@@ -18,7 +18,7 @@ from tintlab.explore.subjects import Subject
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.inference import noise_vectors
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -78,7 +78,7 @@ def section(
     plain: list[tuple[float, Numbers]] = []
     found: dict[str, list[tuple[float, float, Numbers, Numbers]]] = {name: [] for name in ways}
     shown: list[list[Byte]] = []
-    for subject in entry_point.progress(photos, "photos", "sampling", len(photos)):
+    for subject in console.progress(photos, "photos", "sampling", len(photos)):
         truth = subject.coloured(subject.ab)
         first = subject.coloured(model.colorizer.predict_variants(subject.lightness, None)[0])
         seen, _ = judge.look(np.stack([view(truth), view(first)]))

@@ -11,7 +11,7 @@ from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import joined, working_shape
 from tintlab.scoring.archive import max_megapixels
-from tintlab.system import entry_point, paths
+from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.tables import read_table
 
@@ -61,7 +61,7 @@ def subjects(splits: Sequence[str], count: int, working_size: int) -> list[Subje
 
 def _read(chosen: pd.DataFrame, working_size: int) -> Iterator[Subject]:
     rows = chosen[["photo", "sha256"]].itertuples(index=False)
-    for photo, sha256 in entry_point.progress(rows, "photos", "reading", len(chosen)):
+    for photo, sha256 in console.progress(rows, "photos", "reading", len(chosen)):
         try:
             rgb = read_photo(paths.RAW / photo, max_megapixels()).rgb()
         except PhotoError as error:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tintlab.explore.attributes import Mask, chroma, hue
 from tintlab.explore.subjects import Subject
 from tintlab.imaging.color import AB_SCALE, Float
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 LAYERS = ("up_blocks.0", "up_blocks.1", "up_blocks.2")
@@ -166,7 +166,7 @@ def fits(generator: nn.Module, layer: str, photos: Sequence[Subject]) -> list[Ma
         photos: at sides that the generator takes; see `cropped`.
     """
     values, masks, names = [], [], list[str]()
-    for subject in entry_point.progress(photos, "photos", f"dissecting {layer}", len(photos)):
+    for subject in console.progress(photos, "photos", f"dissecting {layer}", len(photos)):
         values.append(maps(generator, layer, subject.lightness).flatten(1))
         known = concepts(subject)
         names = list(known)

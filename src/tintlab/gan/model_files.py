@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet, depth_for
-from tintlab.system import entry_point, paths
+from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path, read_json, write_json
 from tintlab.system.params import TrainParams
@@ -67,7 +67,7 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | P
             f"the generator's config lacks {error}: restore it or train a new model"
         ) from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        reason = entry_point.one_line(error)[:160]
+        reason = console.one_line(error)[:160]
         raise TintlabError(f"the generator's config has a wrong value ({reason}): restore it") from error
 
 

@@ -27,7 +27,7 @@ from PIL.TiffImagePlugin import (
 
 from tintlab.imaging import color
 from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 # What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
@@ -266,7 +266,7 @@ def _formats() -> list[str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in a format that can be read"
-    text = entry_point.printable(entry_point.one_line(error))[:120]
+    text = console.printable(console.one_line(error))[:120]
     if "truncated" in text.lower() or "unexpected end" in text or isinstance(error, EOFError):
         return "the picture's data is cut short"
     return f"broken picture data ({text})"

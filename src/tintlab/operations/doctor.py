@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tintlab.operations import dvc_repair
 from tintlab.system import paths
-from tintlab.system.entry_point import one_line
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import holder
+from tintlab.system.locks import holder
 from tintlab.system.params import load_params
 from tintlab.tracking import interrupted, lineage, sender
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tintlab.operations import dvc_repair
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.system import paths, processes
-from tintlab.system.entry_point import one_line
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 from tintlab.tracking import sender, training_runs

@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tintlab.system import entry_point, paths
+from tintlab.system import console, entry_point, paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.redaction import redacted
+from tintlab.system.urls import redacted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -198,7 +198,7 @@ def _with_client(settings: Mapping[str, str], work: Callable[["PrefectClient"], 
     try:
         return asyncio.run(call())
     except PrefectHTTPStatusError as error:
-        raise TintlabError(f"Prefect refused: {redacted(entry_point.one_line(error))[:300]}") from None
+        raise TintlabError(f"Prefect refused: {redacted(console.one_line(error))[:300]}") from None
 
 
 def _deploy(settings: Mapping[str, str]) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from tintlab.sources import lock as sources_lock
 from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_folder, exclusive, read_json, write_json
+from tintlab.system.files import atomic_folder, read_json, write_json
+from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
 from tintlab.tracking import lineage
 

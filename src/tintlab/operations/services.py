@@ -22,8 +22,8 @@ from pathlib import Path
 from tintlab.operations import prefect_server
 from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import exclusive
-from tintlab.system.redaction import redacted
+from tintlab.system.locks import exclusive
+from tintlab.system.urls import redacted
 from tintlab.tracking import sender
 
 START_SECONDS = 180.0

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from tintlab.system.entry_point import one_line
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:

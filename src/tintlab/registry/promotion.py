@@ -8,7 +8,7 @@ from tintlab.registry import history, models
 from tintlab.registry.champion import CHAMPION, mend_alias, mended_history, warn
 from tintlab.registry.history import MODEL_NAME, Change, History
 from tintlab.system import paths
-from tintlab.system.entry_point import one_line, printable
+from tintlab.system.console import one_line, printable
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 

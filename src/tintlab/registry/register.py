@@ -10,7 +10,8 @@ from tintlab.inference import mlflow_model
 from tintlab.registry import history, models
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
-from tintlab.system.files import exclusive, read_json
+from tintlab.system.files import read_json
+from tintlab.system.locks import exclusive
 from tintlab.system.tables import read_table
 from tintlab.tracking import lineage, sender, training_runs
 

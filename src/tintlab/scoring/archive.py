@@ -31,10 +31,11 @@ from tintlab.scoring.manifest import (
     read_records,
 )
 from tintlab.scoring.plan import Plan, PlannedPhoto, files_of
-from tintlab.system import entry_point, paths
-from tintlab.system.entry_point import printable
+from tintlab.system import console, paths
+from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import exclusive, read_json, write_json
+from tintlab.system.files import read_json, write_json
+from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
 from tintlab.tracking.sender import TrackingUnavailableError
 
@@ -159,7 +160,7 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> Finished:
                 f"{photo.source} and another photo would both become {photo.target}: give them apart"
             )
     colorizer = load_colorizer(settings)
-    shown = entry_point.progress(planned, "photos", "colouring", len(planned))
+    shown = console.progress(planned, "photos", "colouring", len(planned))
     records = [score_photo(photo, colorizer, settings) for photo in shown]
     bad = {record.input: record.reason for record in records if record.outcome == "quarantined"}
     return Finished(len(records) - len(bad), bad, ())

@@ -34,7 +34,7 @@ from tintlab.inference.colorizer import (
 from tintlab.scoring.manifest import Record, part_writer, read_records
 from tintlab.scoring.plan import PlannedPhoto, as_text, files_of
 from tintlab.scoring.threads import Budget, cpus, finished, one_thread_each
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.files import atomic_path
 from tintlab.system.memory import keep_freed_memory
 
@@ -173,9 +173,7 @@ def score_chunk(
 
         records = finished(work, left, settings.workers or cpus() + 1)
         with contextlib.closing(records):
-            shown = (
-                entry_point.progress(records, "photos", "colouring", len(left)) if show_progress else records
-            )
+            shown = console.progress(records, "photos", "colouring", len(left)) if show_progress else records
             for record in shown:
                 outcomes[record.outcome] += 1
     return ChunkSummary(outcomes["coloured"], outcomes["quarantined"], time.monotonic() - began)
@@ -206,7 +204,7 @@ def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettin
             raise
         record = replace(record, reason=f"can't be written: {error.strerror or error}")
     except Exception as error:  # one photograph, whatever is with it, must not stop a night's work
-        reason = entry_point.printable(entry_point.one_line(error))[:200]
+        reason = console.printable(console.one_line(error))[:200]
         record = replace(record, reason=f"can't be coloured: {type(error).__name__}: {reason}")
     return replace(record, seconds=round(time.monotonic() - began, 4))
 

@@ -13,7 +13,7 @@ from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import manifest
 from tintlab.scoring.drift import MEANINGS, DriftReport, compare
 from tintlab.system import paths
-from tintlab.system.entry_point import one_line
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.system.params import DriftParams

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS
-from tintlab.system.entry_point import printable
-from tintlab.system.files import atomic_path, exclusive
+from tintlab.system.console import printable
+from tintlab.system.files import atomic_path
+from tintlab.system.locks import exclusive
 
 Outcome = Literal["coloured", "quarantined", "skipped"]
 

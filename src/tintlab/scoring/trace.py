@@ -14,7 +14,7 @@ from tintlab.registry import models
 from tintlab.scoring.manifest import MANIFEST, STATE
 from tintlab.scoring.plan import as_text
 from tintlab.system import paths
-from tintlab.system.entry_point import printable
+from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import sender
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from tintlab.system import entry_point
+from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 _CHUNK = 1 << 20
@@ -344,7 +344,7 @@ def _faults_of(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, error: Exception) -> TintlabError:
     return TintlabError(
-        f"{path} is a damaged or unsupported archive ({entry_point.one_line(error)}): get a whole copy"
+        f"{path} is a damaged or unsupported archive ({console.one_line(error)}): get a whole copy"
     )
 
 

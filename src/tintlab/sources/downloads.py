@@ -15,7 +15,8 @@ from tintlab.sources import lock as sources_lock
 from tintlab.sources.remote import ChangedError, InterruptedDownloadError, Patience, Remote, Version
 from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import exclusive, read_json, write_json
+from tintlab.system.files import read_json, write_json
+from tintlab.system.locks import exclusive
 from tintlab.system.params import FetchParams, SourceParams
 
 _PROGRESS = 1 << 20  # bytes that make a new start of the attempts

@@ -14,7 +14,7 @@ from PIL import Image
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference, summarize
-from tintlab.system import entry_point, paths, processes
+from tintlab.system import console, entry_point, paths, processes
 from tintlab.system.files import atomic_folder, write_json
 from tintlab.system.params import ConvertParams, load_params
 from tintlab.system.tables import SQUARE_COLUMNS, read_table, write_table
@@ -93,7 +93,7 @@ def convert(
     index: list[tuple[object, ...]] = []
     figures = np.empty((len(rows), len(_FIGURES)))
     with processes.worker_pool() as pool:
-        results = entry_point.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
+        results = console.progress(pool.map(read, rows["photo"], chunksize=8), "photos", split, len(rows))
         for at, (row, ((squares, corners), summary)) in enumerate(
             zip(rows.itertuples(), results, strict=True)
         ):

@@ -23,7 +23,7 @@ from tintlab.imaging import color
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.sources import archives
 from tintlab.sources import lock as sources_lock
-from tintlab.system import entry_point, paths, processes
+from tintlab.system import console, entry_point, paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json
 from tintlab.system.params import FetchParams, load_params
@@ -69,7 +69,7 @@ def gather(
             table |= attributions(member.data)
         except (csv.Error, ValueError) as error:
             raise TintlabError(
-                f"{source} holds a broken {entry_point.printable(str(member.name))} ({error}): mend or remove it"
+                f"{source} holds a broken {console.printable(str(member.name))} ({error}): mend or remove it"
             ) from None
     for member in archives.members(source, limits=limits):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
@@ -80,9 +80,8 @@ def gather(
         folders = member.name.parts[:-1]
         yield Candidate(
             sha256=sha256,
-            origin=entry_point.printable(f"{source.name}/{member.name}"),
-            category=row.get("category")
-            or (entry_point.printable(folders[0]) if folders and not table else ""),
+            origin=console.printable(f"{source.name}/{member.name}"),
+            category=row.get("category") or (console.printable(folders[0]) if folders and not table else ""),
             attribution=row,
         )
 
@@ -101,7 +100,7 @@ def attributions(data: bytes) -> dict[str, dict[str, str]]:
         raise ValueError(f"more than {_MOST_COLUMNS} columns")
     # What stands past the last column has no name; a missing value is None.
     return {
-        row["file"]: {name: entry_point.printable(text or "") for name, text in row.items() if name}
+        row["file"]: {name: console.printable(text or "") for name, text in row.items() if name}
         for row in rows
         if row.get("file")
     }
@@ -224,9 +223,9 @@ def fetch(
     """
     limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
     found = (candidate for origin in origins for candidate in gather(origin, raw, limits))
-    kept = chosen(entry_point.progress(found, "files", "gathering"), params.limit, params.salt)
+    kept = chosen(console.progress(found, "files", "gathering"), params.limit, params.salt)
     read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
-    rows = list(entry_point.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
+    rows = list(console.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
     attributions = []
     for candidate, row in zip(kept, rows, strict=True):
         if row["photo"]:

@@ -24,7 +24,8 @@ from tintlab.registry import parents
 from tintlab.system import entry_point, paths
 from tintlab.system import processes as process
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_folder, atomic_path, exclusive, write_json
+from tintlab.system.files import atomic_folder, atomic_path, write_json
+from tintlab.system.locks import exclusive
 from tintlab.system.params import Params, TrainParams, load_params
 from tintlab.system.tables import read_table, write_table
 from tintlab.tracking import interrupted, sender, training_runs

@@ -3,16 +3,12 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
 
-from tqdm import tqdm
-
-from tintlab.system import processes
+from tintlab.system import console, processes
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
-
-T = TypeVar("T")
 
 TELEMETRY_OPT_OUT = {
     "DO_NOT_TRACK": "true",
@@ -23,10 +19,29 @@ TELEMETRY_OPT_OUT = {
 }
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""What never goes through a proxy: our own services listen there, and a proxy could not reach them."""
+
+
 def prepare_environment() -> None:
-    """Opt out of every library's telemetry, unless the user has set the variable himself."""
+    """Set what this process and all that it starts need; what the user has set himself stays.
+
+    Telemetry of libraries is off, loopback is exempt from proxies, and what other Python programs print can't
+    fail in the terminal's encoding.
+    """
     for name, value in TELEMETRY_OPT_OUT.items():
         os.environ.setdefault(name, value)
+    os.environ.setdefault("PYTHONIOENCODING", ":backslashreplace")  # the encoding stays the locale's
+    _exempt_loopback()
+
+
+def _exempt_loopback() -> None:
+    # Some libraries read the name in small letters, some in capitals, and most prefer the small ones.
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in exempt.split(",") if host.strip()]
+    if "*" not in hosts:
+        value = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = value
 
 
 def run(main: Callable[[], None]) -> None:
@@ -35,6 +50,7 @@ def run(main: Callable[[], None]) -> None:
     Ctrl-C and SIGTERM end it with status 130 and 143, as shells expect, and within 10 s; its children too.
     """
     prepare_environment()
+    console.prepare_streams()
     try:
         with processes.leaving_when_asked():
             main()
@@ -69,19 +85,3 @@ def _fault(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{one_line(error)}: make space, then run again; what was finished is kept"
     return one_line(error)
-
-
-def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None) -> "tqdm[T]":
-    """A progress bar over `items` on stderr; where that is a file, a line now and then."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
-
-
-def printable(text: str) -> str:
-    """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of `error` on a single line, or its type's name where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tintlab.system import entry_point, paths, urls
+from tintlab.system import console, paths, urls
 from tintlab.system.errors import TintlabError
-from tintlab.system.redaction import redacted
+from tintlab.system.urls import redacted
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -340,7 +340,7 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TintlabError(f"{path} is not readable YAML{line}: {error.problem}") from None
     except (YAMLError, ValueError) as error:
-        raise TintlabError(f"{path} is not readable YAML: {entry_point.one_line(error)}") from None
+        raise TintlabError(f"{path} is not readable YAML: {console.one_line(error)}") from None
     try:
         return Params.model_validate(content)
     except ValidationError as error:

@@ -1,4 +1,8 @@
-"""What a source's URL may look like. params.yaml and the lock file are tracked: no secrets in them."""
+"""URLs: which may name a source, and how any is shown without its secrets.
+
+params.yaml and the lock file are tracked by git, so a source's URL must hold no secret. Logs, messages and pages
+may quote any URL; `redacted` takes the secrets out.
+"""
 
 import re
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -10,6 +14,7 @@ _SECRET = re.compile(
     r"sig|secret|token|passw|pwd|key|cred|auth|session|policy|expire|code|hash|^x-amz|^x-goog|^s[pevtr]$",
     re.IGNORECASE,
 )
+_URL = re.compile(r"\b(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]+)")
 _LONGEST_VALUE = 60  # letters of a query's value; identifiers are shorter, signatures longer
 
 
@@ -53,3 +58,23 @@ def _has_secret(query: str) -> bool:
     return any(_SECRET.search(name) or len(value) > _LONGEST_VALUE for name, value in pairs) or (
         bool(query) and not pairs
     )
+
+
+def redacted(text: str) -> str:
+    """The same text; URLs in it lose their userinfo, and the values of their queries.
+
+    `https://ann:secret@host/a?X-Amz-Signature=1f` becomes `https://host/a?…`: whether a query is a signature
+    can't be told from its names alone, so none is shown. What follows `#` is no query and stays.
+    """
+    return _URL.sub(_shown, text)
+
+
+def _shown(url: re.Match[str]) -> str:
+    rest, hash_mark, fragment = url["rest"].partition("#")
+    rest, question_mark, _ = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    # A password may hold a slash that was not escaped: all before the last @ of the URL may be secret.
+    if "@" in path and ":" in authority:
+        authority, slash, path = rest.rpartition("@")[2].partition("/")
+    shown = f"{url['scheme']}://{authority.rpartition('@')[2]}{slash}{path}"
+    return shown + (f"{question_mark}…" if question_mark else "") + hash_mark + fragment

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tintlab.system import paths
-from tintlab.system.entry_point import one_line, prepare_environment
+from tintlab.system.console import one_line
+from tintlab.system.entry_point import prepare_environment
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
 from tintlab.tracking.spool import (

@@ -13,9 +13,9 @@ from tintlab.operations import dvc_repair
 from tintlab.operations.gc import dvc_cache, registry, state
 from tintlab.operations.gc.items import Item, Rules
 from tintlab.system import paths
-from tintlab.system.entry_point import printable
+from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import exclusive
+from tintlab.system.locks import exclusive
 from tintlab.tracking import sender
 
 __all__ = ["Item", "Plan", "Rules", "carry_out", "plan", "text"]

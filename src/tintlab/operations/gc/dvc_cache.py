@@ -14,7 +14,7 @@ from typing import Any
 
 from tintlab.operations.gc.items import Item, Rules, day, size_of
 from tintlab.system import paths
-from tintlab.system.entry_point import one_line
+from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 
 

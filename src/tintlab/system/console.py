@@ -1,0 +1,82 @@
+"""Everything that is printed. Printing must not fail, whatever the terminal's encoding and whatever the text.
+
+A terminal in Latin-1 has no arrow and no Δ, and file names can hold bytes that are no text at all. Python's
+default is to raise `UnicodeEncodeError`, so one character could end a night's work. `prepare_streams` replaces
+such characters instead. Every program calls it first (`entry_point.run`): `print`, rich's tables, progress bars
+and libraries are all covered.
+"""
+
+import codecs
+import io
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+T = TypeVar("T")
+
+ERRORS = "tintlab.plain"
+"""The name of the codec error handler that replaces what an encoding lacks."""
+
+_RAISING_OR_UGLY = ("strict", "surrogateescape", "backslashreplace")  # `replace` and `ignore` were asked for
+_PLAIN = {
+    "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "•": "*",
+    "Δ": "d", "λ": "lambda", "σ": "sigma", "Σ": "sum", "χ": "chi", "µ": "u", "μ": "u", "≤": "<=", "≥": ">=",
+    "≈": "~", "±": "+-", "½": "1/2", "“": '"', "”": '"', "‘": "'", "’": "'", "✓": "yes", "✗": "no",
+}  # fmt: skip
+
+
+def prepare_streams() -> None:
+    """From now on, stdout and stderr replace characters that their encoding lacks instead of raising."""
+    codecs.register_error(ERRORS, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in _RAISING_OR_UGLY:
+            stream.reconfigure(errors=ERRORS)
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print a line, at once; on stderr with `error`."""
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def print_table(table: "Table") -> None:
+    """Print a table as wide as the terminal."""
+    from rich.console import Console
+
+    Console(file=sys.stdout).print(table)
+
+
+def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None) -> "tqdm[T]":
+    """A progress bar over `items` on stderr; where that is a file, a line now and then."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
+
+
+def printable(text: str) -> str:
+    """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` on a single line, or its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: ASCII of the same meaning, else the letter without its accent, else an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(char: str) -> str:
+    known = _PLAIN.get(char)
+    if known is not None:
+        return known
+    base = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
+    return base or char.encode("unicode_escape").decode()

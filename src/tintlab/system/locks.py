@@ -1,0 +1,87 @@
+"""One at a time: the kernel's locks on files, which end with the process that holds them."""
+
+import fcntl
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from tintlab.system.errors import TintlabError
+
+
+class HeldError(TintlabError):
+    """Someone else holds a lock; the message says who, and since when."""
+
+
+@contextmanager
+def exclusive(
+    path: Path, what: str, wait_seconds: float = 0.0, announce: Callable[[str], None] = print
+) -> Iterator[None]:
+    """Hold the kernel's lock on `path`, which says who holds it. It ends with this process, however that dies.
+
+    Args:
+        path: of the lock file, which stays; its existence means nothing.
+        what: what only one may do at a time, as in `another training`.
+        wait_seconds: how long to wait for another holder.
+        announce: told once when there is someone to wait for.
+
+    Raises:
+        HeldError: someone else holds it still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        _lock(file.fileno(), path, what, wait_seconds, announce)
+        # A copy of this process shares the lock: it would keep it after our death.
+        ours = [file.fileno()]
+        os.register_at_fork(after_in_child=lambda: _close_all(ours))
+        try:
+            file.truncate(0)
+            command = " ".join(shlex.join(sys.orig_argv).split())[:120]
+            started = datetime.now().astimezone().isoformat(" ", "seconds")
+            file.write(f"pid {os.getpid()} ({command}) since {started}")
+            file.flush()
+            yield
+        finally:
+            ours.clear()
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock on `path` now, or None."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return _said(path)
+    return None
+
+
+def _lock(
+    descriptor: int, path: Path, what: str, wait_seconds: float, announce: Callable[[str], None]
+) -> None:
+    patience = time.monotonic() + wait_seconds
+    told = False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= patience:
+            raise HeldError(f"{what} is under way: {_said(path)}")
+        if not told:
+            announce(f"waiting, for {what} is under way: {_said(path)}")
+            told = True
+        time.sleep(0.2)
+
+
+def _said(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") or "who it is, is not written yet"
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

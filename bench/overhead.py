@@ -19,7 +19,7 @@ from measuring import Report, Row, command, conclude, interleaved, machine, pars
 from recipes import THREADS, default_params, our_step
 from tintlab.gan import schedule
 from tintlab.gan.losses import METERS
-from tintlab.tracking import sender as tracking
+from tintlab.tracking import sender
 
 STEPS = 75
 
@@ -30,7 +30,7 @@ def tracked_steps() -> tuple[list[float], list[float], float]:
     step = our_step(params, "L1")
     meters = dict.fromkeys(METERS, 0.5)
     taken, recording = [], []
-    with tracking.recording("bench") as recorder:
+    with sender.start_recording("bench") as recorder:
         recorder.start("bench", {}, {})
         for number in range(1, STEPS + 1):
             began = time.perf_counter()
@@ -42,9 +42,9 @@ def tracked_steps() -> tuple[list[float], list[float], float]:
                 recorder.artifact(Path("params.yaml"), "samples")
             recording.append(time.perf_counter() - began)
         times = [child.cpu_times() for child in psutil.Process().children()]
-        sender = sum(used.user + used.system for used in times)
+        cpu = sum(used.user + used.system for used in times)
         recorder.finish()
-    return taken, recording, sender
+    return taken, recording, cpu
 
 
 def tracking_row(repeats: int) -> tuple[Row, dict[str, Any]]:

@@ -19,7 +19,7 @@ from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.files import read_json
 from tintlab.system.urls import redacted
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 PAGE_KEY, STAGES_KEY, FAULT_KEY = "retrain", "retrain-stages", "retrain-fault"
 
@@ -81,7 +81,7 @@ def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
     """
     version = models.locate(models.CHALLENGER).version
     assert version is not None
-    with sender.connected() as client:
+    with store.connect() as client:
         run_id = models.model_version(client, version).run_id
         experiment_id = client.get_run(run_id).info.experiment_id
         log = history.read(client)
@@ -181,8 +181,8 @@ def _validation(folder: Path) -> list[str]:
     if not page.exists():
         return []
     text = [f"The validation page lies in `{page}`."]
-    with suppress(sender.TrackingUnavailableError), sender.connected() as client:
-        experiment = sender.experiment_id(client, _VALIDATIONS)
+    with suppress(store.TrackingUnavailableError), store.connect() as client:
+        experiment = store.experiment_id(client, _VALIDATIONS)
         run = client.create_run(experiment, run_name="unfit photographs")
         client.log_artifact(run.info.run_id, str(page))
         client.set_terminated(run.info.run_id, "FAILED")
@@ -197,8 +197,8 @@ def _validation(folder: Path) -> list[str]:
 
 def _link(path: str) -> str:
     """A page of MLflow's; where no server is known, the one that `tintlab ui` starts."""
-    uri = sender.shown_uri()
-    base = uri if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+    uri = store.shown_uri()
+    base = uri if store.is_server(uri) else "http://127.0.0.1:5000"
     return f"{redacted(base).rstrip('/')}/#/{path}"
 
 

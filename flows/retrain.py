@@ -19,7 +19,7 @@ from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import HeldError
 from tintlab.system.params import load_params
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, store
 
 
 @flow
@@ -174,14 +174,14 @@ def bring_back(prepared: retrain_clone.Workspace, experiment: str) -> None:
 def deliver(prepared: retrain_clone.Workspace) -> None:
     """Wait until MLflow has every record of the training."""
     _tintlab(prepared, "sync")
-    if left := sum(sender.backlog().values()):
-        raise sender.TrackingUnavailableError(f"{left} records wait for MLflow at {sender.shown_uri()}")
+    if left := sum(delivery.backlog().values()):
+        raise store.TrackingUnavailableError(f"{left} records wait for MLflow at {store.shown_uri()}")
 
 
 @task(**common.NETWORK)
 def read_head() -> int:
     """The last entry of the history of champions before this retraining changes it."""
-    with sender.connected() as client:
+    with store.connect() as client:
         return history.read(client).head
 
 

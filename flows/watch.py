@@ -15,7 +15,7 @@ from flows import common
 from tintlab.operations import arrivals
 from tintlab.system import paths
 from tintlab.system.params import load_params
-from tintlab.tracking.sender import TrackingUnavailableError
+from tintlab.tracking.store import TrackingUnavailableError
 
 ARRIVED = "tintlab.photographs.arrived"
 """The event on which prefect.yaml sets off a retraining."""

@@ -81,7 +81,7 @@ def sources_refresh(
     lock = downloads.refresh(load_params().fetch, recorded)
     write_json(paths.SOURCES_LOCK, lock)
     console.say(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
-    start = parents.entry(parent or load_params().train.init_from)
+    start = parents.lock_content(parent or load_params().train.init_from)
     write_json(paths.PARENT_LOCK, start)
     for spec, known in start.items():
         console.say(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")

@@ -15,7 +15,7 @@ from tintlab.explore import directions
 from tintlab.imaging.provenance import read_provenance
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, sender, store
 
 PHOTO = paths.RAW / "0.png"
 
@@ -116,10 +116,10 @@ def test_without_the_pipelines_tables_a_line_says_so(
 @pytest.mark.slow  # half a minute: hundreds of pictures are judged
 def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_data: Path, model: Path) -> None:
     fingerprint = json.loads((model / paths.MODEL_CONFIG).read_text())["fingerprint"]
-    with sender.recording(fingerprint) as recorder:
+    with sender.start_recording(fingerprint) as recorder:
         recorder.start("train-012345", {}, {})
         recorder.finish()
-    sender.sync()
+    delivery.sync()
     result = run("report", "--model", model, "--pictures", "pictures")
     assert result.exit_code == 0, result.output
     page = Path(result.stdout.strip().splitlines()[-1].split(";")[0]).read_text()
@@ -128,9 +128,9 @@ def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_dat
     assert "http" not in page
     assert page.count('src="data:image/') >= 10
     assert len(list(Path("pictures").iterdir())) == page.count("<figure")
-    sender.sync()
-    with sender.connected() as client:
-        run_id = sender.run_for(fingerprint)
+    delivery.sync()
+    with store.connect() as client:
+        run_id = delivery.find_run(fingerprint)
         assert run_id
         figures = client.get_run(run_id).data.metrics
         assert figures["explore.samples.noise.pairwise_ab"] > 0

@@ -14,7 +14,7 @@ from tintlab.operations import doctor
 from tintlab.system import paths
 from tintlab.system.locks import exclusive
 from tintlab.tracking import interrupted
-from tintlab.tracking.spool import Recorder
+from tintlab.tracking.recorder import Recorder
 
 INPUTS = {"params": {"seed": 0}, "data": {}, "source": "b", "torch": "2", "threads": 1}
 

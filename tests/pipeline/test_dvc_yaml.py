@@ -24,8 +24,13 @@ NO_RESULT = {
     "tintlab.system.entry_point",
     "tintlab.tracking.training_runs",
     "tintlab.tracking.spool",
+    "tintlab.tracking.recorder",
+    "tintlab.tracking.load",
+    "tintlab.tracking.store",
+    "tintlab.tracking.delivery",
     "tintlab.tracking.sender",
     "tintlab.tracking.interrupted",
+    "tintlab.tracking.parent_lock",
 }
 """Modules that a stage may import though no output depends on them: they check, name, watch and report. DVC knows
 the parameters' values and the outputs' names by itself."""

@@ -124,9 +124,9 @@ def test_another_machine_takes_all_from_the_remote_and_tells_mlflow(built: Works
     other.tintlab("sync")
     tags = other.run(
         "python", "-c",
-        "from tintlab.tracking import sender, training_runs; import mlflow;"
-        "mlflow.set_tracking_uri(sender.tracking_uri());"
-        "run = mlflow.get_run(sender.run_for(training_runs.model_fingerprint()));"
+        "from tintlab.tracking import delivery, store, training_runs; import mlflow;"
+        "mlflow.set_tracking_uri(store.tracking_uri());"
+        "run = mlflow.get_run(delivery.find_run(training_runs.model_fingerprint()));"
         "print(run.data.tags['restored'], len(run.data.params), run.data.metrics['loss_G_L1'])",
     )  # fmt: skip
     assert re.match(r"true \d\d ", tags)

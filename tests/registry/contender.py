@@ -7,13 +7,13 @@ import mlflow  # noqa: F401
 
 from tintlab.registry import history, promotion
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 
 def contend(orders: Connection, environment: dict[str, str]) -> None:
     """Promote the version that is ordered, as often as one is; answer what came of it. 0 ends it."""
     os.environ.update(environment)  # the fork server's is that of its first test
-    with sender.connected() as client:
+    with store.connect() as client:
         history.read(client)
     orders.send("ready")
     while version := orders.recv():

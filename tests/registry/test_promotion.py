@@ -15,7 +15,7 @@ from tintlab.registry import champion, history, promotion
 from tintlab.registry import models as registry
 from tintlab.registry.promotion import NotPassedError, promote, rollback
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Alias = Callable[[], int | None]
@@ -31,7 +31,7 @@ def reign(*versions: int) -> None:
 
 
 def champions() -> list[int]:
-    with sender.connected() as client:
+    with store.connect() as client:
         return [entry.change.version for entry in history.read(client).counted]
 
 
@@ -189,7 +189,7 @@ def test_if_passed_ends_well_where_the_verdict_says_no_and_only_there(judged: Ve
 
 def test_a_change_decided_on_an_older_champion_is_refused() -> None:
     reign(1)
-    with sender.connected() as client:
+    with store.connect() as client:
         stale = history.Change("promote", 3, "sha", expected=1, why="")
         reign(2)
         with pytest.raises(
@@ -201,7 +201,7 @@ def test_a_change_decided_on_an_older_champion_is_refused() -> None:
 
 def test_of_two_entries_written_on_the_same_champion_the_second_does_not_count(alias: Alias) -> None:
     reign(1)
-    with sender.connected() as client:
+    with store.connect() as client:
         # Both writers had looked before either wrote.
         for version in (2, 3):
             history._write(
@@ -216,7 +216,7 @@ def test_of_two_entries_written_on_the_same_champion_the_second_does_not_count(a
 
 def test_an_alias_set_late_by_someone_who_was_overtaken_is_put_right(alias: Alias) -> None:
     reign(1)
-    with sender.connected() as client:
+    with store.connect() as client:
         before = history.read(client)
         reign(2)
         # Read before the second promotion, set after it.
@@ -325,7 +325,7 @@ def test_a_champion_deleted_in_mlflow_is_noticed_and_rolled_back_from(
     alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reign(1, 2)
-    with sender.connected() as client:
+    with store.connect() as client:
         client.delete_model_version("tintlab", "2")
     assert alias() is None  # MLflow says nothing about it
     with pytest.raises(
@@ -357,7 +357,7 @@ def test_an_entry_deleted_by_hand_is_told_and_changes_nothing_else(
     alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reign(1, 2, 3)
-    with sender.connected() as client:
+    with store.connect() as client:
         client.delete_model_version(history.HISTORY_NAME, "2")
     assert registry.locate("champion").version == 3
     assert "entry 2 of the history is gone or unreadable" in capsys.readouterr().err
@@ -368,7 +368,7 @@ def test_an_entry_deleted_by_hand_is_told_and_changes_nothing_else(
 
 def test_a_version_made_by_hand_in_the_history_changes_nothing(alias: Alias) -> None:
     reign(1)
-    with sender.connected() as client:
+    with store.connect() as client:
         client.create_model_version(
             history.HISTORY_NAME, source="models:/tintlab/2", tags={"tintlab.entry": "{}"}
         )
@@ -395,7 +395,7 @@ def test_models_lists_versions_aliases_and_verdicts(judged: Verdict) -> None:
 def test_models_lists_all_aliases_of_a_version(judged: Verdict) -> None:
     judged(1)
     promote(1)
-    with sender.connected() as client:
+    with store.connect() as client:
         client.set_registered_model_alias(history.MODEL_NAME, "staging", "1")
     assert "champion, staging" in promotion.models_text()
 

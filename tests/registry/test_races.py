@@ -23,7 +23,7 @@ from tests.registry.contender import contend
 from tests.registry.databases import postgresql
 from tintlab.registry import models as registry
 from tintlab.registry import register
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 PROCESSES, ROUNDS = 8, 50
 PATIENCE = 300.0
@@ -62,7 +62,7 @@ def heard(pipe: Connection) -> Any:
 def many_versions(folder: Path) -> list[Path]:
     """Twice as many versions as processes, all of one model; the files in which their verdicts belong."""
     first = register.register(make_model(folder, 0))
-    with sender.connected() as client:
+    with store.connect() as client:
         kept = registry.model_version(client, first.version)
         for _ in range(2 * PROCESSES - 1):
             client.create_model_version("tintlab", kept.source, kept.run_id, kept.tags)

@@ -20,7 +20,7 @@ from tintlab.registry import models as registry
 from tintlab.registry import register
 from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -126,7 +126,7 @@ def test_files_that_are_not_what_was_registered_are_refused(
 
 
 def test_a_version_made_by_hand_bears_no_sha256_and_is_refused() -> None:
-    with sender.connected() as client:
+    with store.connect() as client:
         kept = registry.model_version(client, 1)
         client.create_model_version("tintlab", kept.source, kept.run_id)
     with pytest.raises(TintlabError, match="version 4 was not made by `tintlab register`"):
@@ -187,7 +187,7 @@ def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: P
     run = registry.locate("models:/tintlab/2").run_id
     assert text.startswith("passed without a champion ([verdict](#/experiments/")
     assert text.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
-    with sender.connected() as client:
+    with store.connect() as client:
         names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
     assert names == ["verdicts/2.html", "verdicts/2.json"]
 

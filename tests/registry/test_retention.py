@@ -30,8 +30,8 @@ from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_json
 from tintlab.system.locks import exclusive
-from tintlab.tracking import interrupted, sender
-from tintlab.tracking.spool import Recorder
+from tintlab.tracking import interrupted, store
+from tintlab.tracking.recorder import Recorder
 
 FEW = Rules(keep=1, days=0)
 """The strictest that leaves something."""
@@ -116,7 +116,7 @@ def repository(
 
 @pytest.fixture
 def client(state: Path) -> MlflowClient:
-    with sender.connected() as connected:
+    with store.connect() as connected:
         return connected
 
 
@@ -273,7 +273,7 @@ def test_what_an_alias_names_stays(repository: Path, client: MlflowClient) -> No
 def test_old_runs_go_with_their_artifacts(
     repository: Path, client: MlflowClient, tmp_path: Path, sql: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
-    experiment = sender.experiment_id(client)
+    experiment = store.experiment_id(client)
     run_of_2 = client.get_model_version("tintlab", "2").run_id
     (tmp_path / "weights").write_bytes(bytes(300_000))
     old = [client.create_run(experiment, start_time=number).info for number in range(1, 4)]
@@ -281,7 +281,7 @@ def test_old_runs_go_with_their_artifacts(
         client.log_metric(info.run_id, "loss", 1.0)
         client.log_artifact(info.run_id, str(tmp_path / "weights"))
         client.set_terminated(info.run_id)
-    client.set_tag(old[0].run_id, sender.FINGERPRINT_TAG, "feed")
+    client.set_tag(old[0].run_id, store.FINGERPRINT_TAG, "feed")
     unfinished_training("feed", iteration=5, moment=0)
     elsewhere = client.create_run(client.create_experiment("mine"), start_time=1).info
     client.delete_run(old[1].run_id)
@@ -300,7 +300,7 @@ def test_old_runs_go_with_their_artifacts(
 
 
 def test_a_run_that_is_under_way_elsewhere_stays(repository: Path, client: MlflowClient) -> None:
-    running = client.create_run(sender.experiment_id(client)).info
+    running = client.create_run(store.experiment_id(client)).info
     prune(Rules(keep=0, days=0.5))
     assert client.get_run(running.run_id).info.status == "RUNNING"
 

@@ -21,7 +21,7 @@ from tintlab.registry import history, promotion, register
 from tintlab.registry import models as registry
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 WHY = "a test"
 When = Literal["before", "after"]
@@ -94,7 +94,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, models: list[Path]) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINTLAB_STATE", str(folder / "state"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        sender.prepare_store()
+        store.prepare_store()
         server = Server(folder, paths.tracking_database())
         proxy = Proxy(server.port)
         with server.running(), proxy.running():
@@ -180,7 +180,7 @@ def test_the_server_dies_at_each_write(
         assert [path.rpartition("mlflow/")[2] for path in proxy.writes] == writes[:number]
         assert "\n" not in str(fault.value)
         # While the server is away, every command says so at once.
-        with pytest.raises(sender.TrackingUnavailableError, match="can't be reached"):
+        with pytest.raises(store.TrackingUnavailableError, match="can't be reached"):
             promotion.history_text()
 
         where = f"name='{history.HISTORY_NAME}'"
@@ -216,7 +216,7 @@ def test_the_server_dies_at_each_write(
         elif not written:
             command()
         assert sql("select version from registered_model_aliases where alias='champion'") == [(after,)]
-        with sender.connected() as client:
+        with store.connect() as client:
             log = history.read(client)
         assert (len(log.counted), log.beaten, log.lost) == (earlier + 1, (), ())
 
@@ -250,7 +250,7 @@ def test_a_registration_that_was_cut_short_is_completed_and_not_repeated(
     (model / "config.json").write_text(json.dumps(config))
 
     proxy.arm(write, when)
-    with pytest.raises(sender.TrackingUnavailableError):
+    with pytest.raises(store.TrackingUnavailableError):
         register.register(model)
     assert proxy.dead
     proxy.arm(0)

@@ -18,7 +18,7 @@ from tintlab.system import params
 pytestmark = pytest.mark.slow
 
 RUNS = (
-    "import mlflow; from tintlab.tracking import sender; c = mlflow.MlflowClient(sender.tracking_uri());"
+    "import mlflow; from tintlab.tracking import store; c = mlflow.MlflowClient(store.tracking_uri());"
     "print('runs:', *[r.info.status for r in c.search_runs([c.get_experiment_by_name('tintlab').experiment_id])])"
 )
 

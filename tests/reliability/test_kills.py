@@ -188,8 +188,8 @@ def mlflow_points(workspace: Workspace) -> dict[str, list[int]]:
     workspace.tintlab("sync")
     shown = workspace.run(
         "python", "-c",
-        "import json, mlflow; from tintlab.tracking import sender;"
-        "c = mlflow.MlflowClient(sender.tracking_uri());"
+        "import json, mlflow; from tintlab.tracking import store;"
+        "c = mlflow.MlflowClient(store.tracking_uri());"
         "e = c.get_experiment_by_name('tintlab').experiment_id;"
         "print(json.dumps({f'{r.info.run_id} {k}': [p.step for p in c.get_metric_history(r.info.run_id, k)]"
         " for r in c.search_runs([e]) for k in r.data.metrics if k.startswith(('loss', 'val_'))}))",

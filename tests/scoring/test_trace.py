@@ -16,7 +16,8 @@ from tintlab.scoring.trace import trace
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_json
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, store
+from tintlab.tracking.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,11 @@ def state(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINTLAB_STATE", str(folder))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with sender.Recorder("0123456789abcdef") as recorder:
+        with Recorder("0123456789abcdef") as recorder:
             tags = {"git.commit": "c0ffee", "input.data/lab": "d41d8cd9.dir"}
             recorder.start("train-012345", {"train.seed": 7}, tags)
             recorder.finish()
-        sender.sync()
+        delivery.sync()
         register.register(model)
         yield folder
 
@@ -95,7 +96,7 @@ def test_it_goes_on_while_mlflow_is_away(
     assert "going on: 1 of 2 photographs are done" in again.output
     assert trace(tmp_path / "out/pier.png").file.model_version == "1"
     new = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "new"), *arguments[3:]])
-    assert isinstance(new.exception, sender.TrackingUnavailableError)
+    assert isinstance(new.exception, store.TrackingUnavailableError)
 
 
 def test_a_changed_file_is_told(model: Path, scan: Path, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_what_was_seen_is_compared_and_recorded(state: Path, model: Path, tmp_pa
     )
     assert scored.exit_code == 0, scored.output
     assert "warning: drift: these 32 photographs are unlike the 40" in scored.output
-    with sender.connected() as client:
+    with store.connect() as client:
         experiment = client.get_experiment_by_name("scoring").experiment_id
         [run] = client.search_runs([experiment], "tags.drift = 'drift'")
         files = {file.path for file in client.list_artifacts(run.info.run_id)}

@@ -23,7 +23,7 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.system.params import load_params
 from tintlab.system.tables import write_table
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, parent_lock, store
 
 SMALL = {
     "generator": "unet", "channels": 4, "image_size": 32, "crop": [32, 32], "discriminator_channels": 4,
@@ -102,7 +102,7 @@ def test_a_fine_tuning_names_its_parent_in_its_files_and_its_run(workspace: Path
     expected = f"error: train.init_from {spec} is not in data/parent.lock.json: run `tintlab sources refresh`"
     assert refused.stderr.strip().splitlines()[-1] == expected
 
-    write_json(paths.PARENT_LOCK, parents.entry(spec))
+    write_json(paths.PARENT_LOCK, parents.lock_content(spec))
     done = run_stage()
     assert done.returncode == 0, done.stderr
     assert f"starting from {spec}" in done.stdout
@@ -112,9 +112,9 @@ def test_a_fine_tuning_names_its_parent_in_its_files_and_its_run(workspace: Path
     for name in before:
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
-    sender.sync()
-    with sender.connected() as client:
-        run = client.get_run(sender.run_for(config["fingerprint"]))
+    delivery.sync()
+    with store.connect() as client:
+        run = client.get_run(delivery.find_run(config["fingerprint"]))
     assert run.data.tags["parent"] == spec
     assert run.data.tags["parent.version"] == "1"
     assert run.data.tags["parent.weights_sha256"] == config["parent"]["weights_sha256"]
@@ -122,36 +122,36 @@ def test_a_fine_tuning_names_its_parent_in_its_files_and_its_run(workspace: Path
 
 def test_an_alias_that_moves_changes_nothing_until_it_is_recorded(workspace: Path) -> None:
     spec = "models:/tintlab@challenger"
-    write_json(paths.PARENT_LOCK, parents.entry(spec))
-    known = parents.recorded(spec)
+    write_json(paths.PARENT_LOCK, parents.lock_content(spec))
+    known = parent_lock.read_parent(spec)
     assert known is not None
     torch.manual_seed(4)
     config = read_json(Path("parent") / paths.MODEL_CONFIG)
     save_generator(Path("other"), build_generator(config), config)
     assert register.register(Path("other")).version == 2
-    for name, value in load_file(parents.verified(spec, known)).items():
+    for name, value in load_file(parents.find_recorded(spec, known)).items():
         assert torch.equal(value, load_file(Path("parent") / paths.WEIGHTS)[name])
-    assert parents.entry(spec)[spec]["version"] == 2
+    assert parents.lock_content(spec)[spec]["version"] == 2
 
 
 def test_a_file_that_changed_is_refused(workspace: Path, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     shutil.copy(Path("parent") / paths.WEIGHTS, weights)
-    known = parents.entry(str(weights))[str(weights)]
+    known = parents.lock_content(str(weights))[str(weights)]
     assert known["version"] is None
-    assert parents.verified(str(weights), known) == weights
+    assert parents.find_recorded(str(weights), known) == weights
     shutil.copy(Path("other") / paths.WEIGHTS, weights)
     with pytest.raises(TintlabError, match=r"other weights than were recorded.*`tintlab sources refresh`"):
-        parents.verified(str(weights), known)
+        parents.find_recorded(str(weights), known)
     weights.unlink()
     with pytest.raises(TintlabError, match=r"there is no .*mine\.safetensors"):
-        parents.verified(str(weights), known)
+        parents.find_recorded(str(weights), known)
 
 
 def test_nothing_named_is_nothing_recorded(workspace: Path) -> None:
-    assert parents.entry(None) == {}
-    assert parents.recorded(None) is None
-    assert parents.tags(None) == {}
+    assert parents.lock_content(None) == {}
+    assert parent_lock.read_parent(None) is None
+    assert parent_lock.parent_tags(None) == {}
 
 
 def test_the_command_records_what_is_named(workspace: Path) -> None:

@@ -27,9 +27,8 @@ import pytest
 
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender as tracking
-from tintlab.tracking import spool
-from tintlab.tracking.sender import Recorder
+from tintlab.tracking import delivery, load, sender, spool, store
+from tintlab.tracking.recorder import Recorder
 
 NAME = "0123456789abcdef"
 
@@ -40,7 +39,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINTLAB_STATE", str(tmp_path_factory.mktemp("empty")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.prepare_store()
+        store.prepare_store()
         return paths.tracking_database()
 
 
@@ -53,7 +52,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def store(state: Path, empty_store: Path) -> Path:
+def database(state: Path, empty_store: Path) -> Path:
     """The database of the default store in the test's own state folder."""
     shutil.copyfile(empty_store, paths.tracking_database())
     return paths.tracking_database()
@@ -62,7 +61,7 @@ def store(state: Path, empty_store: Path) -> Path:
 # -- what arrives ------------------------------------------------------------------------------------
 
 
-def test_a_training_arrives_whole(store: Path, tmp_path: Path) -> None:
+def test_a_training_arrives_whole(database: Path, tmp_path: Path) -> None:
     grid = tmp_path / "grid.png"
     model = tmp_path / "generator"
     (model / "deep").mkdir(parents=True)
@@ -79,19 +78,19 @@ def test_a_training_arrives_whole(store: Path, tmp_path: Path) -> None:
     after = time.time_ns() // 1_000_000 + 10  # no two records bear the same millisecond
     grid.write_text("changed after it was recorded")
     time.sleep(0.02)
-    assert tracking.sync() == 7
+    assert delivery.sync() == 7
 
-    run = only_run(store)
+    run = only_run(database)
     assert (run["name"], run["status"]) == ("train-1", "FINISHED")
     assert before <= run["start_time"] <= run["end_time"] <= after
-    assert params(store) == {"train.rate": "0.1", "train.betas": "[0.5, 0.999]"}
-    assert tags(store)["git.commit"] == "c0ffee"
-    assert tags(store)[tracking.FINGERPRINT_TAG] == NAME
-    assert tracking.run_for(NAME) == run["run_uuid"]
-    assert steps(store) == {"loss_G": [10, 20], "loss_D": [10, 20]}
-    assert values(store, "loss_G") == [0.1, 0.05]
-    assert all(math.isnan(value) for value in values(store, "loss_D"))
-    assert all(before <= moment <= after for moment in moments(store))
+    assert params(database) == {"train.rate": "0.1", "train.betas": "[0.5, 0.999]"}
+    assert tags(database)["git.commit"] == "c0ffee"
+    assert tags(database)[store.FINGERPRINT_TAG] == NAME
+    assert delivery.find_run(NAME) == run["run_uuid"]
+    assert steps(database) == {"loss_G": [10, 20], "loss_D": [10, 20]}
+    assert values(database, "loss_G") == [0.1, 0.05]
+    assert all(math.isnan(value) for value in values(database, "loss_D"))
+    assert all(before <= moment <= after for moment in moments(database))
     stored = artifacts(run)
     assert stored == {
         "samples/10/grid.png": b"step 10",
@@ -99,76 +98,76 @@ def test_a_training_arrives_whole(store: Path, tmp_path: Path) -> None:
         "model/deep/weights": b"w",
     }
     assert spools() == []
-    assert tracking.backlog() == {}
+    assert delivery.backlog() == {}
 
 
 def test_artifacts_lie_in_the_state_folder_whatever_the_working_directory(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
     monkeypatch.chdir(tmp_path)
-    tracking.sync()
-    assert only_run(store)["artifact_uri"].startswith(paths.tracking_artifacts().as_uri())
+    delivery.sync()
+    assert only_run(database)["artifact_uri"].startswith(paths.tracking_artifacts().as_uri())
     assert list(tmp_path.iterdir()) == [paths.state()]
 
 
-def test_mlflows_pages_take_the_experiment_for_one_of_trainings(store: Path) -> None:
-    with tracking.connected() as client:
-        experiment = client.get_experiment(tracking.experiment_id(client))
+def test_mlflows_pages_take_the_experiment_for_one_of_trainings(database: Path) -> None:
+    with store.connect() as client:
+        experiment = client.get_experiment(store.experiment_id(client))
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_more_than_mlflow_takes_at_once_arrives(store: Path) -> None:
+def test_more_than_mlflow_takes_at_once_arrives(database: Path) -> None:
     many = {f"key{number:03d}": number for number in range(150)}
     with Recorder(NAME) as recorder:
         recorder.start("train", many, dict.fromkeys(many, "x"))
         for step in range(30):
             recorder.metrics(many, step)
-    tracking.sync()
-    assert (len(params(store)), len(steps(store))) == (150, 150)
-    assert set(tags(store)) >= set(many)
-    assert all(found == list(range(30)) for found in steps(store).values())
+    delivery.sync()
+    assert (len(params(database)), len(steps(database))) == (150, 150)
+    assert set(tags(database)) >= set(many)
+    assert all(found == list(range(30)) for found in steps(database).values())
 
 
-def test_a_summary_is_repeated_only_where_it_changed(store: Path) -> None:
+def test_a_summary_is_repeated_only_where_it_changed(database: Path) -> None:
     for psnr in (21.4, 21.4, 22.0):
         with Recorder(NAME) as recorder:
             recorder.summary({"test.psnr": psnr, "test.fid": float("nan")})
-        tracking.sync()
-    assert values(store, "test.psnr") == [21.4, 22.0]
-    assert steps(store) == {"test.psnr": [0, 1], "test.fid": [0]}
+        delivery.sync()
+    assert values(database, "test.psnr") == [21.4, 22.0]
+    assert steps(database) == {"test.psnr": [0, 1], "test.fid": [0]}
 
 
-def test_a_later_stage_adds_to_the_run(store: Path) -> None:
+def test_a_later_stage_adds_to_the_run(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         recorder.finish()
-    tracking.sync()
+    delivery.sync()
     assert spools() == []
     with Recorder(NAME) as recorder:
         recorder.summary({"test.psnr": 21.4})
-    assert tracking.sync() == 1
-    assert only_run(store)["status"] == "FINISHED"
-    assert values(store, "test.psnr") == [21.4]
+    assert delivery.sync() == 1
+    assert only_run(database)["status"] == "FINISHED"
+    assert values(database, "test.psnr") == [21.4]
     assert spools() == []
 
 
-def test_a_summary_of_nothing_holds_up_nothing(store: Path, tmp_path: Path) -> None:
+def test_a_summary_of_nothing_holds_up_nothing(database: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("page")
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         recorder.finish()
-    tracking.sync()
+    delivery.sync()
     with Recorder(NAME) as recorder:
         recorder.summary({})
         recorder.artifact(tmp_path / "page.html", "pages")
-    tracking.sync()
+    delivery.sync()
     assert spools() == []
 
 
 def test_nothing_to_send_asks_no_store(state: Path) -> None:
-    assert tracking.sync() == 0
+    assert delivery.sync() == 0
     assert not paths.tracking_database().exists()
 
 
@@ -176,7 +175,7 @@ def test_nothing_to_send_asks_no_store(state: Path) -> None:
 
 
 @pytest.mark.parametrize("delivered_before", [True, False])
-def test_a_resumed_training_repeats_no_step(store: Path, delivered_before: bool) -> None:
+def test_a_resumed_training_repeats_no_step(database: Path, delivered_before: bool) -> None:
     def train(first: int, last: int) -> None:
         recorder.start("train", {"rate": 1, "workers": first}, {"attempt": str(first)})
         for step in range(first, last + 1):
@@ -186,37 +185,37 @@ def test_a_resumed_training_repeats_no_step(store: Path, delivered_before: bool)
     with Recorder(NAME) as recorder:
         train(1, 8)
     if delivered_before:
-        tracking.sync()
+        delivery.sync()
     with Recorder(NAME) as recorder:
         train(5, 12)
         recorder.finish()
-    tracking.sync()
-    assert only_run(store)["status"] == "FINISHED"
-    assert steps(store) == {"loss": list(range(1, 13)), "system/cpu": list(range(16))}
-    assert values(store, "loss") == [step / 7 for step in range(1, 13)]
+    delivery.sync()
+    assert only_run(database)["status"] == "FINISHED"
+    assert steps(database) == {"loss": list(range(1, 13)), "system/cpu": list(range(16))}
+    assert values(database, "loss") == [step / 7 for step in range(1, 13)]
     # Parameters can't change in MLflow; tags can.
-    assert params(store) == {"rate": "1", "workers": "1"}
-    assert tags(store)["attempt"] == "5"
+    assert params(database) == {"rate": "1", "workers": "1"}
+    assert tags(database)["attempt"] == "5"
 
 
-def test_a_training_that_was_stopped_and_goes_on_is_one_run(store: Path) -> None:
+def test_a_training_that_was_stopped_and_goes_on_is_one_run(database: Path) -> None:
     states = []
     for first, status in ((1, "KILLED"), (3, "FINISHED")):
         with Recorder(NAME) as recorder:
             recorder.start("train", {}, {})
-            tracking.sync()
-            states.append(only_run(store)["status"])
+            delivery.sync()
+            states.append(only_run(database)["status"])
             for step in range(first, first + 4):
                 recorder.metrics({"loss": step}, step)
             recorder.sample({"system/cpu": first})
             recorder.finish(status)  # type: ignore[arg-type]
-        tracking.sync()
-        states.append(only_run(store)["status"])
+        delivery.sync()
+        states.append(only_run(database)["status"])
     assert states == ["RUNNING", "KILLED", "RUNNING", "FINISHED"]
-    assert steps(store) == {"loss": [1, 2, 3, 4, 5, 6], "system/cpu": [0, 1]}
+    assert steps(database) == {"loss": [1, 2, 3, 4, 5, 6], "system/cpu": [0, 1]}
 
 
-def test_sending_all_again_changes_nothing(store: Path) -> None:
+def test_sending_all_again_changes_nothing(database: Path) -> None:
     """As after a sender that was killed between sending and remembering that it had sent."""
     with Recorder(NAME) as recorder:
         recorder.start("train", {"rate": 1}, {})
@@ -224,11 +223,11 @@ def test_sending_all_again_changes_nothing(store: Path) -> None:
             recorder.metrics({"loss": step}, step)
             recorder.sample({"system/cpu": 50})
             recorder.summary({"test.psnr": step % 2})
-        tracking.sync()
-        before = dump(store)
+        delivery.sync()
+        before = dump(database)
         (paths.spool() / NAME / "delivered.json").unlink()
-        assert tracking.sync() == 16
-    assert dump(store) == before
+        assert delivery.sync() == 16
+    assert dump(database) == before
 
 
 def test_senders_at_once_make_one_store_and_one_run(state: Path) -> None:
@@ -241,33 +240,33 @@ def test_senders_at_once_make_one_store_and_one_run(state: Path) -> None:
     assert spools() == []
 
 
-def test_a_sender_waits_for_another_of_the_same_spool(store: Path) -> None:
+def test_a_sender_waits_for_another_of_the_same_spool(database: Path) -> None:
     record_steps(range(3))
-    assert tracking.run_for(NAME) is None  # loads what takes seconds
-    sender = threading.Thread(target=tracking.sync)
-    with spool.locked(paths.spool() / NAME):
+    assert delivery.find_run(NAME) is None  # loads what takes seconds
+    sender = threading.Thread(target=delivery.sync)
+    with spool.hold_lock(paths.spool() / NAME):
         sender.start()
         sender.join(3)
         assert sender.is_alive()
-        assert count_metrics(store) == 0
+        assert count_metrics(database) == 0
     sender.join(60)
-    assert steps(store) == {"loss": [0, 1, 2]}
+    assert steps(database) == {"loss": [0, 1, 2]}
 
 
-def test_a_sender_killed_while_it_sends_loses_and_doubles_nothing(store: Path) -> None:
+def test_a_sender_killed_while_it_sends_loses_and_doubles_nothing(database: Path) -> None:
     record_steps(range(10_000))
     killed = 0
     for target in (1, 3_000):
         sender = start_sync()
-        while sender.poll() is None and count_metrics(store) < target:
+        while sender.poll() is None and count_metrics(database) < target:
             time.sleep(0.005)
         sender.kill()
         killed += sender.wait() == -signal.SIGKILL
     assert killed == 2
-    assert 3_000 <= count_metrics(store) < 10_000
-    tracking.sync()
-    assert steps(store) == {"loss": list(range(10_000))}
-    only_run(store)
+    assert 3_000 <= count_metrics(database) < 10_000
+    delivery.sync()
+    assert steps(database) == {"loss": list(range(10_000))}
+    only_run(database)
 
 
 def any_content(files: Iterable[Path]) -> bool:
@@ -288,109 +287,109 @@ def test_the_default_store_is_whole_or_absent(state: Path) -> None:
     sender.kill()
     sender.wait()
     assert not database.exists()
-    assert tracking.sync() == 5
+    assert delivery.sync() == 5
     assert steps(database) == {"loss": [0, 1, 2]}
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------
 
 
-def test_a_torn_last_line_is_cut_off(store: Path) -> None:
+def test_a_torn_last_line_is_cut_off(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         recorder.metrics({"loss": 1}, 1)
     records = paths.spool() / NAME / "records.jsonl"
     with records.open("ab") as file:
         file.write(b'{"kind": "metrics", "time": 17, "val')
-    assert tracking.sync() == 2
-    assert tracking.backlog() == {}
+    assert delivery.sync() == 2
+    assert delivery.backlog() == {}
     with Recorder(NAME) as recorder:
         recorder.metrics({"loss": 2}, 2)
         recorder.finish()
-    assert tracking.sync() == 2
-    assert steps(store) == {"loss": [1, 2]}
+    assert delivery.sync() == 2
+    assert steps(database) == {"loss": [1, 2]}
     assert spools() == []
 
 
-def test_a_spool_stays_while_someone_writes_to_it(store: Path) -> None:
+def test_a_spool_stays_while_someone_writes_to_it(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.summary({"test.psnr": 1})
-        assert tracking.sync() == 1
+        assert delivery.sync() == 1
         assert spools() == [NAME]
         recorder.summary({"test.psnr": 2})
-    assert tracking.sync() == 1
-    assert values(store, "test.psnr") == [1, 2]
+    assert delivery.sync() == 1
+    assert values(database, "test.psnr") == [1, 2]
     assert spools() == []
 
 
-def test_a_training_that_did_not_end_keeps_its_spool(store: Path) -> None:
+def test_a_training_that_did_not_end_keeps_its_spool(database: Path) -> None:
     record_steps(range(3), finish=False)
-    tracking.sync()
+    delivery.sync()
     assert spools() == [NAME]
-    assert tracking.backlog() == {}
-    assert only_run(store)["status"] == "RUNNING"
+    assert delivery.backlog() == {}
+    assert only_run(database)["status"] == "RUNNING"
 
 
-def test_what_the_store_refuses_is_laid_aside_and_the_rest_arrives(store: Path) -> None:
+def test_what_the_store_refuses_is_laid_aside_and_the_rest_arrives(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         recorder.metrics({"loss": 1}, 1)
         recorder.metrics({"loss": 2, "what?!": 2}, 2)
         recorder.metrics({"loss": 3}, 3)
         recorder.finish()
-    tracking.sync()
-    assert steps(store) == {"loss": [1, 3]}
-    assert only_run(store)["status"] == "FINISHED"
-    assert tracking.backlog() == {NAME: 1}
+    delivery.sync()
+    assert steps(database) == {"loss": [1, 3]}
+    assert only_run(database)["status"] == "FINISHED"
+    assert delivery.backlog() == {NAME: 1}
     refused = json.loads((paths.spool() / NAME / "refused.jsonl").read_text())
     assert "what?!" in refused["reason"]
     assert refused["record"]["step"] == 2
 
 
-def test_a_damaged_line_does_not_hold_up_those_after_it(store: Path) -> None:
+def test_a_damaged_line_does_not_hold_up_those_after_it(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         (paths.spool() / NAME / "records.jsonl").open("ab").write(b"\x00\x00\xff\n")
         recorder.metrics({"loss": 1}, 1)
-    tracking.sync()
-    assert steps(store) == {"loss": [1]}
-    assert tracking.backlog() == {NAME: 1}
+    delivery.sync()
+    assert steps(database) == {"loss": [1]}
+    assert delivery.backlog() == {NAME: 1}
 
 
-def test_a_store_that_was_lost_gets_all_that_the_spool_has(store: Path, empty_store: Path) -> None:
+def test_a_store_that_was_lost_gets_all_that_the_spool_has(database: Path, empty_store: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {"rate": 1}, {})
         recorder.metrics({"loss": 1}, 1)
-        tracking.sync()
-        shutil.copyfile(empty_store, store)
+        delivery.sync()
+        shutil.copyfile(empty_store, database)
         recorder.metrics({"loss": 2}, 2)
     # In a process of its own: ours holds the lost database open.
     assert start_sync().wait(60) == 0
-    assert (steps(store), params(store)) == ({"loss": [1, 2]}, {"rate": "1"})
+    assert (steps(database), params(database)) == ({"loss": [1, 2]}, {"rate": "1"})
 
 
 @pytest.mark.parametrize("same_sender", [True, False])
-def test_a_run_deleted_while_it_is_fed_is_made_anew(store: Path, same_sender: bool) -> None:
+def test_a_run_deleted_while_it_is_fed_is_made_anew(database: Path, same_sender: bool) -> None:
     from mlflow import MlflowClient
 
-    sender = tracking._Deliverer()
+    sender = delivery.Deliverer()
     with Recorder(NAME) as recorder:
         recorder.start("train", {"rate": 1}, {})
         recorder.metrics({"loss": 1}, 1)
         sender.deliver_all()
-        first = tracking.run_for(NAME)
+        first = delivery.find_run(NAME)
         assert first is not None
-        MlflowClient(tracking.tracking_uri()).delete_run(first)
+        MlflowClient(store.tracking_uri()).delete_run(first)
         recorder.metrics({"loss": 2}, 2)
         if not same_sender:
-            sender = tracking._Deliverer()
+            sender = delivery.Deliverer()
         # One pass to find out, one to send.
         sender.deliver_all()
         sender.deliver_all()
-    second = tracking.run_for(NAME)
+    second = delivery.find_run(NAME)
     assert second not in (None, first)
-    assert sql(store, "select step from metrics where run_uuid = ?", second) == [(1,), (2,)]
-    assert tracking.backlog() == {}
+    assert sql(database, "select step from metrics where run_uuid = ?", second) == [(1,), (2,)]
+    assert delivery.backlog() == {}
 
 
 def test_a_full_disk_leaves_whole_lines(state: Path) -> None:
@@ -407,7 +406,7 @@ def test_a_full_disk_leaves_whole_lines(state: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert records.read_bytes() == before
         recorder.metrics({"loss": 3}, 3)
-    assert tracking.backlog() == {NAME: 2}
+    assert delivery.backlog() == {NAME: 2}
 
 
 def test_an_absent_server_is_one_clear_line_without_its_password(
@@ -415,14 +414,14 @@ def test_an_absent_server_is_one_clear_line_without_its_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{free_port()}")
     record_steps(range(2))
-    for ask in (tracking.sync, lambda: tracking.run_for(NAME)):
+    for ask in (delivery.sync, lambda: delivery.find_run(NAME)):
         started = time.monotonic()
         with pytest.raises(TintlabError, match="can't be reached") as caught:
             ask()
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
         assert time.monotonic() - started < 5
-    assert tracking.backlog() == {NAME: 4}
+    assert delivery.backlog() == {NAME: 4}
     assert "secret" not in "".join(path.read_text() for path in state.rglob("*.json*"))
 
 
@@ -433,7 +432,7 @@ VALIDATION = pd.DataFrame({"epoch": [1], "iteration": [20], "val_score": [0.75]}
 
 
 def restore(page: Path, psnr: float = 21.4) -> str:
-    return tracking.restore_run(
+    return delivery.restore_run(
         NAME,
         {"rate": 1},
         {"git.commit": "c0ffee"},
@@ -450,97 +449,97 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_missing_run_is_restored_once(store: Path, page: Path) -> None:
-    assert tracking.run_for(NAME) is None
+def test_a_missing_run_is_restored_once(database: Path, page: Path) -> None:
+    assert delivery.find_run(NAME) is None
     run_id = restore(page)
-    run = only_run(store)
+    run = only_run(database)
     assert (run["run_uuid"], run["status"]) == (run_id, "FINISHED")
-    assert tags(store)["restored"] == "true"
-    assert params(store) == {"rate": "1"}
-    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
-    assert values(store, "loss_G") == [0.5, 0.25]
+    assert tags(database)["restored"] == "true"
+    assert params(database) == {"rate": "1"}
+    assert steps(database) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
+    assert values(database, "loss_G") == [0.5, 0.25]
     assert artifacts(run) == {"evaluation/index.html": b"<p>page"}
-    before = dump(store)
+    before = dump(database)
     assert restore(page, psnr=1.0) == run_id
-    assert dump(store) == before
+    assert dump(database) == before
     assert spools() == []
 
 
-def test_an_original_run_is_left_as_it_is(store: Path, page: Path) -> None:
+def test_an_original_run_is_left_as_it_is(database: Path, page: Path) -> None:
     record_steps(range(3))
     # Also where it has not been delivered yet.
     with Recorder(NAME) as recorder:
         recorder.restore("restored", {"rate": 1}, {}, [LOSSES], {"test.psnr": 1}, [(page, "evaluation")])
-    tracking.sync()
-    run = only_run(store)
+    delivery.sync()
+    run = only_run(database)
     assert (run["name"], artifacts(run)) == ("train", {})
-    assert "restored" not in tags(store)
-    assert (steps(store), params(store)) == ({"loss": [0, 1, 2]}, {})
+    assert "restored" not in tags(database)
+    assert (steps(database), params(database)) == ({"loss": [0, 1, 2]}, {})
     assert restore(page) == run["run_uuid"]
     assert spools() == []
 
 
-def test_figures_that_came_first_are_filled_up(store: Path, page: Path) -> None:
+def test_figures_that_came_first_are_filled_up(database: Path, page: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.summary({"test.psnr": 21.4})
-    tracking.sync()
+    delivery.sync()
     restore(page)
-    assert only_run(store)["status"] == "FINISHED"
-    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
+    assert only_run(database)["status"] == "FINISHED"
+    assert steps(database) == {"loss_G": [10, 20], "loss_G_KL": [20], "val_score": [20], "test.psnr": [0]}
 
 
 def test_what_cannot_be_restored_now_is_restored_later(
-    store: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+    database: Path, page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Recorder(NAME) as recorder:
         recorder.restore("restored", {"rate": 1}, {}, [LOSSES], {}, [(page, "evaluation")])
     page.unlink()
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-        with pytest.raises(tracking.TrackingUnavailableError):
-            tracking.sync()
-    tracking.sync()
-    assert artifacts(only_run(store)) == {"evaluation/index.html": b"<p>page"}
-    assert steps(store) == {"loss_G": [10, 20], "loss_G_KL": [20]}
+        with pytest.raises(store.TrackingUnavailableError):
+            delivery.sync()
+    delivery.sync()
+    assert artifacts(only_run(database)) == {"evaluation/index.html": b"<p>page"}
+    assert steps(database) == {"loss_G": [10, 20], "loss_G_KL": [20]}
 
 
 # -- the sender --------------------------------------------------------------------------------------
 
 TRAIN = """
 import random, sys, time
-from tintlab.tracking import sender as tracking
+from tintlab.tracking import delivery, sender
 random.seed(0)
-with tracking.recording(sys.argv[1]) as recorder:
+with sender.start_recording(sys.argv[1]) as recorder:
     recorder.start("train", {}, {})
     for step in range(20):
         recorder.metrics({"loss": step}, step)
         time.sleep(0.05)
     recorder.finish()
-    while tracking.backlog():  # on a busy machine a sender needs long to start
+    while delivery.backlog():  # on a busy machine a sender needs long to start
         time.sleep(0.1)
     print(random.random(), "mlflow" in sys.modules, flush=True)
 """
 
 
-def test_recording_delivers_and_leaves_the_training_alone(store: Path) -> None:
+def test_recording_delivers_and_leaves_the_training_alone(database: Path) -> None:
     """MLflow's client draws from the global random numbers; here it is never even imported."""
     done = subprocess.run([sys.executable, "-c", TRAIN, NAME], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0.8444218515250481", "False"]  # random.seed(0); random.random()
     assert done.stderr == ""
-    assert steps(store) == {"loss": list(range(20))}
-    assert only_run(store)["status"] == "FINISHED"
+    assert steps(database) == {"loss": list(range(20))}
+    assert only_run(database)["status"] == "FINISHED"
     assert spools() == []
 
 
-def test_a_stage_sends_what_an_earlier_one_left(store: Path) -> None:
+def test_a_stage_sends_what_an_earlier_one_left(database: Path) -> None:
     record_steps(range(3))
-    with tracking.recording("fedcba9876543210"):
-        wait_for(lambda: not tracking.backlog())
-    assert steps(store) == {"loss": [0, 1, 2]}
+    with sender.start_recording("fedcba9876543210"):
+        wait_for(lambda: not delivery.backlog())
+    assert steps(database) == {"loss": [0, 1, 2]}
 
 
 @pytest.mark.parametrize("deed", [signal.SIGKILL, signal.SIGINT])
-def test_the_sender_goes_with_its_owner(store: Path, deed: signal.Signals) -> None:
+def test_the_sender_goes_with_its_owner(database: Path, deed: signal.Signals) -> None:
     forever = TRAIN.replace("range(20)", "range(100_000)")
     # A worker of the training that outlives it holds the pipe to the sender open.
     forever = forever.replace(
@@ -559,15 +558,15 @@ def test_the_sender_goes_with_its_owner(store: Path, deed: signal.Signals) -> No
     finally:
         worker.kill()
         owner.kill()
-    tracking.sync()
-    (found,) = steps(store).values()
+    delivery.sync()
+    (found,) = steps(database).values()
     assert found == list(range(len(found)))
 
 
 def test_a_server_that_never_answers_delays_nothing(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with tracking.recording(NAME) as recorder:
+        with sender.start_recording(NAME) as recorder:
             recorder.start("train", {}, {})
             wait_for(lambda: (silent.settimeout(60), silent.accept())[1] is not None)
             started = time.monotonic()
@@ -576,25 +575,25 @@ def test_a_server_that_never_answers_delays_nothing(state: Path, monkeypatch: py
             assert time.monotonic() - started < 1
             started = time.monotonic()
         assert time.monotonic() - started < 6
-    assert tracking.backlog() == {NAME: 1001}
+    assert delivery.backlog() == {NAME: 1001}
 
 
-def test_load_is_sampled_under_mlflows_names(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_is_sampled_under_mlflows_names(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 
     monitor = CPUMonitor()
     monitor.collect_metrics()
     theirs = {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
-    ours = spool.system_load()
+    ours = load.system_load()
     assert set(theirs) <= set(ours)
     assert ours["system/system_memory_usage_megabytes"] == pytest.approx(
         theirs["system/system_memory_usage_megabytes"], rel=0.2
     )
-    monkeypatch.setattr(spool, "SAMPLE_SECONDS", 0.05)
-    with Recorder(NAME) as recorder, tracking.system_metrics(recorder):
+    monkeypatch.setattr(load, "SAMPLE_SECONDS", 0.05)
+    with Recorder(NAME) as recorder, load.sample_load(recorder):
         time.sleep(0.5)
-    tracking.sync()
-    found = steps(store)
+    delivery.sync()
+    found = steps(database)
     assert set(found) == set(ours)
     count = len(found["system/cpu_utilization_percentage"])
     assert count >= 3
@@ -663,7 +662,7 @@ def test_a_server_down_at_the_start_in_the_middle_and_past_the_end(
         grid.write_text(f"{last}")
         recorder.artifact(grid, f"samples/{last}")
 
-    with tracking.recording(NAME) as recorder:
+    with sender.start_recording(NAME) as recorder:
         recorder.start("train", {"rate": 1}, {"git.commit": "c0ffee"})
         train(0, 100)
         with server.running():
@@ -677,10 +676,10 @@ def test_a_server_down_at_the_start_in_the_middle_and_past_the_end(
         recorder.finish()
     assert longest < 0.1
     assert re.search(r"^\d+ records wait for MLflow at http.*tintlab sync", capsys.readouterr().err)
-    assert tracking.backlog()[NAME] > 1000
+    assert delivery.backlog()[NAME] > 1000
 
     with server.running():
-        tracking.sync()
+        delivery.sync()
     assert steps(server.database) == {"loss_G": list(range(3100)), "loss_D": list(range(3100))}
     assert values(server.database, "loss_G") == [1 / (1 + step) for step in range(3100)]
     run = only_run(server.database)
@@ -705,7 +704,7 @@ def record_steps(numbers: range, finish: bool = True) -> None:
 
 def start_sync() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from tintlab.tracking import sender as tracking; tracking.sync()"],
+        [sys.executable, "-c", "from tintlab.tracking import delivery; delivery.sync()"],
         stderr=subprocess.DEVNULL,
     )
 

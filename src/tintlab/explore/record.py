@@ -8,7 +8,7 @@ from PIL import Image
 from tintlab.explore import section
 from tintlab.explore.model import Explored
 from tintlab.explore.section import Section
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, sender, store
 
 _FOLDER = "explore"
 
@@ -23,12 +23,12 @@ def keep(model: Explored, name: str, found: Section, pictures: Sequence[Image.Im
 def log(model: Explored, figures: dict[str, float], files: Sequence[Path]) -> str:
     """Add figures and files to the run of the training that made a model, if MLflow has one; says so."""
     try:
-        known = bool(model.training) and sender.store_exists() and sender.run_for(model.training)
-    except sender.TrackingUnavailableError as error:
+        known = bool(model.training) and store.store_exists() and delivery.find_run(model.training)
+    except store.TrackingUnavailableError as error:
         return f"not logged: {error}"
     if not known:
         return "not logged: MLflow has no run of this model's training"
-    with sender.recording(model.training) as recorder:
+    with sender.start_recording(model.training) as recorder:
         if figures:
             recorder.summary({f"explore.{name}": value for name, value in figures.items()})
         for file in files:

@@ -13,7 +13,7 @@ from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.system.params import Params
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 _MOST_RUNS = 100
 
@@ -79,7 +79,7 @@ def drifted_archives() -> list[Drift]:
     Raises:
         TrackingUnavailableError: MLflow can't be reached.
     """
-    with sender.connected() as client:
+    with store.connect() as client:
         experiment = client.get_experiment_by_name(drift_report.EXPERIMENT)
         if experiment is None:
             return []

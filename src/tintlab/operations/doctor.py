@@ -13,7 +13,7 @@ from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import holder
 from tintlab.system.params import load_params
-from tintlab.tracking import interrupted, lineage, sender
+from tintlab.tracking import delivery, interrupted, lineage, store
 
 MIN_FREE_GB = 2.0
 """Room for a training at its default size, its caches and its artifacts, several times over."""
@@ -89,19 +89,19 @@ def _disk() -> Iterator[Finding]:
 def _tracking() -> Iterator[Finding]:
     # MLflow's client may think about an absent server for long.
     pool = ThreadPoolExecutor(1)
-    answer = pool.submit(sender.run_for, "none")
+    answer = pool.submit(delivery.find_run, "none")
     try:
         answer.result(timeout=40)
-        yield Finding("MLflow", f"reached at {sender.shown_uri()}")
+        yield Finding("MLflow", f"reached at {store.shown_uri()}")
     except TintlabError as error:
         yield Finding("MLflow", one_line(error), "start the server, or set MLFLOW_TRACKING_URI")
     except TimeoutError:
-        yield Finding("MLflow", f"no answer from {sender.shown_uri()} in 40 s", "look at the server")
+        yield Finding("MLflow", f"no answer from {store.shown_uri()} in 40 s", "look at the server")
     pool.shutdown(wait=False)
 
 
 def _undelivered() -> Iterator[Finding]:
-    waiting = sender.backlog()
+    waiting = delivery.backlog()
     if not waiting:
         yield Finding("records for MLflow", "all delivered")
     under_way = holder(paths.training_lock())

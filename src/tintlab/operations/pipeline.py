@@ -18,7 +18,7 @@ from tintlab.system import paths, processes
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
-from tintlab.tracking import sender, training_runs
+from tintlab.tracking import delivery, store, training_runs
 
 _COPY_SECONDS = 1.0
 """Between two looks at dvc.lock while DVC works."""
@@ -104,12 +104,12 @@ def sync() -> str:
     MLflow out of reach is no failure: the line says so, and nothing is lost.
     """
     try:
-        delivered = sender.sync()
+        delivered = delivery.sync()
         # The figures are in git, the model is not: a clone in which nothing was built has no model.
         if not (paths.METRICS.exists() and (paths.GENERATOR / paths.MODEL_CONFIG).exists()):
             return f"{delivered} records delivered to MLflow"
         run = training_runs.restore_missing_run()
-    except sender.TrackingUnavailableError as error:
+    except store.TrackingUnavailableError as error:
         return one_line(error)
     return f"{delivered} records delivered to MLflow; the model's run is {run}"
 
@@ -123,7 +123,7 @@ def summary() -> str:
             f"model     {paths.GENERATOR}/",
             f"report    {paths.REPORT_PAGE}",
             f"data      {paths.VALIDATION_PAGE}",
-            f"runs      `make ui` ({sender.shown_uri()})",
+            f"runs      `make ui` ({store.shown_uri()})",
         ]
     )
 
@@ -131,11 +131,11 @@ def summary() -> str:
 def serve_ui(port: int) -> None:
     """Serve MLflow's UI on 127.0.0.1 until Ctrl-C, after a sync; a server that is there already is only named."""
     print(sync())
-    uri = sender.tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        print(f"MLflow: {sender.shown_uri()}")
+    uri = store.tracking_uri()
+    if store.is_server(uri):
+        print(f"MLflow: {store.shown_uri()}")
         return
-    sender.prepare_store()
+    store.prepare_store()
     print(f"MLflow: http://127.0.0.1:{port}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     # By the environment, for a command line shows passwords to everyone on the machine.

@@ -24,7 +24,7 @@ from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import exclusive
 from tintlab.system.urls import redacted
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 START_SECONDS = 180.0
 """How long a service may take until it answers."""
@@ -158,12 +158,12 @@ def up(mlflow_port: int, prefect_port: int) -> None:
 
 
 def _run(mlflow_port: int, prefect_port: int) -> None:
-    own_mlflow = not sender.tracking_uri().startswith(("http://", "https://"))
+    own_mlflow = not store.is_server(store.tracking_uri())
     _refuse_taken([*([mlflow_port] if own_mlflow else []), prefect_port])
-    mlflow = f"http://127.0.0.1:{mlflow_port}" if own_mlflow else sender.tracking_uri()
+    mlflow = f"http://127.0.0.1:{mlflow_port}" if own_mlflow else store.tracking_uri()
     addresses = Addresses(mlflow, f"http://127.0.0.1:{prefect_port}")
     environment = prefect_server.environment(addresses.prefect, addresses.mlflow) | processes.ownership()
-    sender.prepare_store()
+    store.prepare_store()
     servers = [_prefect(addresses, environment, prefect_port)]
     if own_mlflow:
         servers.insert(0, _mlflow(addresses, environment, mlflow_port))
@@ -202,7 +202,7 @@ def _mlflow(addresses: Addresses, environment: Mapping[str, str], port: int) -> 
     # By the environment, for a command line shows passwords to everyone on the machine.
     ours = paths.tracking_artifacts().as_uri()
     places = {
-        "MLFLOW_BACKEND_STORE_URI": sender.tracking_uri(),
+        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri(),
         "MLFLOW_ARTIFACTS_DESTINATION": ours,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

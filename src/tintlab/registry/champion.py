@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tintlab.registry import history
 from tintlab.registry.history import MODEL_NAME, History
+from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +45,7 @@ def mend_alias(client: "MlflowClient", log: History, say: Callable[[str], None])
         if champion is None:
             client.delete_registered_model_alias(MODEL_NAME, CHAMPION)
             say(f"the alias {CHAMPION} named version {found}, which was never promoted: removed")
-        elif _exists(client, champion.version):
+        elif store.find_or_none(client.get_model_version, MODEL_NAME, str(champion.version)):
             client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(champion.version))
             say(_mended(log, found))
         else:
@@ -64,18 +65,6 @@ def deleted(version: int) -> str:
 def warn(text: str) -> None:
     """Say something on stderr that does not stop the command."""
     sys.stderr.write(f"note: {text}\n")
-
-
-def _exists(client: "MlflowClient", version: int) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_model_version(MODEL_NAME, str(version))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    return True
 
 
 def _mended(log: History, found: str | None) -> str:

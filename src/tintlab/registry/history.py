@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
+from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -172,14 +173,7 @@ def append(client: "MlflowClient", change: Change) -> History:
 
 def registered_model(client: "MlflowClient", name: str) -> "RegisteredModel | None":
     """A registered model with its aliases, or None where there is none of that name."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    return store.find_or_none(client.get_registered_model, name)
 
 
 def _answer_lost(client: "MlflowClient", change: Change, nonce: str, error: Exception) -> History:

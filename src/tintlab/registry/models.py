@@ -5,8 +5,7 @@ Who is champion is not decided here but in `history`, and changed in `promotion`
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
-from tintlab.tracking import lineage, sender
+from tintlab.tracking import lineage, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +78,7 @@ def locate(spec: str) -> LocatedModel:
     alias, number = _parsed(spec)
     if not (alias or number):
         return _local(Path(spec))
-    with sender.connected() as client:
+    with store.connect() as client:
         if alias == CHAMPION:
             version = _champion(client)
         elif alias:
@@ -95,9 +94,9 @@ def default_spec() -> str:
     Raises:
         TintlabError: MLflow can't be reached.
     """
-    if not sender.store_exists():
+    if not store.store_exists():
         return str(paths.GENERATOR)
-    with sender.connected() as client:
+    with store.connect() as client:
         known = history.read(client).champion
     return f"models:/{MODEL_NAME}@{CHAMPION}" if known else str(paths.GENERATOR)
 
@@ -121,7 +120,7 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
     Raises:
         TintlabError: there is no such version, or MLflow can't be reached.
     """
-    with sender.connected() as client, tempfile.TemporaryDirectory() as temporary:
+    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
         run = client.get_run(_run_of(client, version))
         if page:
             copy = Path(temporary) / f"{version}.html"
@@ -148,7 +147,7 @@ def read_verdict(version: int) -> dict[str, Any] | None:
     Raises:
         TintlabError: there is no such version, or MLflow can't be reached.
     """
-    with sender.connected() as client, tempfile.TemporaryDirectory() as temporary:
+    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
         run_id = _run_of(client, version)
         name = f"{_VERDICTS}/{version}.json"
         if name not in [artifact.path for artifact in client.list_artifacts(run_id, _VERDICTS)]:
@@ -174,8 +173,12 @@ def model_version(client: "MlflowClient", version: int | None) -> "ModelVersion"
     Raises:
         TintlabError: there is none of that number.
     """
-    with _missing(f"there is no version {version} of {MODEL_NAME}: `tintlab models` lists what there is"):
-        return client.get_model_version(MODEL_NAME, str(version))
+    found = store.find_or_none(client.get_model_version, MODEL_NAME, str(version))
+    if found is None:
+        raise NoSuchVersionError(
+            f"there is no version {version} of {MODEL_NAME}: `tintlab models` lists what there is"
+        )
+    return found
 
 
 def recomputed_hashes(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
@@ -264,8 +267,13 @@ def _run_of(client: "MlflowClient", version: int) -> str:
 
 
 def _by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
-    with _missing(f"no version of {MODEL_NAME} has the alias {alias}: `tintlab models` lists what there is"):
-        return client.get_model_version_by_alias(MODEL_NAME, alias)
+    model = history.registered_model(client, MODEL_NAME)
+    number = model.aliases.get(alias) if model else None
+    if number is None:
+        raise NoSuchVersionError(
+            f"no version of {MODEL_NAME} has the alias {alias}: `tintlab models` lists what there is"
+        )
+    return model_version(client, int(number))
 
 
 def _downloaded(client: "MlflowClient", version: "ModelVersion") -> LocatedModel:
@@ -296,14 +304,14 @@ def _fetched(client: "MlflowClient", version: "ModelVersion", target: Path) -> P
     from mlflow.artifacts import download_artifacts, list_artifacts
 
     uri = f"{client.get_model_version_download_uri(MODEL_NAME, version.version)}/{mlflow_model.PLACE}"
-    store = sender.tracking_uri()
-    there = {Path(artifact.path).name for artifact in list_artifacts(artifact_uri=uri, tracking_uri=store)}
+    tracking = store.tracking_uri()
+    there = {Path(artifact.path).name for artifact in list_artifacts(artifact_uri=uri, tracking_uri=tracking)}
     if lost := set(mlflow_model.MODEL_FILES) - there:
         raise TintlabError(
             f"version {version.version} has lost {' and '.join(sorted(lost))} at {uri}: restore them, "
             "or use another version"
         )
-    return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=store))
+    return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=tracking))
 
 
 def _verify(folder: Path, version: "ModelVersion") -> None:
@@ -318,16 +326,3 @@ def _verify(folder: Path, version: "ModelVersion") -> None:
 
 def registered_hashes(version: "ModelVersion") -> dict[str, str | None]:
     return {name: version.tags.get(tag) for name, tag in HASH_TAG.items()}
-
-
-@contextmanager
-def _missing(message: str) -> Iterator[None]:
-    """Say so in our words where MLflow has no such version."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise NoSuchVersionError(message) from None

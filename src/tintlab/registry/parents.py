@@ -1,8 +1,4 @@
-"""The model that a training starts from: what `train.init_from` names, recorded, found again and verified.
-
-An alias moves and a file changes without DVC's knowing. So what the name stood for is recorded in a lock file
-that DVC follows, and a training loads nothing else.
-"""
+"""The model that a training starts from: find what `train.init_from` names, and find it again when it trains."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +7,6 @@ from typing import Any
 
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import read_json
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ def find(spec: str) -> Parent:
     return Parent(version, digest, weights)
 
 
-def entry(spec: str | None) -> dict[str, Any]:
+def lock_content(spec: str | None) -> dict[str, Any]:
     """The content of the lock file: what `train.init_from` stands for now; empty where it is null.
 
     Raises:
@@ -58,29 +53,12 @@ def entry(spec: str | None) -> dict[str, Any]:
     return {spec: {"version": parent.version, "weights_sha256": parent.weights_sha256}}
 
 
-def recorded(spec: str | None) -> dict[str, Any] | None:
-    """What the lock file says of `train.init_from`: `version` and `weights_sha256`; None where that is null.
-
-    Raises:
-        TintlabError: it was not recorded.
-    """
-    if spec is None:
-        return None
-    try:
-        known = read_json(paths.PARENT_LOCK)[spec]
-        return {"version": known["version"], "weights_sha256": known["weights_sha256"]}
-    except (FileNotFoundError, KeyError, TypeError):
-        raise TintlabError(
-            f"train.init_from {spec} is not in {paths.PARENT_LOCK}: run `tintlab sources refresh`"
-        ) from None
-
-
-def verified(spec: str, known: dict[str, Any]) -> Path:
+def find_recorded(spec: str, known: dict[str, Any]) -> Path:
     """The recorded parent's weights on this disk, whatever an alias names by now.
 
     Args:
         spec: `train.init_from`.
-        known: see `recorded`.
+        known: see `parent_lock.read_parent`.
 
     Raises:
         TintlabError: it is gone, or is not what was recorded.
@@ -92,11 +70,3 @@ def verified(spec: str, known: dict[str, Any]) -> Path:
             "`tintlab sources refresh` to start from these"
         )
     return parent.weights
-
-
-def tags(spec: str | None) -> dict[str, str]:
-    """The parent as tags of a run, from the lock file."""
-    known = recorded(spec)
-    if spec is None or known is None:
-        return {}
-    return {"parent": spec} | {f"parent.{name}": str(value) for name, value in known.items() if value}

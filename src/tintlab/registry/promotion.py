@@ -10,7 +10,7 @@ from tintlab.registry.history import MODEL_NAME, Change, History
 from tintlab.system import paths
 from tintlab.system.console import one_line, printable
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
     """
     if forced and not why.strip():
         raise TintlabError("--force needs a reason: add --why TEXT, which the history keeps")
-    with sender.connected() as client:
+    with store.connect() as client:
         log = mended_history(client)
         found = models.model_version(client, version) if version else models.challenger(client)
         number, hashes = int(found.version), models.recomputed_hashes(client, found)
@@ -58,7 +58,7 @@ def rollback(why: str = "") -> str:
     Raises:
         TintlabError: there is none to go back to; someone else was faster; MLflow can't be reached.
     """
-    with sender.connected() as client:
+    with store.connect() as client:
         log = mended_history(client)
         for former in log.former():
             try:
@@ -123,7 +123,7 @@ def models_text() -> str:
     Raises:
         TintlabError: MLflow can't be reached.
     """
-    with sender.connected() as client:
+    with store.connect() as client:
         log = mended_history(client)
         versions = models.versions(client)
         model = history.registered_model(client, MODEL_NAME)
@@ -155,7 +155,7 @@ def history_text() -> str:
     Raises:
         TintlabError: MLflow can't be reached.
     """
-    with sender.connected() as client:
+    with store.connect() as client:
         log = mended_history(client)
     if not log.counted:
         return f"there has been no {CHAMPION} yet: `tintlab promote` makes one"

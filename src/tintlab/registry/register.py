@@ -13,7 +13,8 @@ from tintlab.system import paths
 from tintlab.system.files import read_json
 from tintlab.system.locks import exclusive
 from tintlab.system.tables import read_table
-from tintlab.tracking import lineage, sender, training_runs
+from tintlab.tracking import delivery, lineage, store, training_runs
+from tintlab.tracking.recorder import RESTORED_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,12 +43,12 @@ def register(folder: Path = paths.GENERATOR) -> Registered:
     """
     hashes = models.local_hashes(folder)
     with exclusive(paths.registering_lock(), "another `tintlab register`", _WAIT_SECONDS):
-        with sender.connected() as client:
+        with store.connect() as client:
             same = [
                 version for version in models.versions(client) if models.registered_hashes(version) == hashes
             ]
         version = same[0] if same else _new_version(folder, hashes)
-        with sender.connected() as client:
+        with store.connect() as client:
             client.set_registered_model_alias(MODEL_NAME, models.CHALLENGER, str(version.version))
     return Registered(int(version.version), str(version.run_id), new=not same)
 
@@ -55,7 +56,7 @@ def register(folder: Path = paths.GENERATOR) -> Registered:
 def _new_version(folder: Path, hashes: Mapping[str, str]) -> "ModelVersion":
     run_id = _run_id(folder, hashes)
     name = lineage.fingerprint(hashes)
-    with tempfile.TemporaryDirectory() as temporary, sender.connected() as client:
+    with tempfile.TemporaryDirectory() as temporary, store.connect() as client:
         mlflow_model.save_pyfunc(folder, Path(temporary) / name)
         client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")
         run = client.get_run(run_id)
@@ -77,12 +78,12 @@ def _run_id(folder: Path, hashes: Mapping[str, str]) -> str:
         return training_runs.restore_missing_run()
     # Of a model from elsewhere no more is known than its files.
     fingerprint = read_json(folder / paths.MODEL_CONFIG).get("fingerprint") or lineage.fingerprint(hashes)
-    return sender.restore_run(fingerprint, {}, {}, [], {}, [(folder, "model")])
+    return delivery.restore_run(fingerprint, {}, {}, [], {}, [(folder, "model")])
 
 
 def _tags(folder: Path, hashes: Mapping[str, str], of_run: Mapping[str, str]) -> dict[str, str]:
     tags = {models.HASH_TAG[name]: value for name, value in hashes.items()}
-    kept = ("git.commit", "git.dirty", sender.FINGERPRINT_TAG, sender.RESTORED_TAG, "dvc.", "input.")
+    kept = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.")
     tags |= {name: value for name, value in of_run.items() if name.startswith(kept)}
     if _is_the_pipelines(folder):
         tags["dvc.models/generator"] = lineage.dvc_hash(paths.GENERATOR)

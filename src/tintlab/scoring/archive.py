@@ -37,7 +37,7 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
-from tintlab.tracking.sender import TrackingUnavailableError
+from tintlab.tracking.store import TrackingUnavailableError
 
 DEFAULT_MAX_MEGAPIXELS = 200.0
 """Where there is no params.yaml: archives are scored in any folder."""

@@ -17,7 +17,7 @@ from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.system.params import DriftParams
-from tintlab.tracking import sender
+from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -149,9 +149,9 @@ def log_report(report: DriftReport, manifest_path: Path, tags: Mapping[str, str]
     written = manifest_path.with_name(_FILE)
     write_json(written, report.as_json())
     try:
-        with sender.connected() as client:
+        with store.connect() as client:
             return f"drift is recorded in MLflow, run {_logged(client, report, manifest_path, written, tags)}"
-    except sender.TrackingUnavailableError as error:
+    except store.TrackingUnavailableError as error:
         return f"{error}: `tintlab drift {manifest_path.parent}`"
 
 
@@ -185,7 +185,7 @@ def _logged(
 
 
 def _run_id(client: "MlflowClient", digest: str) -> str:
-    experiment = sender.experiment_id(client, EXPERIMENT)
+    experiment = store.experiment_id(client, EXPERIMENT)
     found = client.search_runs([experiment], f"tags.`{MANIFEST_TAG}` = '{digest}'", max_results=1)
     if found:
         return str(found[0].info.run_id)

@@ -16,10 +16,9 @@ from tintlab.scoring.plan import as_text
 from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _TAGS = ("git.", "input.", "dvc.", "version.")
@@ -83,8 +82,8 @@ def trace(path: Path) -> Trace:
     try:
         run = _run_of(origin)
         if not run:
-            words.append(f"MLflow at {sender.shown_uri()} does not know its model")
-    except sender.TrackingUnavailableError as error:
+            words.append(f"MLflow at {store.shown_uri()} does not know its model")
+    except store.TrackingUnavailableError as error:
         words.append(f"{error}; the above is what the file says itself")
     return Trace(origin, recorded, run, tuple(words))
 
@@ -112,10 +111,10 @@ def _in_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
 
 def _run_of(origin: Provenance) -> dict[str, str]:
     """The training's run by its id, by its fingerprint, or by the version that has the weights."""
-    if not sender.store_exists():
+    if not store.store_exists():
         return {}
-    found = sender.run_for(origin.training) if origin.training else None
-    with sender.connected() as client:
+    found = delivery.find_run(origin.training) if origin.training else None
+    with store.connect() as client:
         versions = [
             version
             for version in models.versions(client)
@@ -123,21 +122,10 @@ def _run_of(origin: Provenance) -> dict[str, str]:
         ]
         known = [origin.run_id, *(version.run_id for version in versions), found]
         for run_id in dict.fromkeys(filter(None, known)):
-            if run := _get_run(client, str(run_id)):
+            if run := store.find_or_none(client.get_run, str(run_id)):
                 names = ", ".join(str(version.version) for version in versions)
                 return ({"registered_as": names} if names else {}) | _facts(run)
     return {}
-
-
-def _get_run(client: "MlflowClient", run_id: str) -> "Run | None":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
 
 
 def _facts(run: "Run") -> dict[str, str]:

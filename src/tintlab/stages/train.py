@@ -28,7 +28,8 @@ from tintlab.system.files import atomic_folder, atomic_path, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import Params, TrainParams, load_params
 from tintlab.system.tables import read_table, write_table
-from tintlab.tracking import interrupted, sender, training_runs
+from tintlab.tracking import interrupted, parent_lock, training_runs
+from tintlab.tracking.recorder import Recorder
 
 SAMPLE_SIDE = 128
 
@@ -42,7 +43,7 @@ class Reporter:
         recorder: the records of the MLflow run.
     """
 
-    def __init__(self, params: TrainParams, samples: Path, recorder: sender.Recorder) -> None:
+    def __init__(self, params: TrainParams, samples: Path, recorder: Recorder) -> None:
         self.params = params
         self.samples = samples
         self.recorder = recorder
@@ -122,7 +123,7 @@ def publish(working: Path, config: dict[str, object], history: History) -> None:
 
 def described(params: TrainParams) -> dict[str, object]:
     """The content of config.json: how the generator is built and used, and its parent where it has one."""
-    known = parents.recorded(params.init_from)
+    known = parent_lock.read_parent(params.init_from)
     return generator_config(params) | ({"parent": known} if known else {})
 
 
@@ -165,9 +166,9 @@ def starting_point(params: TrainParams) -> Mapping[str, Tensor] | None:
     Raises:
         TintlabError: not recorded, changed since, gone, or of another architecture.
     """
-    if params.init_from is None or (known := parents.recorded(params.init_from)) is None:
+    if params.init_from is None or (known := parent_lock.read_parent(params.init_from)) is None:
         return None
-    weights = parent_weights(parents.verified(params.init_from, known), params)
+    weights = parent_weights(parents.find_recorded(params.init_from, known), params)
     print(f"starting from {params.init_from}, weights {known['weights_sha256'][:16]}", flush=True)
     return weights
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab.registry import parents
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_text
 from tintlab.system.params import Params, flatten, load_params
-from tintlab.tracking import lineage, sender
+from tintlab.tracking import delivery, lineage, load, parent_lock, sender
+from tintlab.tracking.recorder import Recorder
 
 CHANGES_NO_RESULT = {"workers", "checkpoint_every"}
 """Keys of the `train` section that a training's fingerprint leaves out."""
@@ -33,7 +33,7 @@ def training_inputs(params: Params) -> dict[str, Any]:
 
 
 @contextmanager
-def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[sender.Recorder]:
+def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[Recorder]:
     """Record a training with its parameters, lineage and load; it ends as finished, killed or failed.
 
     Args:
@@ -42,7 +42,7 @@ def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[se
         working: folder for the patch on its way to MLflow.
     """
     git = lineage.git_state()
-    with sender.recording(fingerprint) as recorder, sender.system_metrics(recorder):
+    with sender.start_recording(fingerprint) as recorder, load.sample_load(recorder):
         recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git, params))
         if git.patch:
             write_text(working / "uncommitted.patch", git.patch)
@@ -59,7 +59,7 @@ def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[se
 
 def record_evaluation(metrics: Mapping[str, Any]) -> None:
     """Add the judgement of a trained generator to its run: figures, pages and tables."""
-    with sender.recording(model_fingerprint()) as recorder:
+    with sender.start_recording(model_fingerprint()) as recorder:
         recorder.summary(flat_metrics(metrics))
         for path, folder in _evaluation_files():
             recorder.artifact(path, folder)
@@ -73,7 +73,7 @@ def restore_missing_run() -> str:
     Raises:
         TrackingUnavailableError: the store can't be reached.
     """
-    return sender.restore_run(
+    return delivery.restore_run(
         model_fingerprint(),
         flatten(load_params()),
         _tags(lineage.git_state(), load_params()),
@@ -108,7 +108,7 @@ def flat_metrics(metrics: Mapping[str, Any], prefix: str = "test") -> dict[str, 
 
 def _tags(git: lineage.GitState, params: Params) -> dict[str, str]:
     inputs = lineage.data_hashes(lineage.stage_inputs("train").data)
-    return lineage.run_tags(git, inputs) | parents.tags(params.train.init_from)
+    return lineage.run_tags(git, inputs) | parent_lock.parent_tags(params.train.init_from)
 
 
 def _input_files() -> list[tuple[Path, str]]:

@@ -16,7 +16,7 @@ from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import exclusive
-from tintlab.tracking import sender
+from tintlab.tracking import delivery, store
 
 __all__ = ["Item", "Plan", "Rules", "carry_out", "plan", "text"]
 
@@ -86,11 +86,11 @@ def text(found: Plan) -> str:
 def _found(rules: Rules) -> Iterator[Plan]:
     """What can go, while nothing that could need it starts."""
     with _alone(), dvc_cache.locked_repositories() as repos:
-        sender.sync()
+        delivery.sync()
         clone = paths.workspace() / paths.PARENT_LOCK
         parents = registry.recorded_parents(paths.PARENT_LOCK) | registry.recorded_parents(clone)
         continued = state.continued(rules)
-        with sender.connected() as client:
+        with store.connect() as client:
             needs = registry.needed(client, rules, parents)
             items = [
                 *registry.versions(client, needs),

@@ -19,7 +19,7 @@ from tintlab.scoring import drift_report
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 from tintlab.system.paths import WEIGHTS
-from tintlab.tracking import lineage, sender
+from tintlab.tracking import lineage, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +74,7 @@ def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Need
     runs: dict[int, Run | None] = {}
     while missing := (kept & known.keys()) - runs.keys():
         for number in missing:
-            runs[number] = run = _run(client, str(known[number].run_id))
+            runs[number] = run = store.find_or_none(client.get_run, str(known[number].run_id))
             parent = run.data.tags.get("parent.version", "") if run else ""
             kept |= {int(parent)} if parent.isdecimal() else set()
     hashes = [models.registered_hashes(known[number]) for number in runs]
@@ -132,7 +132,7 @@ def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: R
         for version in models.versions(client)
         if int(version.version) not in needs.versions
     ]
-    for name in (sender.EXPERIMENT, drift_report.EXPERIMENT):
+    for name in (store.EXPERIMENT, drift_report.EXPERIMENT):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             continue
@@ -141,7 +141,7 @@ def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: R
             deleted = run.info.lifecycle_stage == "deleted"
             alive += not deleted
             running = run.info.status == "RUNNING" and rules.young(run.info.start_time / 1000)
-            wanted = run.info.run_id in stay or run.data.tags.get(sender.FINGERPRINT_TAG) in fingerprints
+            wanted = run.info.run_id in stay or run.data.tags.get(store.FINGERPRINT_TAG) in fingerprints
             if wanted or (not deleted and (alive <= rules.keep or running)):
                 continue
             counted = sum(_size(uri) for uri in going if uri.startswith(f"{run.info.artifact_uri}/"))
@@ -150,17 +150,6 @@ def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: R
                 continue  # in the server's trash, and empty: no more can be done from here
             about = f"{run.info.run_name}, {day(run.info.start_time / 1000)}" + ", deleted" * deleted
             yield Item("run", run.info.run_id, about, size, partial(_remove_run, run))
-
-
-def _run(client: "MlflowClient", run_id: str) -> "Run | None":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
 
 
 def _all_runs(client: "MlflowClient", experiment: str) -> Iterator["Run"]:
@@ -182,7 +171,7 @@ def _all_runs(client: "MlflowClient", experiment: str) -> Iterator["Run"]:
 def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
     source, run_id = str(version.source), str(version.run_id)
     tag = _LEFT_TAG + source.rpartition("/")[2]
-    with sender.connected() as client:
+    with store.connect() as client:
         if run_stays:
             client.set_tag(run_id, tag, "true")
         # First the version, for one without files would be broken.
@@ -197,31 +186,31 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
 
 def _remove_left(run_id: str, tag: str, files: list[str]) -> None:
     _delete(files)
-    with sender.connected() as client:
+    with store.connect() as client:
         client.delete_tag(run_id, tag)
 
 
 def _remove_run(run: "Run") -> None:
-    with sender.connected() as client:
+    with store.connect() as client:
         # Into the trash first: a run that is seen has its files.
         if run.info.lifecycle_stage != "deleted":
             client.delete_run(run.info.run_id)
         _delete([run.info.artifact_uri])
-        if store := _database(client):
-            store._hard_delete_run(run.info.run_id)
+        if database := _database(client):
+            database._hard_delete_run(run.info.run_id)
 
 
 def _database(client: "MlflowClient") -> Any:
     """The store, where it can delete for good as `mlflow gc` does; else None."""
-    store = client._tracking_client.store
-    return store if hasattr(store, "_hard_delete_run") else None
+    database = client._tracking_client.store
+    return database if hasattr(database, "_hard_delete_run") else None
 
 
 def _delete(uris: Iterable[str]) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     for uri in uris:
-        get_artifact_repository(uri, tracking_uri=sender.tracking_uri()).delete_artifacts()  # type: ignore[no-untyped-call]
+        get_artifact_repository(uri, tracking_uri=store.tracking_uri()).delete_artifacts()  # type: ignore[no-untyped-call]
         if folder := _local(uri):
             with suppress(OSError):  # the run's own folder, when it held nothing else
                 folder.parent.rmdir()
@@ -233,14 +222,14 @@ def _size(uri: str) -> int:
         return size_of([folder])
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    store = get_artifact_repository(uri, tracking_uri=sender.tracking_uri())
+    files = get_artifact_repository(uri, tracking_uri=store.tracking_uri())
 
-    def below(files: "Iterable[FileInfo]") -> int:
+    def below(infos: "Iterable[FileInfo]") -> int:
         return sum(
-            below(store.list_artifacts(file.path)) if file.is_dir else file.file_size or 0 for file in files
+            below(files.list_artifacts(file.path)) if file.is_dir else file.file_size or 0 for file in infos
         )
 
-    return below(store.list_artifacts(None))
+    return below(files.list_artifacts(None))
 
 
 def _local(uri: str) -> Path | None:

@@ -11,7 +11,7 @@ from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import load_params
 from tintlab.tracking import interrupted, lineage, training_runs
-from tintlab.tracking.spool import Spool, locked, spools
+from tintlab.tracking.spool import Spool, hold_lock, list_spools
 
 
 def continued(rules: Rules) -> set[str]:
@@ -23,7 +23,7 @@ def continued(rules: Rules) -> set[str]:
 
 def tracked(continued: set[str]) -> set[str]:
     """The fingerprints of trainings whose runs stay: the present model's, and what is still to be told of."""
-    waiting = {spool.fingerprint for spool in spools() if _waits(spool)}
+    waiting = {spool.fingerprint for spool in list_spools() if _waits(spool)}
     with suppress(TintlabError, FileNotFoundError):
         return {*continued, *waiting, training_runs.model_fingerprint()}
     return {*continued, *waiting}
@@ -40,7 +40,7 @@ def checkpoints(continued: set[str]) -> Iterator[Item]:
 
 def idle_spools(continued: set[str], rules: Rules) -> Iterator[Item]:
     """The spools that go: all was delivered or refused, and the training ended or can't be continued."""
-    for spool in spools():
+    for spool in list_spools():
         if _waits(spool) or not (spool.progress().ended or spool.fingerprint not in continued):
             continue
         refused = spool.undelivered()
@@ -105,7 +105,7 @@ def _remove_training(folder: Path) -> None:
 
 
 def _remove_spool(spool: Spool) -> None:
-    with suppress(FileNotFoundError), locked(spool.folder):
+    with suppress(FileNotFoundError), hold_lock(spool.folder):
         # As in `Spool.remove_if_done`: the rest without it is rubbish.
         spool.records.unlink(missing_ok=True)
         shutil.rmtree(spool.folder)

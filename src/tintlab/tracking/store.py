@@ -1,0 +1,144 @@
+"""The MLflow store: where it is, a client for it, and what an unreachable or an empty one means."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from tintlab.system import paths
+from tintlab.system.console import one_line
+from tintlab.system.entry_point import prepare_environment
+from tintlab.system.errors import TintlabError
+from tintlab.system.files import atomic_path
+from tintlab.tracking.spool import hold_lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+T = TypeVar("T")
+
+EXPERIMENT = "tintlab"
+FINGERPRINT_TAG = "tintlab.fingerprint"
+
+# One attempt and no wait for an absent server, instead of minutes: the caller tries again later.
+_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+# MLflow's pages then show trainings, and not calls of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_SERVERS = ("http", "https", "databricks")
+
+
+class TrackingUnavailableError(TintlabError):
+    """The MLflow store can't be reached now; nothing is lost."""
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite store in the state folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.tracking_database()}"
+
+
+def store_exists() -> bool:
+    """Whether there can be anything in the store: another than the default one is taken to exist."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or paths.tracking_database().exists()
+
+
+def prepare_store() -> None:
+    """Make the default store where it is used and missing, whole or not at all (seconds)."""
+    database = paths.tracking_database()
+    if os.environ.get("MLFLOW_TRACKING_URI") or database.exists():
+        return
+    with hold_lock(database.parent):
+        if not database.exists():
+            with atomic_path(database) as temporary:
+                new_client(f"sqlite:///{temporary}").search_experiments()
+
+
+@contextmanager
+def connect() -> Iterator["MlflowClient"]:
+    """MLflow's client for the store, which is made where it is missing; it neither waits nor tries again.
+
+    Raises:
+        TrackingUnavailableError: for whatever goes wrong within and is no `TintlabError`.
+    """
+    with unavailable_on_error():
+        prepare_store()
+        yield new_client(tracking_uri())
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI names a server, which decides itself where artifacts lie, and not a database."""
+    return urlsplit(uri).scheme in _SERVERS
+
+
+def shown_uri() -> str:
+    """The tracking URI, without a password."""
+    return _without_secret(tracking_uri())
+
+
+def find_or_none(ask: Callable[..., T], *arguments: str) -> T | None:
+    """What MLflow answers to a question for one thing by its name; None where it has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(*arguments)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def search_run(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
+    """The oldest run of a training that was not deleted."""
+    same = f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
+    runs = client.search_runs([experiment], same, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None
+
+
+def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
+    """The id of an experiment of ours, made or undeleted where it has to be."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # A server knows best where its artifacts lie; a database leaves it to us.
+        location = None if is_server(tracking_uri()) else paths.tracking_artifacts().as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise error
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def new_client(uri: str) -> "MlflowClient":
+    """MLflow's client for a store; it neither waits nor tries again."""
+    prepare_environment()
+    for name, value in (_IMPATIENCE | _QUIET).items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+
+
+@contextmanager
+def unavailable_on_error() -> Iterator[None]:
+    """MLflow raises its own errors, its database's, its connection's and the disk's: all mean not now."""
+    try:
+        yield
+    except TintlabError:
+        raise
+    except Exception as error:
+        reason = _without_secret(one_line(error))[:200]
+        raise TrackingUnavailableError(
+            f"MLflow at {shown_uri()} can't be reached ({reason}): nothing is lost, try again later"
+        ) from error
+
+
+def _without_secret(text: str) -> str:
+    secret = urlsplit(tracking_uri()).netloc.rpartition("@")[0]
+    return text.replace(f"{secret}@", "") if secret else text

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from tintlab.evaluation import evaluate, metrics
 from tintlab.evaluation.judge import Judge, view
+from tintlab.evaluation.methods import METHODS, suffix
+from tintlab.evaluation.summary import intervals
 from tintlab.imaging import color
 from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.system.errors import TintlabError
@@ -114,10 +116,10 @@ def test_totals_are_means(uniform: evaluate.Evaluation) -> None:
     totals, per_photo = uniform.totals, uniform.per_photo
     assert totals["photos"] == 3
     assert totals["clusters"] == 2
-    for method in evaluate.METHODS:
+    for method in METHODS:
         assert {*totals[method]} == {*FIGURES, "judge_kernel_distance"}  # too few for Fréchet's
         for name in FIGURES:
-            mean = per_photo[name + evaluate.suffix(method)].mean()
+            mean = per_photo[name + suffix(method)].mean()
             assert totals[method][name] == pytest.approx(mean, rel=1e-5)
 
 
@@ -155,17 +157,17 @@ def made_up(count: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     names = [f"photo{at:02d}" for at in range(count)]
     category = ["cat"] * 9 + ["dog"] * (count - 9)
     columns = {"photo": names, "cluster": names, "category": category}
-    for method in evaluate.METHODS:
-        columns["psnr" + evaluate.suffix(method)] = random.normal(20, 2, count)
+    for method in METHODS:
+        columns["psnr" + suffix(method)] = random.normal(20, 2, count)
     true = random.normal(0, 1, (count, 6))
-    shifts = dict(zip(evaluate.METHODS, (0.5, 1, 1.5), strict=True))
+    shifts = dict(zip(METHODS, (0.5, 1, 1.5), strict=True))
     terms = {method: metrics.kernel_terms(true + shift, true) for method, shift in shifts.items()}
     return pd.DataFrame(columns), terms
 
 
 def test_intervals_of_all_and_of_large_categories() -> None:
     per_photo, terms = made_up(16)
-    table = evaluate.intervals(per_photo, terms)
+    table = intervals(per_photo, terms)
     assert table.groupby("category")["photos"].first().to_dict() == {"": 16, "cat": 9}  # of 7 dogs, none
     assert (table["low"] <= table["value"]).all()
     assert (table["value"] <= table["high"]).all()
@@ -190,10 +192,10 @@ def test_near_duplicates_count_once_and_one_cluster_has_no_interval() -> None:
     twin_terms = {method: np.tile(own, (3, 3)) for method, own in terms.items()}
     single, clustered = (
         table[(table["category"] == "") & (table["figure"] == "psnr")]
-        for table in (evaluate.intervals(per_photo, terms), evaluate.intervals(twins, twin_terms))
+        for table in (intervals(per_photo, terms), intervals(twins, twin_terms))
     )
     np.testing.assert_allclose(clustered[["low", "high"]], single[["low", "high"]])
-    none = evaluate.intervals(per_photo.assign(cluster="one"), terms)
+    none = intervals(per_photo.assign(cluster="one"), terms)
     assert none.empty
     assert list(none.columns) == list(single.columns)
 

@@ -268,7 +268,7 @@ def test_unfit_photographs_fail_the_run_and_the_champion_stays(
     finally:
         for scan in inbox.glob("scan*.png"):
             scan.unlink()
-    assert "the photographs are not fit" in run.record["state"]["message"]
+    assert "the photographs are unfit" in run.record["state"]["message"]
     page = run.artifacts()["retrain"]["data"]
     assert f"[The validation page]({up.mlflow}/#/experiments/" in page
     assert "reports/validation.html" in page

@@ -19,7 +19,8 @@ from torch import nn
 from tests.hostile.examine import examined, tiny_model
 from tests.reports.test_evaluation import FINDINGS, Page
 from tintlab.gan.model_files import load_generator
-from tintlab.reports import evaluation as evaluation_page
+from tintlab.reports import pages
+from tintlab.reports.validation import validation_page
 from tintlab.stages.fetch import attributions, gather
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
@@ -273,13 +274,13 @@ def test_pages_show_names_and_categories_as_text() -> None:
     quarantine = pd.DataFrame(
         [{"photo": SCRIPT, "origin": console.printable(SCRIPT + "\n"), "split": SCRIPT, "reason": SCRIPT}]
     )
-    html = evaluation_page.validation_page(FINDINGS | {"faults": [SCRIPT]}, quarantine, {}, [])
+    html = validation_page(FINDINGS | {"faults": [SCRIPT]}, quarantine, {}, [])
     assert SCRIPT not in html
     assert SCRIPT in Page(html).text
 
 
 def test_guard_templates_escape() -> None:
-    assert evaluation_page._environment().autoescape is True
+    assert pages._environment().autoescape is True
     for template in (ROOT / "src/tintlab/reports/templates").iterdir():
         assert "|safe" not in template.read_text().replace(" ", ""), template
         assert "autoescapefalse" not in template.read_text().replace(" ", ""), template

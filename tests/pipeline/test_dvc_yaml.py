@@ -46,6 +46,16 @@ def is_empty(path: Path) -> bool:
     return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / path).read_text()).body)
 
 
+def templates_of(modules: set[str]) -> set[str]:
+    """The templates that modules render, and the template that these extend."""
+    folder = Path("src/tintlab/reports/templates")
+    sources = [(ROOT / source_file(module)).read_text() for module in modules]
+    known = [path.name for path in (ROOT / folder).iterdir()]
+    used = {name for name in known if any(f'"{name}"' in source for source in sources)}
+    used |= {name for name in known for page in used if f'"{name}"' in (ROOT / folder / page).read_text()}
+    return {(folder / name).as_posix() for name in used}
+
+
 @pytest.fixture(scope="module")
 def import_graph() -> grimp.ImportGraph:
     graph = grimp.build_graph("tintlab", cache_dir=None)
@@ -60,8 +70,7 @@ def test_a_stage_lists_the_modules_it_imports(stage: str, import_graph: grimp.Im
     closure = {module, *import_graph.find_upstream_modules(module)}
     imported = {path.as_posix() for path in map(source_file, closure) if not is_empty(path)}
     listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
-    templates = {"src/tintlab/reports/templates"} if "tintlab.reports.evaluation" in closure else set()
-    assert listed == imported | templates
+    assert listed == imported | templates_of(closure)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -78,6 +87,12 @@ def test_a_stage_lists_the_parameters_it_reads(stage: str) -> None:
         )
     }
     assert read & sections == set(STAGES[stage]["params"])
+
+
+def test_the_evaluation_page_is_no_dependency_of_validate() -> None:
+    deps = STAGES["validate"]["deps"]
+    assert "src/tintlab/reports/validation.py" in deps
+    assert not [dep for dep in deps if "evaluat" in dep]
 
 
 def test_stage_module_and_command_bear_one_name() -> None:

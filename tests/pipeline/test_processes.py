@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.pipeline.conftest import Workspace
-from tintlab.stages.train import processes
+from tintlab.gan.torchrun import process_count
 from tintlab.system.errors import TintlabError
 
 
@@ -13,7 +13,7 @@ from tintlab.system.errors import TintlabError
 def test_no_number_of_processes_is_one_clear_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINTLAB_TRAIN_PROCESSES", text)
     with pytest.raises(TintlabError, match="TINTLAB_TRAIN_PROCESSES"):
-        processes()
+        process_count()
 
 
 @pytest.mark.slow

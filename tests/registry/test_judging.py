@@ -201,7 +201,7 @@ def test_the_code_that_judges_is_all_of_what_the_evaluation_imports() -> None:
         graph.remove_module(module)
     found = {"tintlab.evaluation.evaluate", *graph.find_upstream_modules("tintlab.evaluation.evaluate")}
     packages = {module for module in found if graph.find_children(module)}
-    drawn = {"tintlab.reports.evaluation", "tintlab.imaging.grids", "tintlab.system.files"}
+    drawn = {"tintlab.imaging.grids", "tintlab.system.files"}
     files = {module.removeprefix("tintlab.").replace(".", "/") + ".py" for module in found - packages - drawn}
     assert files == set(judging.EVALUATOR)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.registry.conftest import Verdict, make_model
-from tintlab.evaluation import evaluate
+from tintlab.evaluation import methods
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models as registry
 from tintlab.registry import register
@@ -241,7 +241,7 @@ def test_beside_the_package_it_leaves_spawned_processes_all_of_it(
     assert sys.path == before
     with processes.worker_pool(1, spawned=True) as pool:
         # The registered code has no such module.
-        assert pool.submit(evaluate.suffix, "grey").result(60) == "_grey"
+        assert pool.submit(methods.suffix, "grey").result(60) == "_grey"
 
 
 def test_mlflow_refuses_to_load_changed_files(weights_of: Callable[[int], Path], state: Path) -> None:

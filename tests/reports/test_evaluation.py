@@ -13,6 +13,7 @@ from PIL import Image
 
 from tintlab.imaging.color import Byte
 from tintlab.reports import evaluation as evaluation_page
+from tintlab.reports.validation import validation_page
 
 Picture = Callable[..., Byte]
 HOSTILE = """<script>alert("x")</script>' onerror='y' {{ 7 * 7 }}.jpg"""
@@ -142,7 +143,7 @@ def quarantine(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
 
 def test_validation_page_shows_findings_quarantine_and_samples(picture: Picture) -> None:
     left_out, one, two = picture(60, 40, 1), picture(40, 60, 2), picture(50, 50, 3)
-    html = evaluation_page.validation_page(
+    html = validation_page(
         FINDINGS,
         quarantine(
             ("q.jpg", "box/q.jpg", "val", "near-grey: so grey"), ("", "box/r.jpg", "", "unreadable: cut")
@@ -166,7 +167,7 @@ def test_validation_page_shows_findings_quarantine_and_samples(picture: Picture)
 
 def test_validation_page_of_a_stop_says_so(picture: Picture) -> None:
     stopped = FINDINGS | {"passed": False, "faults": ["Too few: add some"]}
-    page = Page(evaluation_page.validation_page(stopped, quarantine(), {}, []))
+    page = Page(validation_page(stopped, quarantine(), {}, []))
     assert "stopped" in page.text
     assert "Too few: add some" in page.text
     assert "passed" not in page.text
@@ -174,7 +175,7 @@ def test_validation_page_of_a_stop_says_so(picture: Picture) -> None:
 
 def test_validation_page_stays_readable_with_thousands_quarantined() -> None:
     many = quarantine(*((f"{at}.jpg", f"{at}.jpg", "val", "near-grey") for at in range(3000)))
-    page = Page(evaluation_page.validation_page(FINDINGS, many, {}, []))
+    page = Page(validation_page(FINDINGS, many, {}, []))
     assert page.tags.count("figure") == 500
     assert "and 2500 more" in page.text
 
@@ -185,7 +186,7 @@ def test_file_names_cannot_inject_markup(
     trios: dict[str, tuple[Byte, Byte, Byte]],
     picture: Picture,
 ) -> None:
-    validation = evaluation_page.validation_page(
+    validation = validation_page(
         FINDINGS | {"faults": [HOSTILE]},
         quarantine((HOSTILE, HOSTILE, HOSTILE, HOSTILE)),
         {HOSTILE: picture()},
@@ -207,7 +208,7 @@ def test_file_names_cannot_inject_markup(
 
 
 def test_pages_load_nothing_from_elsewhere(evaluation: str, picture: Picture) -> None:
-    validation = evaluation_page.validation_page(FINDINGS, quarantine(), {"one.jpg": picture()}, ["one.jpg"])
+    validation = validation_page(FINDINGS, quarantine(), {"one.jpg": picture()}, ["one.jpg"])
     for html in (evaluation, validation):
         assert len(references(html)) > 1
         assert all(reference.startswith("data:") for reference in references(html))

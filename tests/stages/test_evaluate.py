@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from tests.evaluation.test_evaluate import photos, raw
-from tintlab.evaluation.evaluate import METHODS, suffix
+from tintlab.evaluation.baselines import baseline_figures
+from tintlab.evaluation.methods import METHODS, suffix
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.reports import evaluation as evaluation_page
+from tintlab.reports import plots
 from tintlab.stages import evaluate
 from tintlab.system import paths
 from tintlab.system.files import read_json
@@ -26,14 +28,14 @@ __all__ = ["photos", "raw"]  # fixtures
 def per_photo() -> pd.DataFrame:
     """Thirty photographs with random figures."""
     random = np.random.default_rng(0)
-    columns = [name + suffix(method) for name in evaluate.PLOTTED for method in METHODS]
+    columns = [name + suffix(method) for name in plots.PLOTTED for method in METHODS]
     table = pd.DataFrame(random.normal(20, 5, (30, len(columns))), columns=columns)
     return table.assign(photo=[f"photo{at:02d}.png" for at in range(30)])
 
 
 def test_distributions_are_quantiles_by_method(per_photo: pd.DataFrame) -> None:
-    curves = evaluate.distributions(per_photo)
-    assert list(curves.columns) == ["quantile", "method", *evaluate.PLOTTED]
+    curves = plots.distributions(per_photo)
+    assert list(curves.columns) == ["quantile", "method", *plots.PLOTTED]
     for method in METHODS:
         curve = curves[curves["method"] == method].set_index("quantile")
         assert len(curve) == 21
@@ -50,13 +52,13 @@ def test_another_models_figures_are_a_baseline_where_all_photographs_are_in_its_
     other = per_photo.assign(psnr=np.arange(30.0), ssim=0.5).drop(columns="colourfulness")
     more = pd.DataFrame({"photo": ["else.png"], "psnr": [1e6], "ssim": [0.5], "delta_e00": [1e6]})
     table = pd.concat([more, other.sample(frac=1, random_state=1)], ignore_index=True)
-    figures = evaluate.baseline(table, per_photo.iloc[:10])
+    figures = baseline_figures(table, per_photo.iloc[:10])
     assert figures == {
         "psnr": 4.5,
         "ssim": 0.5,
         "delta_e00": pytest.approx(other["delta_e00"][:10].mean(), rel=1e-5),
     }
-    assert evaluate.baseline(table[table["photo"] != "photo03.png"], per_photo.iloc[:10]) == {}
+    assert baseline_figures(table[table["photo"] != "photo03.png"], per_photo.iloc[:10]) == {}
 
 
 def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -131,5 +133,5 @@ def test_the_program_makes_the_same_files_twice(
     assert with_baseline == totals
     assert "12.50" in paths.REPORT_PAGE.read_text()
     plain[1:].to_csv(paths.PLAIN_UNET, index=False)
-    assert evaluate.plain_unet(table) == {}
+    assert evaluate.read_plain_unet(table) == {}
     assert "reports/plain_unet.csv lacks photographs" in capsys.readouterr().out

@@ -35,21 +35,21 @@ CATEGORIES = pd.Series(["reef", "cat", "reef", "", "dog"])
 
 
 def test_a_focus_and_its_rehearsal_part_the_squares() -> None:
-    mixture = train.chosen(CATEGORIES, ["reef", "dog"], 2)
+    mixture = train.select_squares(CATEGORIES, ["reef", "dog"], 2)
     assert mixture.focus.tolist() == [0, 2, 4]
     assert mixture.others.tolist() == [1, 3]
     assert mixture.rehearsed == 2
     with pytest.raises(TintlabError, match=r"'bird'; there are \(none\), cat, dog, reef"):
-        train.chosen(CATEGORIES, ["reef", "bird"], 0)
+        train.select_squares(CATEGORIES, ["reef", "bird"], 0)
     with pytest.raises(TintlabError, match=r"train\.rehearsal"):
-        train.chosen(CATEGORIES, ["reef", "cat", "dog", ""], 1)
+        train.select_squares(CATEGORIES, ["reef", "cat", "dog", ""], 1)
 
 
 def test_the_focus_chooses_the_best_weights_where_it_can(capsys: pytest.CaptureFixture[str]) -> None:
     squares = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1).repeat(3, axis=3)
-    assert train.validating(squares, CATEGORIES, ["reef"])[:, 0, 0, 0].tolist() == [0, 2]
+    assert train.select_validation_squares(squares, CATEGORIES, ["reef"])[:, 0, 0, 0].tolist() == [0, 2]
     assert capsys.readouterr().out == ""
-    assert len(train.validating(squares, CATEGORIES, ["sea"])) == 5
+    assert len(train.select_validation_squares(squares, CATEGORIES, ["sea"])) == 5
     assert "no validation photographs" in capsys.readouterr().out
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from tintlab.stages import fetch, split, validate
+from tintlab.stages.validate_rules import Rule
+from tintlab.stages.validate_suite import create_context, run_suite
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -260,9 +262,9 @@ def test_text_among_numbers_is_named(tables: Tables, params: ValidateParams) -> 
 def test_a_rule_that_cannot_be_computed_does_not_pass_silently(tables: Tables) -> None:
     import great_expectations.expectations as gxe
 
-    rule = validate.Rule("lost", "", gxe.ExpectColumnValuesToBeUnique(column="nowhere"), "")
+    rule = Rule("lost", "", gxe.ExpectColumnValuesToBeUnique(column="nowhere"), "")
     with pytest.raises(TintlabError, match=r"'lost' can't be checked.*nowhere"):
-        validate._check(validate._context(None), "photographs", tables[0], [rule])
+        run_suite(create_context(None), "photographs", tables[0], [rule])
 
 
 def test_row_order_changes_nothing(tables: Tables, params: ValidateParams) -> None:
@@ -279,12 +281,12 @@ def test_row_order_changes_nothing(tables: Tables, params: ValidateParams) -> No
 
 def test_sample_shows_train_only_and_keeps_most_of_it_when_photographs_arrive(tables: Tables) -> None:
     accepted = tables[1]
-    shown = validate.sample(accepted)
+    shown = validate.sample_photos(accepted)
     assert len(set(shown)) == 16
     assert all(name.startswith("train") for name in shown)
-    assert validate.sample(accepted.iloc[::-1]) == shown
+    assert validate.sample_photos(accepted.iloc[::-1]) == shown
     more = pd.concat([accepted, pd.DataFrame([{"photo": "new.jpg", "split": "train"}])])
-    assert len(set(validate.sample(more)) - set(shown)) <= 1
+    assert len(set(validate.sample_photos(more)) - set(shown)) <= 1
 
 
 def test_starter_photographs_near_greys_and_near_duplicates_are_caught(
@@ -380,7 +382,7 @@ def test_a_stop_says_what_to_do_after_writing_what_was_found(workspace: Callable
     assert run.returncode == 1
     assert run.stdout == ""
     assert run.stderr == (
-        "error: the photographs are not fit: The val split has at least 3 photographs (found: 2): add "
+        "error: the photographs are unfit: The val split has at least 3 photographs (found: 2): add "
         "photographs to data/inbox/, or lower validate.min_val in params.yaml; see reports/validation.html\n"
     )
     assert not paths.ACCEPTED.exists()

@@ -20,13 +20,13 @@ import tintlab
 from tintlab.evaluation import decision, evaluate
 from tintlab.evaluation.decision import Verdict
 from tintlab.evaluation.judge import NETWORK, Judge
+from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.gan.efficientnet import weights_file
 from tintlab.imaging.color import Byte
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models
 from tintlab.registry.models import LocatedModel
 from tintlab.reports import verdict as verdict_page
-from tintlab.reports.evaluation import SMALLEST_CATEGORY
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json, write_text
@@ -37,7 +37,9 @@ from tintlab.tracking import lineage
 EVALUATOR = (
     "evaluation/evaluate.py",
     "evaluation/judge.py",
+    "evaluation/methods.py",
     "evaluation/metrics.py",
+    "evaluation/summary.py",
     "gan/efficientnet.py",
     "gan/model_files.py",
     "gan/noise.py",

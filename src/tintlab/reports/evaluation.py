@@ -1,95 +1,25 @@
-"""The pages people look at: self-contained HTML, the same bytes for the same figures and pictures."""
+"""The page of the evaluate stage, and its headline table for terminals."""
 
-import functools
-import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
+from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import data_uri, thumbnail
-
-SMALLEST_CATEGORY = 8
-"""Categories of fewer photographs get no figures of their own: chance would speak."""
+from tintlab.reports.measures import DIRECTIONS, Measure, demerit, gain_class, gain_of, measure_of, number
+from tintlab.reports.pages import render
 
 _RANKED_BY = "delta_e00"
 _SHOWN = 6
 _CHANGES_SHOWN = 10
-_QUARANTINED_SHOWN = 500
 _PICTURE_SIDE = 320
 _CURVE_POINTS = 200
 
 
-@dataclass(frozen=True)
-class Measure:
-    """How a figure is shown.
-
-    Attributes:
-        name: for people.
-        unit: empty where there is none.
-        better: which values are better: more, less, those nearest the true photographs' or nearest zero;
-            None where that is not known.
-        digits: after the decimal point.
-        fair_to_colour: False where a picture without colour has the best value for nothing.
-    """
-
-    name: str
-    unit: str = ""
-    better: Literal["more", "less", "truth", "zero"] | None = None
-    digits: int = 3
-    fair_to_colour: bool = True
-
-
-MEASURES = {
-    "psnr": Measure("PSNR", "dB", "more", 2),
-    "ssim": Measure("SSIM", "", "more", 3),
-    "delta_e00": Measure("ΔE00", "", "less", 2),
-    "colourfulness": Measure("Colourfulness", "", "truth", 1),
-    "colourfulness_difference": Measure("Colourfulness, difference to the truth", "", "zero", 1),
-    "judge_similarity": Measure("Similarity to the truth, by the judge", "", "more", 4),
-    "judge_same_class": Measure("Share that the judge takes for the same thing", "", "more", 3),
-    "judge_kernel_distance": Measure("Kernel distance of the judge’s features", "", "less", 4),
-    "judge_frechet_distance": Measure("Fréchet distance of the judge’s features", "", "less", 4),
-    "colour_spill": Measure("Colour spill across edges", "", "less", 3, fair_to_colour=False),
-}
-"""Display names of the figures; one that is not listed is shown under its key."""
-
 _SYSTEMS = {"model": "this model", "grey": "grey", "median_ab": "median ab", "plain_unet": "plain U-Net"}
-_DIRECTIONS = {
-    "more": "more is better",
-    "less": "less is better",
-    "truth": "nearest the truth",
-    "zero": "nearest 0",
-}
-
-
-def validation_page(
-    findings: Mapping[str, Any],
-    quarantine: pd.DataFrame,
-    thumbnails: Mapping[str, Byte],
-    samples: Sequence[str],
-) -> str:
-    """The page of the validate stage.
-
-    Args:
-        findings: as `stages.validate.Validation.findings`.
-        quarantine: columns `photo`, `origin`, `split`, `reason`.
-        thumbnails: small sRGB pictures `(h, w, 3)` uint8 by photo; photographs without one are named only.
-        samples: training photographs to show in a grid.
-    """
-    uris = {photo: data_uri(pixels) for photo, pixels in thumbnails.items()}
-    return render(
-        "validation.html",
-        findings=findings,
-        quarantine=quarantine.head(_QUARANTINED_SHOWN).to_dict("records"),
-        quarantine_more=max(0, len(quarantine) - _QUARANTINED_SHOWN),
-        samples=[(photo, uris[photo]) for photo in samples],
-        pictures=uris,
-    )
 
 
 def showcase(per_photo: pd.DataFrame) -> dict[str, list[str]]:
@@ -125,7 +55,7 @@ def evaluation_page(
     """
     systems, measures = _systems(metrics)
     # A difference to the truth is left to the totals where the truth itself stands beside its figure.
-    told = [key for key in measures if measure_of(key).better != "zero"]
+    shown_figures = [key for key in measures if measure_of(key).better != "zero"]
     figures = per_photo.set_index("photo").to_dict("index")
     return render(
         "evaluation.html",
@@ -139,16 +69,16 @@ def evaluation_page(
                 {
                     "photo": photo,
                     "pictures": [data_uri(thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]],
-                    "figures": _captions(told, figures[photo]),
+                    "figures": _captions(shown_figures, figures[photo]),
                 }
                 for photo in names
             ]
             for title, names in showcase(per_photo).items()
         },
         intervals=[] if intervals is None else _intervals(intervals),
-        categories=_categories(per_photo, told),
+        categories=_categories(per_photo, shown_figures),
         smallest_category=SMALLEST_CATEGORY,
-        changes=None if previous is None else _changes(per_photo, previous, told),
+        changes=None if previous is None else _changes(per_photo, previous, shown_figures),
     )
 
 
@@ -160,7 +90,7 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
         measure = measure_of(key)
         name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
         values = [number(figures.get(key), measure) for figures in systems.values()]
-        lines.append([name, *values, _DIRECTIONS.get(measure.better or "", "")])
+        lines.append([name, *values, DIRECTIONS.get(measure.better or "", "")])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -177,11 +107,6 @@ def _systems(metrics: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], 
     return systems, [key for key, value in systems["model"].items() if _is_figure(value)]
 
 
-def measure_of(key: str) -> Measure:
-    """How a figure is shown; one that is not known, under its key."""
-    return MEASURES.get(key) or Measure(key.replace("_", " "))
-
-
 def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -194,59 +119,24 @@ def _headline_row(
     values = [figures.get(key) for figures in systems.values()]
     truth = float(per_photo[key + "_true"].mean()) if key + "_true" in per_photo else None
     demerits = [
-        None if value is None or not measure.fair_to_colour else _demerit(measure, value, truth)
+        None if value is None or not measure.fair_to_colour else demerit(measure, value, truth)
         for value in values
     ]
     known = [demerit for demerit in demerits if demerit is not None]
     grey = systems.get("grey", {}).get(key) if measure.fair_to_colour else None
     step = None if grey is None else systems["model"][key] - grey
-    gain = _gain(measure, systems["model"][key], grey, truth)
+    gain = gain_of(measure, systems["model"][key], grey, truth)
     return {
         "measure": measure,
-        "better": _DIRECTIONS.get(measure.better or "", ""),
+        "better": DIRECTIONS.get(measure.better or "", ""),
         "values": [
             (number(value, measure), bool(known) and demerit == min(known))
             for value, demerit in zip(values, demerits, strict=True)
         ],
         "truth": number(truth, measure),
         "step": number(step, measure, signed=True),
-        "verdict": _verdict(gain),
+        "verdict": gain_class(gain),
     }
-
-
-def _demerit(measure: Measure, value: float, truth: float | None) -> float | None:
-    """How bad a figure is; less is better. None where nobody can say."""
-    match measure.better:
-        case "more":
-            return -value
-        case "less":
-            return value
-        case "zero":
-            return abs(value)
-        case "truth" if truth is not None:
-            return abs(value - truth)
-        case _:
-            return None
-
-
-def _gain(measure: Measure, value: float, before: float | None, truth: float | None) -> float:
-    """How much better `value` is than `before`, 0 where that can't be told."""
-    if before is None:
-        return 0.0
-    old, new = _demerit(measure, before, truth), _demerit(measure, value, truth)
-    return 0.0 if old is None or new is None else old - new
-
-
-def _verdict(gain: float) -> str:
-    return "" if gain == 0 or math.isnan(gain) else ("good" if gain > 0 else "bad")
-
-
-def number(value: float | None, measure: Measure, signed: bool = False) -> str:
-    """A figure with its measure's digits; empty where there is none."""
-    if value is None or math.isnan(value):
-        return ""
-    text = f"{value:{'+' if signed else ''}.{measure.digits}f}"
-    return text.replace("-", "−").replace("inf", "∞")
 
 
 def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[str]:
@@ -281,7 +171,7 @@ def _plot(key: str, per_photo: pd.DataFrame) -> dict[str, Any]:
         "measure": measure,
         "low": number(low, measure),
         "high": number(high, measure),
-        "better": _DIRECTIONS.get(measure.better or "", ""),
+        "better": DIRECTIONS.get(measure.better or "", ""),
         "curves": [
             {"system": name, "name": _SYSTEMS.get(name, name), "points": _points((values - low) / span)}
             for name, values in curves.items()
@@ -349,14 +239,14 @@ def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence
         cells = []
         for key in shown:
             measure, now, before = measure_of(key), record[key], record[f"{key} before"]
-            gain = _gain(measure, now, before, record.get(key + "_true"))
+            gain = gain_of(measure, now, before, record.get(key + "_true"))
             step = number(now - before, measure, signed=True)
             flat = not step.strip("+−0.")
             cells.append(
                 {
                     "now": number(now, measure),
                     "step": "" if flat else step,
-                    "verdict": "" if flat else _verdict(gain),
+                    "verdict": "" if flat else gain_class(gain),
                     "gain": 0.0 if flat else gain,
                 }
             )
@@ -377,19 +267,3 @@ def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence
         "middle": [] if at_the_ends else changed[_CHANGES_SHOWN:-_CHANGES_SHOWN],
         "last": [] if at_the_ends else changed[-_CHANGES_SHOWN:],
     }
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("tintlab.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def render(template: str, **values: Any) -> str:
-    """A page from a template; all values are escaped."""
-    return _environment().get_template(template).render(**values) + "\n"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from tintlab.evaluation.decision import LEVEL, POWER, PRIMARY
 from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import data_uri
-from tintlab.reports.evaluation import measure_of, number, render
+from tintlab.reports.measures import measure_of, number
+from tintlab.reports.pages import render
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,1 +1,1 @@
-"""The DVC stages: one module a stage, a pure function and a short `main()` that reads and writes files."""
+"""The DVC stages: one module a stage, with a short `main()` that reads and writes files."""

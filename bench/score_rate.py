@@ -25,8 +25,9 @@ from measuring import Report, Row, command, conclude, interleaved, machine, pars
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.colorizer import Colorizer, reduced, working_shape
-from tintlab.scoring.chunk import ScoreSettings, score_chunk
+from tintlab.scoring.chunk import score_chunk
 from tintlab.scoring.plan import plan
+from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.threads import cpus, one_thread_each
 from tintlab.system import paths
 from tintlab.system.memory import keep_freed_memory

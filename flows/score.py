@@ -13,8 +13,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows import common
 from flows.pages import as_text
 from tintlab.scoring import archive
-from tintlab.scoring.chunk import ScoreSettings
 from tintlab.scoring.prefect_tasks import colour_all
+from tintlab.scoring.settings import Options, ScoreSettings, settings_for
 from tintlab.system import processes
 from tintlab.system.errors import TintlabError
 
@@ -31,6 +31,7 @@ def score(
     file_format: str = "png",
     quality: int = 92,
     depth: int = 8,
+    follow_links: bool = False,
 ) -> State[Any]:
     """Colour an archive; started again, it goes on where it was.
 
@@ -43,17 +44,18 @@ def score(
         file_format: of the coloured files.
         quality: of JPEG and WebP.
         depth: bits a channel.
+        follow_links: enter linked folders too.
     """
     common.begin()
-    options = archive.Options(file_format, quality, depth)  # type: ignore[arg-type]
+    options = Options(file_format, quality, depth)  # type: ignore[arg-type]
     try:
-        settings = archive.settings_for(common.pinned(Path(output)), model, options)
-        with archive.begun(str(common.pinned(Path(source))), settings) as work:
+        settings = settings_for(common.pinned(Path(output)), model, options)
+        with archive.open_scoring(str(common.pinned(Path(source))), settings, follow_links) as work:
             for word in work.words:
                 get_run_logger().info("%s", word)
             if work.left:
                 colour_all.with_options(task_runner=_runner(dask))(work.left, settings, chunk_size)
-            return _finish(archive.finished(work), settings)
+            return _finish(archive.finish_scoring(work), settings)
     except TintlabError as error:
         return Failed(message=str(error))
     except TerminationSignal:
@@ -72,8 +74,8 @@ def _runner(dask: str | None) -> TaskRunner[Any]:
     return DaskTaskRunner(address=dask)
 
 
-def _finish(done: archive.Finished, settings: ScoreSettings) -> State[Any]:
-    sentence = f"{done.coloured} photographs coloured, {len(done.quarantined)} can't be used"
+def _finish(done: archive.ScoringResult, settings: ScoreSettings) -> State[Any]:
+    sentence = done.line()
     bad = [f"- {as_text(name)}: {as_text(why)}" for name, why in list(done.quarantined.items())[:_SHOWN]]
     text = [
         f"# {sentence}",

@@ -1,6 +1,7 @@
 """`tintlab …`: thin commands over the package. Heavy imports happen inside the commands that need them."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from tintlab.system import console, entry_point, paths
 from tintlab.system.params import load_params
 
 if TYPE_CHECKING:
-    from tintlab.scoring.archive import Finished
+    from tintlab.scoring.archive import ScoringResult
 
 app = typer.Typer(
     name="tintlab",
@@ -109,9 +110,10 @@ def colorize(
 ) -> None:
     """Colour photographs at their full size. Status 0: all; 2: some files can't be used; 1: none."""
     from tintlab.scoring import archive
+    from tintlab.scoring.settings import Options, settings_for
 
-    options = archive.Options(saturation=saturation, working_size=working_size)
-    _end(archive.colorize(photos, archive.settings_for(output, model, options)))
+    options = Options(saturation=saturation, working_size=working_size)
+    _end(archive.colorize(photos, settings_for(output, model, options)))
 
 
 @app.command(
@@ -121,7 +123,10 @@ def colorize(
 def score(
     source: Annotated[
         str,
-        typer.Argument(help="A folder with subfolders, a list (.txt, a path a line), or a quoted pattern."),
+        typer.Argument(
+            help="A folder with subfolders, a list (.txt with a path a line, .csv with a column `path`), "
+            "or a quoted pattern."
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="Folder for the same tree in colour.")],
     model: ScoringModel = None,
@@ -137,23 +142,29 @@ def score(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the variants' noise.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Photographs at a time; 0: as the CPUs suggest.")] = 0,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Enter linked folders too; each file is coloured once.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
     """Colour an archive, each file with its origin; started again, it goes on where it was.
 
-    OUTPUT/manifest.parquet tells what became of each photograph, OUTPUT/quarantine.csv which can't be used.
-    Status 0: all are coloured; 2: some are not; 1: none.
+    OUTPUT/manifest.parquet says what became of each file, OUTPUT/quarantine.csv lists those that can't be used.
+    Status 0: all photographs are coloured; 2: some are not, or a folder was not entered; 1: none is.
     """
     from tintlab.scoring import archive
+    from tintlab.scoring.settings import Options, settings_for
 
-    options = archive.Options(
-        file_format.value, quality, depth, saturation, working_size, workers, seed, variants
-    )
-    settings = archive.settings_for(output, model, options)
+    options = Options(file_format.value, quality, depth, saturation, working_size, workers, seed, variants)
+    settings = settings_for(output, model, options)
     if dry_run:
-        console.say(archive.preview(source, settings))
+        found = archive.plan_scoring(source, settings, follow_links)
+        console.say(archive.preview(found))
+        if not found.plan.is_complete:
+            raise typer.Exit(2)
         return
-    _end(archive.score(source, settings, announce=lambda text: console.say(text, error=True)))
+    announce = partial(console.say, error=True)
+    _end(archive.score(source, settings, announce, follow_links))
 
 
 @app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
@@ -261,14 +272,14 @@ def history() -> None:
     console.say(promotion.history_text())
 
 
-def _end(result: "Finished") -> None:
+def _end(result: "ScoringResult") -> None:
     for name, reason in list(result.quarantined.items())[:_NAMED]:
         console.say(f"{console.printable(name)}: {reason}", error=True)
     if len(result.quarantined) > _NAMED:
         console.say(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", error=True)
-    console.say(result.line())
     for word in result.words:
         console.say(word)
+    console.say(result.line())
     if result.status:
         raise typer.Exit(result.status)
 

@@ -28,9 +28,10 @@ from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import Colorizer
-from tintlab.scoring import archive
 from tintlab.scoring.chunk import load_colorizer, score_photo
-from tintlab.scoring.plan import PlannedPhoto, as_text
+from tintlab.scoring.plan import PlannedPhoto
+from tintlab.scoring.settings import Options, settings_for
+from tintlab.scoring.targets import as_text
 from tintlab.stages.fetch import facts, fetch, gather
 from tintlab.system.errors import TintlabError
 from tintlab.system.memory import keep_freed_memory
@@ -194,7 +195,7 @@ def fetch_one(folder: Path) -> Callable[[Path], object]:
 
 def score_one(model: Path, output: Path) -> Callable[[Path], object]:
     """Take a file through the steps of `tintlab score`, up to the coloured file."""
-    settings = archive.settings_for(output, str(model), archive.Options())
+    settings = settings_for(output, str(model), Options())
     colorizer = load_colorizer(settings)
 
     def use(path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
-from tintlab.scoring.chunk import ScoreSettings
+from tintlab.scoring.settings import ScoreSettings
 from tintlab.system.files import read_json
 
 WEIGHTS = "0" * 64

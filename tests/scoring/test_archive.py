@@ -26,8 +26,9 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.scoring import archive as batch
 from tintlab.scoring import chunk as scoring
 from tintlab.scoring import manifest
-from tintlab.scoring.chunk import ScoreSettings, remaining, score_chunk
+from tintlab.scoring.chunk import remaining, score_chunk
 from tintlab.scoring.plan import plan
+from tintlab.scoring.settings import ScoreSettings
 from tintlab.system import files as storage
 from tintlab.system import locks, paths
 from tintlab.system.errors import TintlabError
@@ -73,6 +74,7 @@ def test_score_keeps_the_tree_and_says_what_became_of_each(
         "1920/b.jpg": "coloured",
         "1920/broken.jpg": "quarantined",
         "1920/notes.txt": "skipped",
+        ".hidden/": "skipped",
         "a.jpg": "coloured",
         "a.png": "coloured",
     }
@@ -363,19 +365,19 @@ def test_a_mended_photograph_leaves_quarantine(archive: Path, model: Path, tmp_p
     assert pd.read_csv(out / manifest.QUARANTINE).empty
 
 
-def test_another_model_or_parameter_starts_anew_and_says_so(
+def test_another_model_or_parameter_starts_over_and_says_so(
     archive: Path, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     run("score", archive, out, "--model", model)
     before = times(out)
     vivid = run("score", archive, out, "--model", model, "--saturation", 1.5)
-    assert "starting anew, for saturation was 1.0 and is 1.5" in vivid.output
+    assert "starting over, because saturation was 1.0 and is 1.5" in vivid.output
     assert changed_since(out, before) == files(out)
     before = times(out)
     other = make_model(tmp_path / "other", seed=1)
     preview = run("score", archive, out, "--model", other, "--saturation", 1.5, "--dry-run")
-    assert "starting anew, for the model is another one" in preview.output
+    assert "starting over, because the model is another one" in preview.output
     assert not changed_since(out, before)
     run("score", archive, out, "--model", other, "--saturation", 1.5)
     assert changed_since(out, before) == files(out)
@@ -384,15 +386,15 @@ def test_another_model_or_parameter_starts_anew_and_says_so(
 
 def test_two_at_once_are_refused(archive: Path, settings: ScoreSettings) -> None:
     with (
-        batch.begun(archive, settings),
+        batch.open_scoring(archive, settings),
         pytest.raises(locks.HeldError, match=r"another scoring to .*out is under way: pid"),
-        batch.begun(archive, settings),
+        batch.open_scoring(archive, settings),
     ):
         pass
 
 
 def test_chunks_leave_their_own_parts_and_merge(archive: Path, settings: ScoreSettings) -> None:
-    with batch.begun(archive, settings) as work:
+    with batch.open_scoring(archive, settings) as work:
         chunks = [work.left[:2], work.left[2:]]
         threads = [
             threading.Thread(target=score_chunk, args=[chunk, settings, f"chunk-{number}"])
@@ -404,7 +406,7 @@ def test_chunks_leave_their_own_parts_and_merge(archive: Path, settings: ScoreSe
             thread.join()
         names = {path.name for path in manifest.parts_folder(settings.output).glob("*.parquet")}
         assert names == {"chunk-0.00001.parquet", "chunk-1.00001.parquet", "skipped.00001.parquet"}
-        result = batch.finished(work)
+        result = batch.finish_scoring(work)
     assert (result.coloured, set(result.quarantined), result.status) == (3, {"1920/broken.jpg"}, 2)
     assert score_chunk(chunks[0], settings, "chunk-0").coloured + 1 == 2
 

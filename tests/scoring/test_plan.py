@@ -36,9 +36,9 @@ suffixes = st.sampled_from(["", ".jpg", ".png", ".tif"])
 
 @given(st.sets(st.tuples(stems, suffixes).map("".join), min_size=1))
 def test_whatever_the_names(names: set[str]) -> None:
-    from tintlab.scoring.plan import _targets
+    from tintlab.scoring.targets import name_targets
 
-    found = _targets([Path(name) for name in sorted(names)], ".png")
+    found = name_targets([Path(name) for name in sorted(names)], ".png")
     assert len(set(found)) == len(names)
 
 
@@ -46,7 +46,12 @@ def test_hidden_files_and_what_is_no_photograph_are_left_out(tmp_path: Path) -> 
     scans = touch(tmp_path / "scans", "a.jpg", ".b.jpg", ".trash/c.jpg", "d.XMP", "Thumbs.db", "e.nef", "f")
     found = plan(scans, tmp_path / "out", ".png")
     assert sorted(targets(found)) == ["a.jpg", "e.nef", "f"]
-    assert sorted(found.skipped) == ["Thumbs.db", "d.XMP"]
+    assert {one.name: one.kind for one in found.skipped} == {
+        ".b.jpg": "hidden",
+        ".trash/": "hidden",
+        "Thumbs.db": "by suffix",
+        "d.XMP": "by suffix",
+    }
 
 
 def test_output_inside_input_is_no_input(tmp_path: Path) -> None:

@@ -2,17 +2,17 @@ import threading
 
 import pytest
 
-from tintlab.scoring.threads import Budget, finished
+from tintlab.scoring.threads import Budget, run_in_threads
 
 
 def test_all_results_come() -> None:
-    assert sorted(finished(lambda number: number * 2, range(100), 4)) == list(range(0, 200, 2))
-    assert list(finished(lambda number: number, [], 3)) == []
+    assert sorted(run_in_threads(lambda number: number * 2, range(100), 4)) == list(range(0, 200, 2))
+    assert list(run_in_threads(lambda number: number, [], 3)) == []
 
 
 def test_workers_work_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=60)
-    assert len(list(finished(lambda _: together.wait(), range(3), 3))) == 3
+    assert len(list(run_in_threads(lambda _: together.wait(), range(3), 3))) == 3
 
 
 def test_a_fault_ends_all_and_is_raised() -> None:
@@ -25,13 +25,13 @@ def test_a_fault_ends_all_and_is_raised() -> None:
         return number
 
     with pytest.raises(OSError, match="disk"):
-        list(finished(work, iter(range(1_000_000)), 2))
+        list(run_in_threads(work, iter(range(1_000_000)), 2))
     assert len(done) < 1_000_000
 
 
 def test_who_stops_listening_ends_the_work() -> None:
     done: list[int] = []
-    results = finished(done.append, iter(range(1_000_000)), 2)
+    results = run_in_threads(done.append, iter(range(1_000_000)), 2)
     next(results)
     results.close()
     assert len(done) < 1_000_000
@@ -47,7 +47,7 @@ def test_nothing_is_taken_ahead() -> None:
             yield number
 
     go = threading.Semaphore(0)
-    results = finished(lambda _: go.acquire(), items(), 2)  # type: ignore[arg-type]
+    results = run_in_threads(lambda _: go.acquire(), items(), 2)  # type: ignore[arg-type]
     go.release()
     next(results)
     assert len(taken) <= 4
@@ -70,6 +70,6 @@ def test_a_budget_is_never_exceeded_and_giants_get_their_turn() -> None:
             with lock:
                 held[0] -= min(amount, 10)
 
-    list(finished(work, [4, 3, 50, 2, 6, 12, 1, 9, 0] * 30, 5))
+    list(run_in_threads(work, [4, 3, 50, 2, 6, 12, 1, 9, 0] * 30, 5))
     assert most[0] <= 10
     assert len(giants) == 60

@@ -95,7 +95,7 @@ def test_other_photographs_and_other_counts_change_nothing(scans: Path, model: P
     assert (pixels(tmp_path / "other/a-v1.png") != pixels(tmp_path / "one/a-v1.png")).any()
 
 
-def test_a_missing_variant_is_made_again_and_another_seed_starts_anew(
+def test_a_missing_variant_is_made_again_and_another_seed_starts_over(
     scans: Path, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -105,8 +105,8 @@ def test_a_missing_variant_is_made_again_and_another_seed_starts_anew(
     run("score", scans, out, "--model", model, "--variants", 2)
     after = times(out)
     assert {name for name in after if after[name] != before[name]} == {"a-v1.png", "a-v2.png"}
-    anew = run("score", scans, out, "--model", model, "--variants", 2, "--seed", 4)
-    assert "starting anew, for seed was 0 and is 4" in anew.output
+    over = run("score", scans, out, "--model", model, "--variants", 2, "--seed", 4)
+    assert "starting over, because seed was 0 and is 4" in over.output
     unchanged = run("score", scans, out, "--model", model, "--variants", 2, "--seed", 4, "--dry-run")
     assert "0 photographs would be coloured" in unchanged.output
 

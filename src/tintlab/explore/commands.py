@@ -49,10 +49,10 @@ def variants(
     """Colour a photograph in several ways: NAME-v1.png and on, as `tintlab score` does, and a sheet of all."""
     from tintlab.explore import section
     from tintlab.explore import variants as made
-    from tintlab.scoring import archive
+    from tintlab.scoring.settings import Options, settings_for
 
-    options = archive.Options(seed=seed, variants=0 if dropout else count)
-    settings = archive.settings_for(output, model, options)
+    options = Options(seed=seed, variants=0 if dropout else count)
+    settings = settings_for(output, model, options)
     files = made.dropout_files(photo, settings, count) if dropout else made.noise_files(photo, settings)
     sheet = output / f"{photo.stem}{'-dropout' if dropout else ''}-variants.jpg"
     section.save_picture(sheet, made.sheet(photo, files, settings))
@@ -100,9 +100,9 @@ def steer(
     """Colour a photograph some steps along attributes: NAME-steered.png. From -3 to 3 is what the noise knows."""
     from tintlab.explore import directions as known
     from tintlab.explore import steering
-    from tintlab.scoring import archive
+    from tintlab.scoring.settings import Options, settings_for
 
-    settings = archive.settings_for(output, model, archive.Options())
+    settings = settings_for(output, model, Options())
     opened = _opened(str(settings.model_folder))
     found = known.load(known.place(opened.folder), opened)
     given = {"warm": warm, "saturation": saturation, "green": green, "sky": sky, "foliage": foliage}

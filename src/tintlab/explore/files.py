@@ -9,7 +9,7 @@ from tintlab.imaging.encoding import encode
 from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import GuidedColours, coloured
-from tintlab.scoring.chunk import ScoreSettings
+from tintlab.scoring.settings import ScoreSettings
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
 

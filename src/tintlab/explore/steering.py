@@ -13,7 +13,7 @@ from tintlab.explore.subjects import Subject
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, Float
 from tintlab.inference.colorizer import Colorizer
-from tintlab.scoring.chunk import ScoreSettings
+from tintlab.scoring.settings import ScoreSettings
 
 STEPS = np.arange(-3.0, 3.5)
 

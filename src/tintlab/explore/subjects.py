@@ -10,7 +10,7 @@ from PIL import Image
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import joined, working_shape
-from tintlab.scoring.archive import max_megapixels
+from tintlab.scoring.settings import max_megapixels
 from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.tables import read_table

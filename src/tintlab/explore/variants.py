@@ -12,8 +12,10 @@ from tintlab.explore.dropout import dropout_variants
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
 from tintlab.inference.colorizer import GuidedColours, coloured, reduced, working_shape
-from tintlab.scoring.chunk import ScoreSettings, load_colorizer, score_photo
-from tintlab.scoring.plan import PlannedPhoto, files_of
+from tintlab.scoring.chunk import load_colorizer, score_photo
+from tintlab.scoring.plan import PlannedPhoto
+from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.targets import files_of
 from tintlab.system.errors import TintlabError
 
 _SIDE = 320

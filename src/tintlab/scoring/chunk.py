@@ -9,18 +9,16 @@ import contextlib
 import errno
 import functools
 import hashlib
-import importlib.metadata
 import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tintlab.imaging import statistics
 from tintlab.imaging.color import Float
-from tintlab.imaging.encoding import QUALITY, EncodingError, Format, encode
+from tintlab.imaging.encoding import EncodingError, encode
 from tintlab.imaging.photos import PhotoError, megapixels_of, read_photo
-from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import (
     Colorizer,
@@ -32,13 +30,13 @@ from tintlab.inference.colorizer import (
     working_shape,
 )
 from tintlab.scoring.manifest import Record, part_writer, read_records
-from tintlab.scoring.plan import PlannedPhoto, as_text, files_of
-from tintlab.scoring.threads import Budget, cpus, finished, one_thread_each
+from tintlab.scoring.plan import PlannedPhoto
+from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.targets import as_text, files_of
+from tintlab.scoring.threads import Budget, cpus, one_thread_each, run_in_threads
 from tintlab.system import console
-from tintlab.system.files import atomic_path
+from tintlab.system.files import atomic_path, file_sha256
 from tintlab.system.memory import keep_freed_memory
-
-Depth = Literal[8, 16]
 
 MEGAPIXELS_AT_ONCE = 60.0
 """Photographs of so many megapixels together are in memory at a time, or one that is larger."""
@@ -47,80 +45,6 @@ _SUMMARY_SIZE = 224  # see `statistics.summarize`
 
 # What the next photograph would meet as well: the run stops, and is resumed when there is room again.
 _STOPS_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENODEV}
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What photographs are coloured with, and how; can be sent to another process.
-
-    Attributes:
-        output: the folder of the coloured photographs.
-        model_folder: see `Colorizer.load`.
-        model: as in `models:/tintlab/3`, or `local`.
-        model_version: its number in the registry.
-        weights_sha256: of the generator's weights.
-        training: the fingerprint of the training that made it, or empty.
-        run_id: of that training in MLflow.
-        working_size: see `colorizer.working_shape`.
-        saturation: factor on the predicted ab.
-        flip_average: see `colorizer.Settings`.
-        file_format: of the coloured files.
-        quality: of JPEG and WebP.
-        depth: bits a channel.
-        max_megapixels: see `photos.read_photo`.
-        seed: of the noise vectors; see `noise_vectors.draw`.
-        variants: files a photograph, each with a noise vector of its own; 0 is one file, without noise.
-        workers: photographs at a time; 0 is one a CPU, and one that waits for the disk.
-    """
-
-    output: Path
-    model_folder: Path
-    model: str
-    model_version: int | None
-    weights_sha256: str
-    training: str
-    run_id: str | None
-    working_size: int
-    saturation: float
-    flip_average: bool = False
-    file_format: Format = "png"
-    quality: int = QUALITY
-    depth: Depth = 8
-    max_megapixels: float = 200.0
-    workers: int = 0
-    seed: int = 0
-    variants: int = 0
-
-    def deciding(self) -> dict[str, Any]:
-        """All that decides what a photograph becomes: where it differs, photographs are coloured anew."""
-        return {
-            "weights_sha256": self.weights_sha256,
-            "flip_average": self.flip_average,
-            "working_size": self.working_size,
-            "saturation": self.saturation,
-            "format": self.file_format,
-            "quality": None if self.file_format == "png" else self.quality,
-            "depth": self.depth,
-            # None is also what a scoring of before there was noise says.
-            "seed": self.seed if self.variants else None,
-            "variants": self.variants or None,
-        }
-
-    def provenance(self, source_sha256: str, variant: int = 0) -> Provenance:
-        """What a coloured file says of its making; 0 is no variant."""
-        return Provenance(
-            software=f"tintlab {_version()}",
-            model=self.model,
-            model_version="" if self.model_version is None else str(self.model_version),
-            weights_sha256=self.weights_sha256,
-            training=self.training,
-            run_id=self.run_id or "",
-            working_size=str(self.working_size),
-            saturation=f"{self.saturation:g}",
-            seed=str(self.seed) if variant else "",
-            variant=str(variant) if variant else "",
-            source_sha256=source_sha256,
-        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +95,7 @@ def score_chunk(
             writer.add(record)
             return record
 
-        records = finished(work, left, settings.workers or cpus() + 1)
+        records = run_in_threads(work, left, settings.workers or cpus() + 1)
         with contextlib.closing(records):
             shown = console.progress(records, "photos", "colouring", len(left)) if show_progress else records
             for record in shown:
@@ -243,7 +167,13 @@ def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSe
 def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
     decoded = read_photo(photo.source, settings.max_megapixels)
     lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
-    record = replace(record, width=decoded.width, height=decoded.height, input_sha256=_sha256(photo.source))
+    record = replace(
+        record,
+        width=decoded.width,
+        height=decoded.height,
+        more_pages=decoded.more_pages,
+        input_sha256=_sha256(photo.source),
+    )
     del decoded  # large scans: each array goes as soon as it can
     small = reduced(lightness, working_shape(lightness.shape, settings.working_size))
     # What the network sees has all that a summary looks at, unless it sees very little.
@@ -275,11 +205,6 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
     )
 
 
-@functools.cache
-def _version() -> str:
-    return importlib.metadata.version("tintlab")  # reads files, a millisecond
-
-
 def _noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
     if not settings.variants:
         return None
@@ -306,8 +231,7 @@ def _size_and_time(path: Path) -> tuple[int | None, int | None]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise PhotoError(f"can't be opened: {error.strerror}") from error
 

@@ -39,7 +39,7 @@ def read_manifest(place: Path) -> tuple[Path, pd.DataFrame]:
     """
     path = place / manifest.MANIFEST if place.is_dir() else place
     try:
-        rows = pd.read_parquet(path, columns=manifest.SCHEMA.names)
+        rows = pd.read_parquet(path, columns=manifest.ALWAYS)
     except FileNotFoundError:
         raise TintlabError(f"there is no {path}: give the folder that `tintlab score` wrote into") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are some of each

@@ -51,6 +51,7 @@ _FACTS = pa.schema(
         ("outcome", pa.string()),
         ("reason", pa.string()),
         ("notes", pa.string()),
+        ("more_pages", pa.int32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("model_version", pa.int32()),
@@ -64,6 +65,9 @@ SCHEMA = pa.schema(
 )
 """The columns of a manifest; numbers that are not known are null."""
 
+ALWAYS = [name for name in SCHEMA.names if name != "more_pages"]
+"""The columns that manifests of all versions have."""
+
 # Else pandas makes them floats where one is missing, and times in nanoseconds lose their last digits.
 _WHOLE_NUMBERS = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}
 
@@ -74,9 +78,10 @@ class Record:
 
     Attributes:
         input: its path below INPUT; bytes that are no UTF-8 are spelled out.
-        outcome: `skipped` files are no photographs by their suffix.
+        outcome: `skipped` is also a folder that was not entered, whose `input` ends with `/`.
         reason: of a quarantined or skipped one.
         notes: what could not be taken over from the source.
+        more_pages: pages or frames of the source that were not coloured.
         output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
         more_sha256: of the further variants in turn, with spaces between.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
@@ -87,6 +92,7 @@ class Record:
     outcome: Outcome
     reason: str = ""
     notes: str = ""
+    more_pages: int = 0
     input_sha256: str = ""
     input_bytes: int | None = None
     input_mtime_ns: int | None = None
@@ -183,7 +189,7 @@ def read_records(output: Path, name: str = "") -> pd.DataFrame:
 
 
 def merge_parts(output: Path) -> pd.DataFrame:
-    """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv anew from all parts; returns the manifest."""
+    """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv from all parts; returns the manifest."""
     table = _last_rows(output, "*")
     _write(output / MANIFEST, table)
     rows: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE_NUMBERS.get)

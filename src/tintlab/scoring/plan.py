@@ -1,17 +1,17 @@
-"""Which photographs an archive holds, and the name that each gets: a folder tree, a list or a glob."""
+"""Which photographs an archive holds, and the name that each gets: a folder tree, a list or a pattern."""
 
-import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tintlab.scoring.lists import is_list, read_list
 from tintlab.scoring.manifest import STATE
+from tintlab.scoring.pattern import is_pattern, matches, may_lead_to_match, split_pattern
+from tintlab.scoring.targets import as_text, files_of, meet, name_targets
+from tintlab.sources.walk import LeftOut, Walk, Why, walk
 from tintlab.system.errors import TintlabError
-
-LISTS = (".txt", ".list", ".lst")
-"""Suffixes of files that name photographs, one a line."""
 
 _NO_PHOTOS = {
     *(".txt", ".md", ".rtf", ".doc", ".docx", ".pdf", ".html", ".htm", ".csv", ".tsv", ".xls", ".xlsx"),
@@ -19,6 +19,14 @@ _NO_PHOTOS = {
     *(".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv", ".zip", ".tar", ".gz", ".7z"),
 }
 """What lies beside photographs in archives: not worth a word in the quarantine list."""
+
+_KINDS = {
+    Why.UNREADABLE: "unreadable",
+    Why.LINKED: "linked, see --follow-links",
+    Why.HIDDEN: "hidden",
+    Why.OUTPUT: "output of a scoring",
+    Why.TWICE: "linked a second time",
+}
 
 
 @dataclass(frozen=True)
@@ -37,129 +45,165 @@ class PlannedPhoto:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A file that is not tried, or a folder that was not entered.
+
+    Attributes:
+        name: its path below INPUT, as a text; that of a folder ends with `/`.
+        kind: such as `hidden`; the summary counts by it.
+        reason: in words, for the manifest.
+        may_hide_photographs: it may hold photographs that nobody meant to leave out.
+    """
+
+    name: str
+    kind: str
+    reason: str
+    may_hide_photographs: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, whose files were not counted."""
+        return self.name.endswith("/")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All photographs of an archive, in the order of their names.
+    """All that an archive holds, in the order of the names.
 
     Attributes:
         photos: to be coloured, in time.
-        skipped: names of files that are no photographs by their suffix.
+        skipped: all else.
     """
 
     photos: tuple[PlannedPhoto, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def files(self) -> int:
+        """How many files were found."""
+        return len(self.photos) + sum(not one.is_folder for one in self.skipped)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out that may hold photographs."""
+        return not any(one.may_hide_photographs for one in self.skipped)
+
+    def skipped_text(self) -> str:
+        """What was left out, by kind; empty where nothing was."""
+        files = [one for one in self.skipped if not one.is_folder]
+        folders = [one for one in self.skipped if one.is_folder]
+        return ", ".join(
+            f"{counted(len(group), noun)} {verb} ({_by_kind(group)})"
+            for group, noun, verb in ((files, "file", "skipped"), (folders, "folder", "not entered"))
+            if group
+        )
 
 
-def plan(source: str | Path, output: Path, suffix: str, variants: int = 0) -> Plan:
+def plan(
+    source: str | Path, output: Path, suffix: str, variants: int = 0, follow_links: bool = False
+) -> Plan:
     """What scoring `source` to `output` means.
 
-    Hidden files and folders are left out, as are `output` itself and the output of other scorings.
-    Files that differ in their suffix only keep it, as `a.jpg.png`.
+    Hidden files and folders are left out, as are `output` itself and the output of other scorings. Linked folders
+    are entered only on request.
 
     Args:
-        source: a folder; a file of `LISTS` with a path a line, relative ones to that file; a pattern with
-            `*`, `?`, `[…]` or `**`; or one photograph.
+        source: a folder; a list (see `lists`); a pattern with `*`, `?`, `[…]` or `**`; or one photograph.
         output: a folder, which need not exist.
         suffix: of the coloured files.
-        variants: how many files each photograph becomes; see `files_of`.
+        variants: how many files each photograph becomes; see `targets.files_of`.
+        follow_links: see `walk.walk`.
 
     Raises:
         TintlabError: there is nothing of that name, it is the output of a scoring, `output` is no folder, or
             a coloured file would overwrite a photograph.
     """
-    path = Path(source)
     if output.exists() and not output.is_dir():
         raise TintlabError(f"{output} is a file: name a folder for the coloured photographs")
+    root, found = _find(source, output, follow_links)
+    skipped = [_skipped(root, one) for one in found.left_out]
+    names = []
+    for name in (file.relative_to(root) for file in found.files):
+        if name.suffix.lower() in _NO_PHOTOS:
+            skipped.append(Skipped(as_text(name), "by suffix", "no photograph by its suffix"))
+        else:
+            names.append(name)
+    targets = name_targets(names, suffix)
+    _refuse_overwriting(root, names, output, [file for one in targets for file in files_of(one, variants)])
+    photos = (
+        PlannedPhoto(root / name, as_text(name), target) for name, target in zip(names, targets, strict=True)
+    )
+    return Plan(tuple(photos), tuple(sorted(skipped, key=lambda one: one.name)))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: `1 file`, `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _find(source: str | Path, output: Path, follow_links: bool) -> tuple[Path, Walk]:
+    """The folder that names are relative to, and what was found."""
+    path = Path(source)
     if path.is_dir():
-        _refuse_same(path, output)
-        if (path / STATE).exists():
-            raise TintlabError(
-                f"{path} is the output of a scoring, by its {STATE}: name the originals' folder"
-            )
-        root, found = path, sorted(_tree(path, output))
-    elif path.is_file() and path.suffix.lower() in LISTS:
-        root, found = _listed(path)
-    elif path.is_file():
-        root, found = path.parent, [path]
-    elif glob.has_magic(str(source)):
-        root = _fixed_part(path)
-        _refuse_same(root, output)
-        matches = (Path(match) for match in glob.iglob(str(source), recursive=True))  # noqa: PTH207
-        ours = output.resolve()
-        found = sorted(
-            match for match in matches if not (match.is_dir() or match.parent.resolve().is_relative_to(ours))
-        )
-    else:
-        raise TintlabError(f"{source} is no folder, list, pattern or photograph: give one of them")
-    inside = [photo.relative_to(root) for photo in found]
-    pictures = [name for name in inside if name.suffix.lower() not in _NO_PHOTOS]
-    targets = _targets(pictures, suffix)
-    _refuse_overwriting(
-        root, pictures, output, [file for target in targets for file in files_of(target, variants)]
-    )
-    return Plan(
-        tuple(
-            PlannedPhoto(root / name, as_text(name), target)
-            for name, target in zip(pictures, targets, strict=True)
-        ),
-        tuple(as_text(name) for name in inside if name.suffix.lower() in _NO_PHOTOS),
-    )
+        return path, _find_in_folder(path, output, follow_links)
+    if path.is_file():
+        return _find_in_list(path) if is_list(path) else (path.parent, Walk((path,), ()))
+    if is_pattern(str(source)):
+        return _find_by_pattern(path, output, follow_links)
+    raise TintlabError(f"{source} is no folder, list, pattern or photograph: give one of them")
 
 
-def files_of(target: Path, variants: int) -> list[Path]:
-    """The files that a photograph becomes: `target` itself, or `NAME-v1.png` and on, one a variant."""
-    if not variants:
-        return [target]
-    return [target.with_name(f"{target.stem}-v{number}{target.suffix}") for number in range(1, variants + 1)]
-
-
-def as_text(path: Path) -> str:
-    """A path as a text that any file can hold; bytes that are no UTF-8 are spelled out."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _tree(folder: Path, output: Path) -> Iterator[Path]:
+def _find_in_folder(folder: Path, output: Path, follow_links: bool) -> Walk:
+    _refuse_same(folder, output)
+    if _is_output(folder):
+        raise TintlabError(f"{folder} is the output of a scoring, by its {STATE}: name the originals' folder")
     ours = output.resolve()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        if here.resolve() == ours or STATE in folders:
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        # Also links to nowhere and pipes: who reads them says why they can't be used.
-        yield from (here / name for name in files if not name.startswith("."))
-
-
-def _listed(path: Path) -> tuple[Path, list[Path]]:
-    """The photographs that a list names, each once, and the folder that they have in common."""
-    lines = (line.rstrip(b"\r") for line in path.read_bytes().split(b"\n"))
-    folder = path.parent.absolute()
-    found = dict.fromkeys(
-        Path(os.path.normpath(folder / os.fsdecode(line))) for line in lines if line.strip()
+    return walk(
+        folder,
+        follow_links,
+        may_enter=lambda place: place.resolve() != ours,
+        leave_out=lambda place: Why.OUTPUT if _is_output(place) else None,
     )
-    if not found:
-        raise TintlabError(f"{path} names no photographs: give a path a line")
+
+
+def _find_in_list(path: Path) -> tuple[Path, Walk]:
+    found = read_list(path)
+    folder = path.parent.absolute()
     below = all(photo.is_relative_to(folder) for photo in found)
     root = folder if below else Path(os.path.commonpath([photo.parent for photo in found]))
-    return root, sorted(found)
+    return root, Walk(tuple(sorted(found)), ())
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """The folders before the first wildcard."""
-    fixed = Path(pattern.anchor)
-    for part in pattern.parts[len(fixed.parts) : -1]:
-        if glob.has_magic(part):
-            break
-        fixed /= part
-    return fixed
+def _find_by_pattern(pattern: Path, output: Path, follow_links: bool) -> tuple[Path, Walk]:
+    root, parts = split_pattern(pattern)
+    _refuse_same(root, output)
+    if not root.is_dir():
+        return root, Walk((), ())
+    ours = output.resolve()
+
+    def may_enter(folder: Path) -> bool:
+        return may_lead_to_match(folder.relative_to(root).parts, parts) and folder.resolve() != ours
+
+    found = walk(root, follow_links, may_enter=may_enter, with_hidden=True)
+
+    def is_meant(file: Path) -> bool:
+        return matches(file.relative_to(root).parts, parts)
+
+    left_out = (one for one in found.left_out if one.is_folder or is_meant(one.path))
+    return root, Walk(tuple(filter(is_meant, found.files)), tuple(left_out))
 
 
-def _targets(names: list[Path], suffix: str) -> list[Path]:
-    # Whole names are taken too: a.jpg, beside a.png, becomes a.jpg.png, and then a.jpg.tif must not.
-    taken = Counter(name.with_suffix("") for name in names) + Counter(names)
-    return [
-        name.with_suffix(suffix) if taken[name.with_suffix("")] == 1 else Path(f"{name}{suffix}")
-        for name in names
-    ]
+def _skipped(root: Path, one: LeftOut) -> Skipped:
+    name = as_text(one.path.relative_to(root)) + ("/" if one.is_folder else "")
+    return Skipped(name, _KINDS[one.why], one.reason, one.may_hide_photographs)
+
+
+def _by_kind(group: Iterable[Skipped]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in group).items()))
+
+
+def _is_output(folder: Path) -> bool:
+    return os.path.isdir(folder / STATE)  # noqa: PTH112  # False also where it may not be asked
 
 
 def _refuse_same(root: Path, output: Path) -> None:
@@ -168,10 +212,9 @@ def _refuse_same(root: Path, output: Path) -> None:
 
 
 def _refuse_overwriting(root: Path, names: Iterable[Path], output: Path, targets: Iterable[Path]) -> None:
-    sources = {os.path.normpath(root.resolve() / name) for name in names}
-    place = output.resolve()
-    for target in targets:
-        if os.path.normpath(place / target) in sources:
-            raise TintlabError(
-                f"{output / target} would overwrite a photograph: choose another folder for OUTPUT"
-            )
+    sources, place = root.resolve(), output.resolve()
+    hit = meet((place / target for target in targets), (sources / name for name in names))
+    if hit is not None:
+        raise TintlabError(
+            f"{output / hit.relative_to(place)} would overwrite a photograph: choose another folder for OUTPUT"
+        )

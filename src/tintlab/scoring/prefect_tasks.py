@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from tintlab.scoring.chunk import ScoreSettings, score_chunk
+from tintlab.scoring.chunk import score_chunk
 from tintlab.scoring.plan import PlannedPhoto
+from tintlab.scoring.settings import ScoreSettings
 
 # Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
 _colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(score_chunk)

@@ -57,7 +57,7 @@ def one_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def finished(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
+def run_in_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
     """Do `work` in threads; the results as they come.
 
     Where one raises, the others end after the item that they have, and the fault is raised here. The same

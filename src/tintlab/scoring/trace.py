@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tintlab.imaging.provenance import Provenance, read_provenance
 from tintlab.registry import models
 from tintlab.scoring.manifest import MANIFEST, STATE
-from tintlab.scoring.plan import as_text
+from tintlab.scoring.targets import as_text
 from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError

@@ -23,7 +23,7 @@ from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 
-FILE = "directions.json"
+FILE = paths.DIRECTIONS
 
 _EXTREME = 0.2  # share of the codes at either end
 _HELD_OUT = 0.3  # of the photographs

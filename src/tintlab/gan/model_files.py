@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tintlab.gan import compact_weights
 from tintlab.gan.pretrained_unet import PretrainedUNet
 from tintlab.gan.unet import UNet, depth_for
 from tintlab.system import console, paths
@@ -97,11 +98,12 @@ def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Modul
         if not (folder / name).is_file():
             raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`")
         _refuse_link_outside(folder / name)
+    compact_weights.verify_checksums(folder, (paths.MODEL_CONFIG, weights))
     config = read_json(folder / paths.MODEL_CONFIG)
     try:
         _refuse_other_shapes(config, folder / weights)
         generator = build_generator(config, pretrained=False)
-        generator.load_state_dict(load_file(folder / weights))
+        generator.load_state_dict(compact_weights.complete(load_file(folder / weights), config))
     except SafetensorError as error:
         raise TintlabError(
             f"{folder / weights} is damaged ({error}): restore it or train a new model"
@@ -130,7 +132,12 @@ def _refuse_other_shapes(config: dict[str, Any], weights: Path) -> None:
         expected = build_generator(config, pretrained=False).state_dict()
     with safe_open(weights, "pt") as file:
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    if found != {name: list(tensor.shape) for name, tensor in expected.items()}:
+    needed = {
+        name: list(tensor.shape)
+        for name, tensor in expected.items()
+        if name in found or not compact_weights.may_be_missing(name, config)
+    }
+    if found != needed:
         raise RuntimeError
 
 

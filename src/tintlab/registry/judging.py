@@ -40,6 +40,7 @@ EVALUATOR = (
     "evaluation/methods.py",
     "evaluation/metrics.py",
     "evaluation/summary.py",
+    "gan/compact_weights.py",
     "gan/efficientnet.py",
     "gan/model_files.py",
     "gan/noise.py",

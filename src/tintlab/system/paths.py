@@ -33,6 +33,8 @@ WEIGHTS = "generator.safetensors"
 LAST_WEIGHTS = "last.safetensors"
 MODEL_CONFIG = "config.json"
 TRAINING_SUMMARY = "training_summary.json"
+DIRECTIONS = "directions.json"
+"""Of the noise, beside the weights; see `explore.directions`."""
 LOSSES = Path("reports/losses.csv")
 VALIDATION_CURVES = Path("reports/validation_curves.csv")
 SAMPLES = Path("reports/samples")

@@ -31,7 +31,8 @@ WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network 
 ScoringModel = Annotated[
     str | None,
     typer.Option(
-        "--model", help="A folder, `models:/tintlab/3` or an alias; the champion where there is one."
+        "--model",
+        help="`base`, an alias, `models:/tintlab/3` or a folder; else the champion of this project, else `base`.",
     ),
 ]
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]

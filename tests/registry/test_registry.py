@@ -15,6 +15,7 @@ import pytest
 
 from tests.registry.conftest import Verdict, make_model
 from tintlab.evaluation import methods
+from tintlab.inference import base_model
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models as registry
 from tintlab.registry import register
@@ -48,13 +49,41 @@ def test_a_located_model_colours_as_the_one_that_was_registered(models: list[Pat
     assert np.array_equal(ours.colorize(photo), original.colorize(photo))
 
 
-def test_without_a_champion_the_pipelines_model_is_the_default(
+def test_without_a_champion_the_shipped_model_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert registry.default_spec() == str(paths.GENERATOR)
+    assert registry.default_spec() == "base"
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "nothing there"))
-    assert registry.default_spec() == str(paths.GENERATOR)
-    assert not paths.tracking_database().exists()
+    assert registry.default_spec() == "base"
+    for spec in ("champion", "models:/tintlab/1"):
+        with pytest.raises(TintlabError, match=f"there is no {spec} here, because there is no registry yet"):
+            registry.locate(spec)
+    assert not (tmp_path / "nothing there").exists()
+
+
+def test_the_shipped_model_is_found_by_its_name(models: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_model, "FOLDER", models[0])
+    found = registry.locate("base")
+    assert (found.folder, found.version, found.uri, found.name) == (models[0], None, "base", "base")
+    monkeypatch.setattr(base_model, "FOLDER", models[0] / "nothing")
+    with pytest.raises(TintlabError, match=r"base is incomplete .* reinstall tintlab"):
+        registry.locate("base")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("champoin", "did you mean champion?"),
+        ("Champion", "did you mean champion?"),
+        ("challanger", "did you mean challenger?"),
+        ("bsae", "did you mean base?"),
+        ("mine", "there are champion, challenger, base, models:/tintlab/3 and folders"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_advice(name: str, advice: str) -> None:
+    with pytest.raises(TintlabError) as fault:
+        registry.locate(name)
+    assert str(fault.value) == f"no model is named {name}: {advice}"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def complete(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[s
     Raises:
         TintlabError: the encoder's package is not installed, or holds other weights.
     """
-    full = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in weights.items()}
+    full = {
+        name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in weights.items()
+    }
     encoder = config.get(ENCODER)
     if encoder is None:
         return full

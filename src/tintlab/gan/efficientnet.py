@@ -265,6 +265,15 @@ def weights_file(name: str) -> Path:
     return _weights_path(name, _variant(name).package)
 
 
+def distribution(name: str) -> str:
+    """The registry package that holds the ImageNet weights of a variant.
+
+    Raises:
+        TintlabError: the name is unknown.
+    """
+    return _distribution(_variant(name).package)
+
+
 def _variant(name: str) -> EfficientNetVariant:
     try:
         return VARIANTS[name]

@@ -20,5 +20,7 @@ def base_folder() -> Path:
     """
     for name in (paths.WEIGHTS, paths.MODEL_CONFIG):
         if not (FOLDER / name).is_file():
-            raise TintlabError(f"the model {BASE} is incomplete ({FOLDER / name} is missing): reinstall tintlab")
+            raise TintlabError(
+                f"the model {BASE} is incomplete ({FOLDER / name} is missing): reinstall tintlab"
+            )
     return FOLDER

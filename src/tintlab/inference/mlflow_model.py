@@ -15,6 +15,7 @@ from PIL import Image
 import tintlab
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import paths
+from tintlab.system.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,9 @@ PLACE = "artifacts/model"
 """Where weights and config lie in the folder."""
 
 MODEL_FILES = (paths.WEIGHTS, paths.MODEL_CONFIG)
+
+COMPANIONS = (paths.TRAINING_SUMMARY, paths.DIRECTIONS)
+"""Files that go with a model where it has them: what it was trained on, and its directions in the noise."""
 
 _PACKAGES = (
     "mlflow",
@@ -56,11 +60,12 @@ def file_hashes(model: Path) -> dict[str, str]:
 
 
 def copy_model(source: Path, target: Path) -> None:
-    """Copy a model's files, and the summary of what it was trained on where there is one, into a folder."""
+    """Copy a model's files into a folder, and those of `COMPANIONS` that are there."""
     for name in MODEL_FILES:
         shutil.copyfile(source / name, target / name)
-    if (source / paths.TRAINING_SUMMARY).exists():
-        shutil.copyfile(source / paths.TRAINING_SUMMARY, target / paths.TRAINING_SUMMARY)
+    for name in COMPANIONS:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def save_pyfunc(model: Path, target: Path) -> None:
@@ -96,8 +101,17 @@ def save_pyfunc(model: Path, target: Path) -> None:
             model_config={"sha256": file_hashes(files)},
             signature=ModelSignature(image, image, params),
             input_example=_example(),
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES],
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _packages(model)],
         )
+
+
+def _packages(model: Path) -> list[str]:
+    """The packages that a model needs: for a compact one also that of its encoder."""
+    from tintlab.gan.compact_weights import ENCODER
+    from tintlab.gan.efficientnet import distribution
+
+    encoder = read_json(model / paths.MODEL_CONFIG).get(ENCODER)
+    return [*_PACKAGES, *([distribution(encoder)] if encoder else [])]
 
 
 def _copy_code(target: Path) -> None:

@@ -59,7 +59,9 @@ def pack(source: Path, target: Path) -> dict[str, float]:
     compact_weights.write_checksums(target, listed)
     megabytes = sum(file.stat().st_size for file in target.iterdir() if file.is_file()) / 1e6
     if megabytes > MAX_MEGABYTES:
-        raise TintlabError(f"{target} takes {megabytes:.1f} MB, more than {MAX_MEGABYTES:g}: train a smaller one")
+        raise TintlabError(
+            f"{target} takes {megabytes:.1f} MB, more than {MAX_MEGABYTES:g}: train a smaller one"
+        )
     return {"megabytes": megabytes, "difference": _difference(source, target)}
 
 
@@ -71,8 +73,13 @@ def _pack_directions(source: Path, target: Path) -> list[str]:
         if path.exists():
             directions: dict[str, Any] = read_json(path)
             packed = compact_weights.sha256(target / paths.WEIGHTS)
-            if directions.get("weights_sha256") not in (compact_weights.sha256(source / paths.WEIGHTS), packed):
-                raise TintlabError(f"{path} belongs to another model: `tintlab explore directions` finds this one's")
+            if directions.get("weights_sha256") not in (
+                compact_weights.sha256(source / paths.WEIGHTS),
+                packed,
+            ):
+                raise TintlabError(
+                    f"{path} belongs to another model: `tintlab explore directions` finds this one's"
+                )
             write_json(target / paths.DIRECTIONS, directions | {"weights_sha256": packed})
             return [paths.DIRECTIONS]
     return []
@@ -88,7 +95,9 @@ def _difference(source: Path, target: Path) -> float:
 
 def main() -> None:
     """Pack the model that the command line names."""
-    parser = argparse.ArgumentParser(description="Pack a trained model as the one that ships with the package.")
+    parser = argparse.ArgumentParser(
+        description="Pack a trained model as the one that ships with the package."
+    )
     parser.add_argument("source", type=Path, help="folder of a trained model")
     parser.add_argument("--target", type=Path, default=base_model.FOLDER, help="folder to write into")
     arguments = parser.parse_args()

@@ -3,6 +3,7 @@
 Who is champion is not decided here but in `history`, and changed in `promotion`.
 """
 
+import difflib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tintlab.inference import mlflow_model
+from tintlab.inference.base_model import BASE, base_folder
 from tintlab.registry import champion, history
 from tintlab.registry.champion import CHAMPION
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
+from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
 from tintlab.tracking import lineage, store
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from tintlab.inference.colorizer import Colorizer
 
 __all__ = [
+    "BASE",
     "CHALLENGER",
     "MODEL_NAME",
     "LocatedModel",
@@ -62,22 +66,34 @@ class LocatedModel:
     """None: a local folder, not registered."""
     run_id: str | None
     uri: str
-    """What was asked for, its alias resolved: `models:/tintlab/3`, or the folder."""
+    """What was asked for, its alias resolved: `models:/tintlab/3`, `base`, or the folder."""
+
+    @property
+    def name(self) -> str:
+        """As coloured files record it, without a path of this machine: a folder is `local`."""
+        return self.uri if self.version is not None or self.uri == BASE else "local"
 
 
 def locate(spec: str) -> LocatedModel:
     """Find a model, download it where it is not on this disk, and verify its sha256.
 
     Args:
-        spec: a folder, `models:/tintlab@champion`, `models:/tintlab/3`, or an alias alone, as in `champion`.
+        spec: `base`, the model that ships with the package; an alias alone, as in `champion`;
+            `models:/tintlab@champion`, `models:/tintlab/3`; or a folder.
 
     Raises:
         TintlabError: there is no such model, its files are not those that were registered, or MLflow can't be
             reached.
     """
+    if spec == BASE:
+        return _shipped()
     alias, number = _parsed(spec)
     if not (alias or number):
         return _local(Path(spec))
+    if not store.store_exists():  # asking MLflow would make a store here
+        raise NoSuchVersionError(
+            f"there is no {spec} here, because there is no registry yet: `make run` fills it"
+        )
     with store.connect() as client:
         if alias == CHAMPION:
             version = _champion(client)
@@ -89,20 +105,20 @@ def locate(spec: str) -> LocatedModel:
 
 
 def default_spec() -> str:
-    """`models:/tintlab@champion` where there is a champion, else the folder of the pipeline's model.
+    """`models:/tintlab@champion` where this project has a champion, else `base`.
 
     Raises:
         TintlabError: MLflow can't be reached.
     """
     if not store.store_exists():
-        return str(paths.GENERATOR)
+        return BASE
     with store.connect() as client:
         known = history.read(client).champion
-    return f"models:/{MODEL_NAME}@{CHAMPION}" if known else str(paths.GENERATOR)
+    return f"models:/{MODEL_NAME}@{CHAMPION}" if known else BASE
 
 
 def load_colorizer(spec: str | None = None) -> "Colorizer":
-    """The model that `locate` finds, ready for use; the default is `default_spec`."""
+    """The model that `locate` finds, ready for use; the default is this project's champion, else `base`."""
     from tintlab.inference.colorizer import Colorizer
 
     return Colorizer.load(locate(spec or default_spec()).folder)
@@ -220,8 +236,24 @@ def local_hashes(folder: Path) -> dict[str, str]:
         raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`") from None
 
 
+def _shipped() -> LocatedModel:
+    folder = base_folder()
+    return LocatedModel(folder, local_hashes(folder)[paths.WEIGHTS], None, None, BASE)
+
+
 def _local(folder: Path) -> LocatedModel:
+    if not folder.exists() and len(folder.parts) == 1:
+        raise TintlabError(_no_such_name(folder.name))
     return LocatedModel(folder, local_hashes(folder)[paths.WEIGHTS], None, None, str(folder))
+
+
+def _no_such_name(name: str) -> str:
+    known = (CHAMPION, CHALLENGER, BASE)
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    advice = (
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, models:/tintlab/3 and folders"
+    )
+    return f"no model is named {printable(name)[:60]}: {advice}"
 
 
 def _champion(client: "MlflowClient") -> "ModelVersion":

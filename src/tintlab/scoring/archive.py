@@ -155,7 +155,7 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> ScoringResult:
     records = [score_photo(photo, colorizer, settings) for photo in shown]
     bad = {record.input: record.reason for record in records if record.outcome == "quarantined"}
     pages = tuple(record.more_pages for record in records if record.more_pages)
-    return ScoringResult(len(records) - len(bad), bad, more_pages=pages)
+    return ScoringResult(len(records) - len(bad), bad, (settings.model_line(),), more_pages=pages)
 
 
 def plan_scoring(source: str | Path, settings: ScoreSettings, follow_links: bool = False) -> Scoring:

@@ -31,7 +31,7 @@ class ScoreSettings:
     Attributes:
         output: the folder of the coloured photographs.
         model_folder: see `Colorizer.load`.
-        model: as in `models:/tintlab/3`, or `local`.
+        model: as in `models:/tintlab/3`; `base`; or `local`, a folder.
         model_version: its number in the registry.
         weights_sha256: of the generator's weights.
         training: the fingerprint of the training that made it, or empty.
@@ -65,6 +65,11 @@ class ScoreSettings:
     workers: int = 0
     seed: int = 0
     variants: int = 0
+
+    def model_line(self) -> str:
+        """Which model colours, in a line."""
+        name = str(self.model_folder) if self.model == "local" else self.model
+        return f"coloured by {name} (weights {self.weights_sha256[:16]})"
 
     def deciding(self) -> dict[str, Any]:
         """All that decides what a photograph becomes: where it differs, photographs are coloured again."""
@@ -121,7 +126,7 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
 
     Args:
         output: the folder of the coloured photographs.
-        spec: see `models.locate`; None is the champion, or the pipeline's model where there is none.
+        spec: see `models.locate`; None is this project's champion, or `base` where there is none.
         options: replace what the model's config says.
 
     Raises:
@@ -139,7 +144,7 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
     return ScoreSettings(
         output=output,
         model_folder=located.folder,
-        model="local" if located.version is None else located.uri,
+        model=located.name,
         model_version=located.version,
         weights_sha256=located.weights_sha256,
         training=str(config.get("fingerprint", "")),

@@ -54,9 +54,18 @@ PLAIN_UNET = Path("reports/plain_unet.csv")
 
 def state() -> Path:
     """The folder of everything that is no output: `TINTLAB_STATE`, or `.tintlab/` here. Absolute; created."""
-    folder = Path(os.environ.get("TINTLAB_STATE") or ".tintlab").absolute()
+    folder = _state_folder()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def has_state() -> bool:
+    """Whether the state folder exists; nothing is created."""
+    return _state_folder().is_dir()
+
+
+def _state_folder() -> Path:
+    return Path(os.environ.get("TINTLAB_STATE") or ".tintlab").absolute()
 
 
 def lab_squares(split: str) -> Path:

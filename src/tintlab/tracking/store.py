@@ -40,8 +40,13 @@ def tracking_uri() -> str:
 
 
 def store_exists() -> bool:
-    """Whether there can be anything in the store: another than the default one is taken to exist."""
-    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or paths.tracking_database().exists()
+    """Whether there can be anything in the store: another than the default one is taken to exist.
+
+    Creates nothing, so that colouring in a folder that is no project leaves no state there.
+    """
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return True
+    return paths.has_state() and paths.tracking_database().exists()
 
 
 def prepare_store() -> None:

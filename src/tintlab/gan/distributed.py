@@ -17,13 +17,14 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def launched_fabric(device: str) -> Fabric:
+def launched_fabric(device: str, precision: str = "auto") -> Fabric:
     """Devices and precision of this process; under `torchrun`, which sets WORLD_SIZE, one of several.
 
     Raises:
         TintlabError: there is no such device.
     """
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    mixed = precision == "bf16" or (precision == "auto" and cuda)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     try:
@@ -35,7 +36,7 @@ def launched_fabric(device: str) -> Fabric:
             strategy=DDPStrategy(find_unused_parameters=True, forward_sync_buffers=False)
             if world > 1
             else "auto",
-            precision="bf16-mixed" if cuda else "32-true",
+            precision="bf16-mixed" if mixed else "32-true",
         )
         fabric.launch()
     except RuntimeError as error:

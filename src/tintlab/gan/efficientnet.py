@@ -110,8 +110,13 @@ class _SamePadConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride[0] > 1:
-            x = F.pad(x, (*self._pads(x.shape[-1]), *self._pads(x.shape[-2])))
+        if self.stride[0] == 1:
+            return super().forward(x)
+        x = F.pad(x, (*self._pads(x.shape[-1]), *self._pads(x.shape[-2])))
+        if self.groups > 1 and x.requires_grad and x.is_cpu and torch.is_autocast_enabled("cpu"):
+            # oneDNN takes eight times as long for this gradient in bfloat16.
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
         return super().forward(x)
 
     def _pads(self, size: int) -> tuple[int, int]:

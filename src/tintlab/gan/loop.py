@@ -18,6 +18,7 @@ from tintlab.gan.listener import Listener
 from tintlab.gan.losses import Meters
 from tintlab.gan.model_files import save_weights
 from tintlab.gan.networks import Networks
+from tintlab.gan.rebalancing import colour_weights
 from tintlab.gan.steps import Steps
 from tintlab.gan.validation import Validation, predict, sample_picks, variety
 from tintlab.system.errors import TintlabError
@@ -101,6 +102,7 @@ class Training:
         val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
         validation = Validation(val_squares, self.networks.perceptual, self.fabric.device)
+        self.steps = Steps(params, self.networks, colour_weights(squares, params.rebalancing))
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")

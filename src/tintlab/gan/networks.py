@@ -36,7 +36,7 @@ class Networks:
     def __init__(
         self, params: TrainParams, announce: Callable[[str], None], parent: Mapping[str, Tensor] | None
     ) -> None:
-        self.fabric = launched_fabric(params.device)
+        self.fabric = launched_fabric(params.device, params.precision)
         torch.manual_seed(params.seed)
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
         generator = build_generator(generator_config(params))
@@ -85,7 +85,7 @@ class Networks:
                 ),
             )
         self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
-        self.perceptual = PerceptualLoss().to(self.fabric.device)
+        self.perceptual = PerceptualLoss(self._mixed).to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
         torch.manual_seed(params.seed + self.fabric.global_rank)
 
@@ -95,6 +95,11 @@ class Networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module, wrapped_optimizer = self.fabric.setup(network, optimizer)
         return module, wrapped_optimizer
+
+    @property
+    def _mixed(self) -> bool:
+        """Whether the networks calculate in bfloat16."""
+        return str(self.fabric._precision.precision) == "bf16-mixed"
 
     @property
     def kept_generator(self) -> nn.Module:

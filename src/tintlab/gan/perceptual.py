@@ -18,19 +18,28 @@ class PerceptualLoss(nn.Module):
 
     The loss is the sum of 1 - cosine similarity over the maps at strides 8, 16 and 32 (mean over places) and the
     pooled features: 0 for the same colours, about 1 for grey.
+
+    Args:
+        mixed: calculate in bfloat16 where gradients are wanted; figures are always in float32.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mixed: bool = False) -> None:
         super().__init__()
+        self.mixed = mixed
         self.encoder = load_efficientnet(ENCODER)
         self.encoder.fold_batch_norms()
         self.encoder.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
         """The loss, a scalar, of ab against true_ab `(n, 2, h, w)` over L `(n, 1, h, w)`, all in [-1, 1]."""
-        with torch.no_grad():
-            wanted = self.features(L, true_ab)
-        return self.distance(self.features(L, ab), wanted)
+        # The colours themselves stay in float32: bfloat16 would round them to a hundredth.
+        pictures = network_input(lab_srgb(L, ab))
+        true_pictures = network_input(lab_srgb(L, true_ab))
+        with torch.autocast(L.device.type, torch.bfloat16, enabled=self.mixed):
+            with torch.no_grad():
+                wanted = self._seen(true_pictures)
+            seen = self._seen(pictures)
+        return self.distance([each.float() for each in seen], [each.float() for each in wanted])
 
     @staticmethod
     def distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
@@ -48,5 +57,8 @@ class PerceptualLoss(nn.Module):
 
     def features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
         """What the encoder sees of pictures: its maps, and the pooled features `(n, 1280)`."""
-        maps = self.encoder.features(network_input(lab_srgb(L, ab)))
+        return self._seen(network_input(lab_srgb(L, ab)))
+
+    def _seen(self, pictures: Tensor) -> list[Tensor]:
+        maps = self.encoder.features(pictures)
         return [*maps[_FIRST_MAP:], self.encoder.pool(maps[-1])]

@@ -13,6 +13,7 @@ from tintlab.gan.data import Lab
 from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
 from tintlab.gan.networks import Networks
 from tintlab.gan.noise import drawn, kl_divergence, latent_error
+from tintlab.gan.rebalancing import weights_of
 from tintlab.system.params import TrainParams
 
 _DISCRIMINATOR_BESIDE_NOISE = 0.05
@@ -25,11 +26,13 @@ class Steps:
     Args:
         params: the `train` section of params.yaml.
         networks: which learn.
+        colour_weights: see `rebalancing.colour_weights`; None weighs all colours alike.
     """
 
-    def __init__(self, params: TrainParams, networks: Networks) -> None:
+    def __init__(self, params: TrainParams, networks: Networks, colour_weights: Tensor | None = None) -> None:
         self.params = params
         self.networks = networks
+        self.colour_weights = None if colour_weights is None else colour_weights.to(networks.fabric.device)
 
     def take(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
         """Step `iteration` of the discriminator, then of the generator, on the same fakes; the losses.
@@ -113,7 +116,7 @@ class Steps:
         self, L: Tensor, fake_ab: Tensor, gan_weight: float, reconstructed: slice, true_ab: Tensor
     ) -> dict[str, Tensor]:
         """GAN + λ·L1; the L1 loss of those pictures of the batch that are to have their true colours."""
-        error = F.l1_loss(fake_ab[reconstructed], true_ab[reconstructed])
+        error = self._colour_error(fake_ab[reconstructed], true_ab[reconstructed])
         losses = {"loss_G_L1": self.params.lambda_l1 * error}
         if gan_weight:
             with self._only_passing_on(self.networks.discriminator):
@@ -121,6 +124,12 @@ class Steps:
             losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
         losses["loss_G"] = torch.stack(list(losses.values())).sum()
         return losses
+
+    def _colour_error(self, ab: Tensor, true_ab: Tensor) -> Tensor:
+        """Mean absolute difference, weighted by the rarity of the true colours where the recipe says so."""
+        if self.colour_weights is None:
+            return F.l1_loss(ab, true_ab)
+        return ((ab - true_ab).abs() * weights_of(self.colour_weights, true_ab)).mean()
 
     @contextmanager
     def _only_passing_on(self, network: Any) -> Iterator[None]:

@@ -3,14 +3,14 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from tintlab.gan.data import Mixture, Squares
+from tintlab.gan.data import Mixture, Places, Pool, Squares
 from tintlab.gan.distributed import is_first_process
 from tintlab.gan.listener import Listener, Silent
 from tintlab.gan.loop import History, Training
@@ -34,13 +34,13 @@ class Material:
     Attributes:
         squares: training squares.
         val_squares: validation squares.
-        mixture: the training squares that batches are drawn from; None for all.
+        mixture: the training squares that batches are drawn from.
         parent: weights to start from; None for the generator's own initial weights.
     """
 
     squares: Squares
     val_squares: Squares
-    mixture: Mixture | None
+    mixture: Mixture
     parent: Mapping[str, Tensor] | None
 
 
@@ -52,12 +52,30 @@ def load_material(params: TrainParams) -> Material:
     """
     parent = load_parent_weights(params)
     squares, val_squares = (np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val"))
-    mixture = None
+    categories, val_categories = (
+        read_table(paths.lab_index(split))["category"] for split in ("train", "val")
+    )
+    every = np.arange(len(squares))
+    mixture = Mixture(every, every[:0])
     if (focus := params.focus) is not None:
-        mixture = select_squares(read_table(paths.lab_index("train"))["category"], focus, params.rehearsed)
-        categories = read_table(paths.lab_index("val"))["category"]
-        val_squares = select_validation_squares(val_squares, categories, focus)
+        mixture = select_squares(categories, focus, params.rehearsed)
+        val_squares = select_validation_squares(val_squares, val_categories, focus)
+    elif params.max_val_squares is not None:
+        val_squares = val_squares[draw_places(val_categories, params.category_power, params.max_val_squares)]
+    mixture = replace(mixture, categories=number_categories(categories), power=params.category_power)
     return Material(squares, val_squares, mixture, parent)
+
+
+def number_categories(categories: "pd.Series[str]") -> Places:
+    """Give each square the number of its category."""
+    return pd.factorize(categories, sort=True)[0].astype(np.int64)
+
+
+def draw_places(categories: "pd.Series[str]", power: float, most: int) -> Places:
+    """Draw up to `most` different squares in which the categories have the mixture's shares; ascending."""
+    every = np.arange(len(categories))
+    mixture = Mixture(every, every[:0], categories=number_categories(categories), power=power)
+    return np.unique(Pool(every, mixture, seed=0, stream=0).take(0, most))
 
 
 def load_parent_weights(params: TrainParams) -> Mapping[str, Tensor] | None:

@@ -142,6 +142,11 @@ class TrainParams(Section):
     """Categories to train on; null: all."""
     rehearsal: BelowOne
     """Share of each batch that comes from the other categories, lest they are forgotten."""
+    category_power: Share
+    """A category with n squares is drawn in proportion to n to this power: 1 draws every square equally often,
+    0.5 draws large categories less, 0 draws every category equally often."""
+    max_val_squares: Count | None
+    """Validate on this many squares at most, drawn with the same shares of the categories; null: all."""
     z_dim: Annotated[int, Field(ge=0, le=512)]
     """Length of the noise vector, which chooses among the colourings that a photograph allows; 0 is none. The
     default colours are those of z = 0."""
@@ -163,6 +168,10 @@ class TrainParams(Section):
     """Generator steps an epoch; the data is cycled."""
     l1_epochs: Natural
     """Epochs of L1 alone at the start, before the GAN joins."""
+    hints: bool
+    """The generator takes colour hints at points, and the palette of a reference picture (pretrained_unet)."""
+    guidance_epochs: Natural
+    """Epochs after the GAN in which all else is kept and the layers for hints and palettes learn."""
     variety_epochs: Natural
     """Epochs at the end in which all else is kept and the noise learns what photographs leave open."""
     gan_warmup: Natural
@@ -177,6 +186,8 @@ class TrainParams(Section):
     """L* of a crop is shifted by a random amount in ± this."""
     lambda_l1: NonNegative
     """Weight of the L1 loss beside the GAN loss."""
+    rebalancing: Share
+    """Weigh each pixel's L1 error by how rare its true colour is: 0 not at all, 1 as Zhang et al. 2016 do."""
     lambda_perceptual: NonNegative
     """Weight of the perceptual loss; 0 leaves it out."""
     lambda_kl: NonNegative
@@ -217,6 +228,9 @@ class TrainParams(Section):
     """CPU threads; results are reproducible for the same number only."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """`auto` takes the first GPU, else the CPU."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """Numbers inside the networks: bf16 is faster on GPUs and on CPUs with avx512_bf16; `auto` takes it on
+    CUDA alone."""
 
     @model_validator(mode="after")
     def _crops_and_phases_are_possible(self) -> Self:
@@ -225,9 +239,15 @@ class TrainParams(Section):
         if self.rehearsal and (self.focus is None or not self.rehearsed):
             need = "focus" if self.focus is None else "a larger batch_size to be a photograph of each batch"
             raise ValueError(f"rehearsal {self.rehearsal:g} needs {need}")
-        if self.l1_epochs + self.variety_epochs > self.epochs:
-            phases = f"{self.l1_epochs} + {self.variety_epochs}"
-            raise ValueError(f"l1_epochs + variety_epochs, {phases}, are more than epochs {self.epochs}")
+        if self.l1_epochs + self.guidance_epochs + self.variety_epochs > self.epochs:
+            phases = f"{self.l1_epochs} + {self.guidance_epochs} + {self.variety_epochs}"
+            raise ValueError(
+                f"l1_epochs + guidance_epochs + variety_epochs, {phases}, are more than epochs {self.epochs}"
+            )
+        if self.hints and self.generator == "unet":
+            raise ValueError("hints: a unet takes none: set hints to false")
+        if self.guidance_epochs and not self.hints:
+            raise ValueError("guidance_epochs needs hints: true")
         if self.z_dim and self.generator == "unet":
             raise ValueError("z_dim: a unet takes no noise vector, its noise is dropout: set z_dim to 0")
         if self.z_dim and self.batch_size < 2:

@@ -31,6 +31,7 @@ def generator_config(params: TrainParams) -> dict[str, Any]:
         "dropout": params.dropout,
         "context_dropout": params.context_dropout,
         "z_dim": params.z_dim,
+        "hints": params.hints,
         "working_size": params.working_size,
         "flip_average": params.flip_average,
         "saturation": params.saturation,
@@ -57,6 +58,7 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | P
                     config["dropout"],
                     config["context_dropout"],
                     config["z_dim"],
+                    config.get("hints", False),
                     pretrained,
                 )
             case other:

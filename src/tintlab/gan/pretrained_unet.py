@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tintlab.gan.efficientnet import FEATURE_STRIDES, EfficientNetLite, load_efficientnet, network_input
+from tintlab.gan.guidance import HintPath, PalettePath
+from tintlab.gan.hint_maps import PALETTE_LENGTH
 from tintlab.gan.noise import Modulation, Modulations, modulated
 from tintlab.gan.srgb import grey_srgb
 
@@ -46,6 +48,7 @@ class PretrainedUNet(nn.Module):
         dropout: share of channels dropped at the two deepest scales of the decoder, in [0, 1).
         context_dropout: share of the pooled features dropped, in [0, 1).
         z_dim: length of the noise vector; 0 is no noise.
+        hints: take colour hints and palettes.
         pretrained: False leaves the encoder at random: for loading weights that hold it, and for tests.
 
     Raises:
@@ -59,6 +62,7 @@ class PretrainedUNet(nn.Module):
         dropout: float = 0.1,
         context_dropout: float = 0.3,
         z_dim: int = 0,
+        hints: bool = False,
         pretrained: bool = True,
     ) -> None:
         super().__init__()
@@ -86,13 +90,26 @@ class PretrainedUNet(nn.Module):
         # Its weights are drawn aside: all others, here and later, are the same with noise and without.
         with torch.random.fork_rng(devices=[]):
             self.noise = Modulations(z_dim, channels[:_MODULATED]) if z_dim else None
+            self.hints = HintPath(channels, self.encoder.feature_channels[2:]) if hints else None
+            self.palette = PalettePath(channels[:_MODULATED]) if hints else None
 
-    def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+    @property
+    def takes_hints(self) -> bool:
+        """Whether `decode` takes hints and palettes."""
+        return self.hints is not None
+
+    def forward(
+        self,
+        L: Tensor,
+        z: Tensor | None = None,
+        hints: Tensor | None = None,
+        palette: Tensor | None = None,
+    ) -> Tensor:
         """ab / 110 (N, 2, H, W) in [-1, 1] of L / 50 - 1 (N, 1, H, W) in [-1, 1]; H and W multiples of 32.
 
-        z is the noise, (N, z_dim); without it the colours are those of z = 0. Raises ValueError for other shapes.
+        The other inputs are those of `decode`. Raises ValueError for other shapes.
         """
-        return self.decode(self.encode(L), z)
+        return self.decode(self.encode(L), z, hints, palette)
 
     def encode(self, L: Tensor) -> Encoded:
         """The first half of `forward`, which the noise does not touch."""
@@ -103,18 +120,36 @@ class PretrainedUNet(nn.Module):
             *skips, deepest = self.encoder.features(network_input(grey_srgb(L)))
             return Encoded(tuple(skips), deepest, self.encoder.pool(deepest))
 
-    def decode(self, encoded: Encoded, z: Tensor | None = None) -> Tensor:
-        """The second half of `forward`: colours for what was encoded, with noise or without."""
+    def decode(
+        self,
+        encoded: Encoded,
+        z: Tensor | None = None,
+        hints: Tensor | None = None,
+        palette: Tensor | None = None,
+    ) -> Tensor:
+        """The second half of `forward`: colours for what was encoded.
+
+        Args:
+            encoded: of N pictures.
+            z: noise (N, z_dim); None gives the colours of z = 0.
+            hints: (N, 3, H, W), see `hint_maps`; None or an empty map gives the plain colours to the last bit.
+            palette: (N, PALETTE_LENGTH), see `hint_maps`; None, or zeros, likewise.
+
+        Raises:
+            ValueError: an input that this generator does not take, or of another shape.
+        """
         x = self.bottleneck(encoded.deepest) + self.context(encoded.pooled)[:, :, None, None]
         x = self.dropout(x)
-        modulations = self._modulations(z, len(x))
-        if modulations:
-            x = modulated(x, modulations.pop(0))
-        for up_block, skip in zip(self.up_blocks, reversed(encoded.skips), strict=True):
-            x = up_block(x, skip)
-            if modulations:
-                x = modulated(x, modulations.pop(0))
-        return _double(torch.tanh(self.output(x)))
+        modulations = self._modulations(z, palette, len(x))
+        carried = self._carried(hints, encoded)
+        x = self._guided(x, 0, modulations, carried)
+        for scale, up_block in enumerate(self.up_blocks):
+            x = up_block(x, encoded.skips[-1 - scale])
+            x = self._guided(x, scale + 1, modulations, carried)
+        colours = self.output(x)
+        if self.hints is not None and carried:
+            colours = colours + self.hints.to_colours(*carried[-2:])
+        return _double(torch.tanh(colours))
 
     def freeze_encoder(self, frozen: bool) -> None:
         """Hold the encoder's weights, or let them train."""
@@ -133,14 +168,44 @@ class PretrainedUNet(nn.Module):
         nn.init.normal_(self.output.weight, 0.0, 0.02)
         nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
 
-    def _modulations(self, z: Tensor | None, pictures: int) -> list[Modulation]:
-        if z is None:
+    def _guided(
+        self, x: Tensor, scale: int, modulations: list[list[Modulation]], carried: list[Tensor]
+    ) -> Tensor:
+        """A map of the decoder under noise, palette and hints."""
+        for each in modulations:
+            if scale < len(each):
+                x = modulated(x, each[scale])
+        if self.hints is not None and carried:
+            x = self.hints.add(x, carried[scale], scale)
+        return x
+
+    def _carried(self, hints: Tensor | None, encoded: Encoded) -> list[Tensor]:
+        if hints is None:
             return []
-        if self.noise is None:
-            raise ValueError("this generator takes no noise: its z_dim is 0")
-        if z.shape != (pictures, self.z_dim):
-            raise ValueError(f"z is {(pictures, self.z_dim)} for these pictures, not {tuple(z.shape)}")
-        return self.noise(z)  # type: ignore[no-any-return]
+        if self.hints is None:
+            raise ValueError("this generator takes no hints")
+        pictures, _, height, width = encoded.skips[0].shape
+        if hints.shape != (wanted := (pictures, 3, 2 * height, 2 * width)):
+            raise ValueError(f"hints are {wanted} for these pictures, not {tuple(hints.shape)}")
+        return self.hints.carried(hints, (*encoded.skips[2:], encoded.deepest))
+
+    def _modulations(self, z: Tensor | None, palette: Tensor | None, pictures: int) -> list[list[Modulation]]:
+        """Scales and shifts by the noise and by the palette, those that are given."""
+        found: list[list[Modulation]] = []
+        if z is not None:
+            if self.noise is None:
+                raise ValueError("this generator takes no noise: its z_dim is 0")
+            if z.shape != (pictures, self.z_dim):
+                raise ValueError(f"z is {(pictures, self.z_dim)} for these pictures, not {tuple(z.shape)}")
+            found.append(self.noise(z))
+        if palette is not None:
+            if self.palette is None:
+                raise ValueError("this generator takes no palette")
+            if palette.shape != (pictures, PALETTE_LENGTH):
+                wanted = (pictures, PALETTE_LENGTH)
+                raise ValueError(f"palette is {wanted} for these pictures, not {tuple(palette.shape)}")
+            found.append(self.palette(palette))
+        return found
 
 
 class _UpBlock(nn.Module):

@@ -8,7 +8,7 @@ other photos, so a photo's colours are the same alone and in a batch.
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
+from tintlab.inference.hints import Hint, Palette, hint_map
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ MAX_WORKING_SIZE = 2048
 
 _LARGEST_AREA = 8  # times working_size²: MIN_SIDE must not blow up a photo that is a thin line
 _RADIUS = 1  # of the guided filter's windows, in pixels of the working size
+_LEAST_STRENGTH = 0.5  # hints are not exaggerated further for a low saturation
 _EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
 
 
@@ -219,11 +221,18 @@ class Colorizer:
         """Length of the noise vectors that the generator takes; 0: it takes none."""
         return cast(int, getattr(self.generator, "z_dim", 0))
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the generator takes colour hints and palettes."""
+        return cast(bool, getattr(self.generator, "takes_hints", False))
+
     def colorize(
         self,
         photo: Photo | NDArray[np.generic],
         working_size: int | None = None,
         z: color.Float | None = None,
+        hints: Sequence[Hint] = (),
+        like: Palette | None = None,
     ) -> color.Byte:
         """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
 
@@ -232,10 +241,15 @@ class Colorizer:
             working_size: see `working_shape`; the model's own where it is None.
             z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros,
                 is the one that training held to the truth.
+            hints: colours that the photo has at points.
+            like: the palette of a picture whose colours the photo shall take.
+
+        Raises:
+            TintlabError: the model doesn't take what is given.
         """
         lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
         noise = None if z is None else z[None]
-        (colours,) = self.colourings(lightness, working_size, noise)
+        (colours,) = self.colourings(lightness, working_size, noise, hints, like)
         return coloured(lightness, colours)
 
     def predict_ab(self, lightness: color.Float, working_size: int | None = None) -> color.Float:
@@ -247,11 +261,23 @@ class Colorizer:
         return self.colourings(lightness, working_size)[0]
 
     def colourings(
-        self, lightness: color.Float, working_size: int | None = None, z: color.Float | None = None
+        self,
+        lightness: color.Float,
+        working_size: int | None = None,
+        z: color.Float | None = None,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
     ) -> list[GuidedColours]:
         """As `colours`, once for each noise vector of `z` `(k, z_dim)`; the encoder runs only once."""
+        canvas = self.open(lightness, working_size)
+        if z is not None:
+            self._check_noise(z)
+        return [canvas.colours(each, hints, palette) for each in ([None] if z is None else z)]
+
+    def open(self, lightness: color.Float, working_size: int | None = None) -> "Canvas":
+        """Encode a photo's full-size L* `(h, w)` once, to colour it as often as one likes."""
         small = reduced(lightness, working_shape(lightness.shape, working_size or self.settings.working_size))
-        return [GuidedColours(ab, small, lightness.shape) for ab in self.predict_variants(small, z)]
+        return Canvas(self, small, lightness.shape)
 
     def predict_working_ab(self, lightness: color.Float) -> color.Float:
         """What the network says: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
@@ -270,49 +296,157 @@ class Colorizer:
         """
         if z is None:
             return self._predict(lightness[None], [None])[0]
+        self._check_noise(z)
+        return np.concatenate(self._predict(lightness[None], list(z)))
+
+    def _check_noise(self, z: color.Float) -> None:
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             takes = f"takes noise vectors of {self.z_dim} numbers" if self.z_dim else "takes no noise vector"
             raise TintlabError(f"this model {takes}, got {z.shape[-1]}: choose another model or vector")
-        return np.concatenate(self._predict(lightness[None], list(z)))
 
     def _predict(self, lightness: color.Float, codes: Sequence[color.Float | None]) -> list[color.Float]:
         """ab `(n, h, w, 2)` of photos, once for each code."""
+        work = _Work(self, lightness)
+        return [work.decode(code) for code in codes]
+
+
+class _Work:
+    """Photos of one working shape, encoded.
+
+    Args:
+        colorizer: whose generator encodes them.
+        lightness: L* `(n, h, w)`.
+    """
+
+    def __init__(self, colorizer: Colorizer, lightness: color.Float) -> None:
         import torch
 
-        height, width = lightness.shape[1:]
-        missing = -height % self.multiple, -width % self.multiple
-        top, left = missing[0] // 2, missing[1] // 2
-        pads = ((0, 0), (top, missing[0] - top), (left, missing[1] - left))
+        self.colorizer = colorizer
+        self.height, self.width = lightness.shape[1:]
+        down, right = -self.height % colorizer.multiple, -self.width % colorizer.multiple
+        self.top, self.left = down // 2, right // 2
+        self.pads = ((0, 0), (self.top, down - self.top), (self.left, right - self.left))
         # numpy reflects again and again where the padding is wider than the photo.
-        padded = np.pad(lightness, pads, mode="reflect")
+        padded = np.pad(lightness, self.pads, mode="reflect")
+        generator: Any = colorizer.generator
         with torch.inference_mode():
-            scaled = torch.from_numpy(padded / np.float32(50) - 1)[:, None]
-            return [
-                np.ascontiguousarray(
-                    ab[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1).numpy()
-                )
-                * np.float32(color.AB_SCALE * self.settings.saturation)
-                for ab in self._generated(scaled, codes)
-            ]
+            self.scaled = torch.from_numpy(padded / np.float32(50) - 1)[:, None]
+            if colorizer.settings.flip_average:
+                self.scaled = torch.cat([self.scaled, self.scaled.flip(3)])
+            # What all colourings share is done once.
+            self.encoded = generator.encode(self.scaled) if hasattr(generator, "encode") else None
 
-    def _generated(self, scaled: "Tensor", codes: Sequence[color.Float | None]) -> "Iterator[Tensor]":
+    def decode(
+        self,
+        code: color.Float | None = None,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
+        saturation: float | None = None,
+    ) -> color.Float:
+        """ab `(n, h, w, 2)` under a noise vector `(z_dim,)`, hints and a palette."""
         import torch
 
-        if self.settings.flip_average:
-            scaled = torch.cat([scaled, scaled.flip(3)])
-        # What the codes share is done once.
-        generator: Any = self.generator
-        encoded = generator.encode(scaled) if self.z_dim else None
-        for code in codes:
-            if encoded is None:
-                ab = generator(scaled)
+        settings = self.colorizer.settings
+        generator: Any = self.colorizer.generator
+        with torch.inference_mode():
+            strength = settings.saturation if saturation is None else saturation
+            if self.encoded is None:
+                ab = generator(self.scaled)
             else:
-                z = None if code is None else torch.from_numpy(code).float().expand(len(scaled), -1)
-                ab = generator.decode(encoded, z)
-            if self.settings.flip_average:
+                ab = generator.decode(
+                    self.encoded, **self._inputs(code, palette, self._hint_map(hints, strength))
+                )
+            if settings.flip_average:
                 upright, mirrored = ab.chunk(2)
                 ab = (upright + mirrored.flip(3)) / 2
-            yield ab
+            inside = ab[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
+            planes: color.Float = np.ascontiguousarray(inside.permute(0, 2, 3, 1).numpy())
+            scaled: color.Float = planes * np.float32(color.AB_SCALE * strength)
+            return scaled
+
+    def _hint_map(self, hints: Sequence[Hint], strength: float) -> color.Float | None:
+        """The hints' map for the padded photo, so that their colours are as they were set after `strength`."""
+        if not hints:
+            return None
+        drawn = np.pad(hint_map(hints, (self.height, self.width)), self.pads)
+        drawn[:2] = np.clip(drawn[:2] / max(strength, _LEAST_STRENGTH), -1, 1)
+        return drawn
+
+    def _inputs(
+        self, code: color.Float | None, palette: Palette | None, hints: color.Float | None
+    ) -> "dict[str, Tensor]":
+        """What the decoder takes besides the encoded photos: only what is given."""
+        import torch
+
+        count = len(self.scaled)
+        found: dict[str, Tensor] = {}
+        if code is not None:
+            found["z"] = torch.from_numpy(code).float().expand(count, -1)
+        if palette is not None:
+            found["palette"] = torch.from_numpy(palette.vector).expand(count, -1)
+        if hints is not None:
+            upright = torch.from_numpy(hints)[None]
+            if self.colorizer.settings.flip_average:
+                both = torch.cat([upright.expand(count // 2, -1, -1, -1)] * 2)
+                both[count // 2 :] = upright.flip(3)
+                found["hints"] = both
+            else:
+                found["hints"] = upright.expand(count, -1, -1, -1)
+        return found
+
+
+class Canvas:
+    """A photo, encoded once, that can be coloured again and again.
+
+    Args:
+        colorizer: that colours it.
+        small: its L* `(h, w)` at working size.
+        shape: its full height and width.
+
+    Attributes:
+        small: as given.
+    """
+
+    def __init__(self, colorizer: Colorizer, small: color.Float, shape: tuple[int, ...]) -> None:
+        self.colorizer = colorizer
+        self.small = small
+        self.shape = shape
+        self._work = _Work(colorizer, small[None])
+
+    def colours(
+        self,
+        z: color.Float | None = None,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
+        saturation: float | None = None,
+    ) -> GuidedColours:
+        """The photo's colours, ready for `coloured`; see `working_ab`."""
+        return GuidedColours(self.working_ab(z, hints, palette, saturation), self.small, self.shape)
+
+    def working_ab(
+        self,
+        z: color.Float | None = None,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
+        saturation: float | None = None,
+    ) -> color.Float:
+        """ab `(h, w, 2)` at working size.
+
+        Args:
+            z: a noise vector `(z_dim,)`.
+            hints: colours at points.
+            palette: of a reference picture.
+            saturation: factor on the colours in place of the model's own; the hints' colours keep theirs.
+
+        Raises:
+            TintlabError: the model doesn't take what is given.
+        """
+        if z is not None:
+            self.colorizer._check_noise(z[None])
+        if (hints or palette is not None) and not self.colorizer.takes_hints:
+            raise TintlabError("this model takes no colour hints and no palettes: choose another model")
+        ab: color.Float = self._work.decode(z, hints, palette, saturation)[0]
+        return ab
 
 
 def _box_mean(values: NDArray[np.floating]) -> color.Float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tintlab.explore import commands as explore
+from tintlab.studio import commands as studio
 from tintlab.system import console, entry_point, paths
 from tintlab.system.params import load_params
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 app.add_typer(explore.app, name="explore")
+app.command(epilog="Example: `tintlab studio --open`")(studio.studio)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]

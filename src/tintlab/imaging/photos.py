@@ -165,7 +165,7 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
         raise PhotoError(_reason(error)) from error
 
 
-def megapixels_of(source: Path, max_megapixels: float) -> float:
+def megapixels_of(source: Path | bytes, max_megapixels: float) -> float:
     """The size of a photograph by its header alone; 0 where `read_photo` will say what is wrong with it."""
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:

@@ -8,7 +8,7 @@ import pytest
 from tests.explore.conftest import Z_DIM, generator, painter
 from tintlab.explore import directions, effects, steering
 from tintlab.explore.attributes import ATTRIBUTES
-from tintlab.explore.directions import Direction, Directions, boundary
+from tintlab.explore.directions import Direction, Directions, fit_boundary
 from tintlab.explore.model import Explored
 from tintlab.explore.subjects import Subject
 from tintlab.gan.unet import UNet
@@ -28,7 +28,7 @@ def test_boundaries_of_a_known_truth_are_found_in_the_presence_of_what_photograp
     truth = random.normal(size=16)
     z = random.normal(size=(20, 40, 16))
     photos = random.normal(0, 50, size=(20, 1))  # what a photo shows outweighs all that codes do
-    found = boundary(z, z @ truth + photos + random.normal(0, 0.3, size=(20, 40)), 0)
+    found = fit_boundary(z, z @ truth + photos + random.normal(0, 0.3, size=(20, 40)), 0)
     assert found is not None
     assert cosine(np.array(found.normal), truth) > 0.97
     assert np.linalg.norm(found.normal) == pytest.approx(1)
@@ -38,7 +38,7 @@ def test_boundaries_of_a_known_truth_are_found_in_the_presence_of_what_photograp
 
 def test_a_boundary_of_nothing_is_no_better_than_chance_on_what_was_held_out() -> None:
     random = np.random.default_rng(1)
-    found = boundary(random.normal(size=(30, 40, 16)), random.normal(size=(30, 40)), 0)
+    found = fit_boundary(random.normal(size=(30, 40, 16)), random.normal(size=(30, 40)), 0)
     assert found is not None
     assert found.accuracy == pytest.approx(0.5, abs=0.1)
 
@@ -46,7 +46,7 @@ def test_a_boundary_of_nothing_is_no_better_than_chance_on_what_was_held_out() -
 def test_an_attribute_that_few_photographs_have_gives_no_direction() -> None:
     values = np.full((10, 20), np.nan)
     values[:3] = 1
-    assert boundary(np.zeros((10, 20, 4)), values, 0) is None
+    assert fit_boundary(np.zeros((10, 20, 4)), values, 0) is None
 
 
 def test_directions_of_a_painter_are_those_of_its_effects(scenes: list[Subject]) -> None:
@@ -68,7 +68,7 @@ def test_steering_moves_its_attribute_monotonically_and_a_conditional_step_spare
         update={"directions": {name: found.directions[name] for name in ("warm", "green")}}
     )
     for conditional in (False, True):
-        along = effects.curves(model.colorizer, scenes, kept, ["warm", "green"], conditional)
+        along = effects.measure_curves(model.colorizer, scenes, kept, ["warm", "green"], conditional)
         order = [list(ATTRIBUTES).index(name) for name in ("warm", "green")]
         assert (effects.monotone_share(along, order) == 1).all()
     table = effects.effects(along[..., order], np.ones(2))
@@ -145,7 +145,7 @@ def test_directions_are_kept_and_bound_to_the_weights(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["directions"]["warm"]["normal"] = [1.0]
     path.write_text(json.dumps(content))
-    with pytest.raises(TintlabError, match="has not 4 numbers"):
+    with pytest.raises(TintlabError, match="lacks numbers"):
         directions.load(path, model)
     del content["z_dim"]
     path.write_text(json.dumps(content))

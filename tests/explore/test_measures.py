@@ -5,7 +5,7 @@ import pytest
 
 from tests.explore.conftest import Z_DIM, generator, painter
 from tintlab.explore import contrast, measures
-from tintlab.explore.dropout import dropout_variants, dropping
+from tintlab.explore.dropout import dropping, predict_with_dropout
 from tintlab.explore.subjects import Subject
 from tintlab.gan.unet import UNet
 from tintlab.inference.colorizer import Colorizer, Settings
@@ -31,12 +31,12 @@ def test_dropout_varies_by_seed_alone_and_leaves_the_model_as_it_was(scenes: lis
     colorizer = Colorizer(generator(), 32, Settings(working_size=64, flip_average=True))
     lightness = scenes[0].lightness
     before = colorizer.predict_working_ab(lightness[None])
-    first = dropout_variants(colorizer, lightness, 0, 3)
+    first = predict_with_dropout(colorizer, lightness, 0, 3)
     assert first.shape == (3, *lightness.shape, 2)
     assert (first[0] != first[1]).any()
     assert (first[1] != first[2]).any()
-    assert (dropout_variants(colorizer, lightness, 0, 2) == first[:2]).all()
-    assert (dropout_variants(colorizer, lightness, 1, 1) != first[:1]).any()
+    assert (predict_with_dropout(colorizer, lightness, 0, 2) == first[:2]).all()
+    assert (predict_with_dropout(colorizer, lightness, 1, 1) != first[:1]).any()
     assert (colorizer.predict_working_ab(lightness[None]) == before).all()
     assert not any(module.training for module in colorizer.generator.modules())
 
@@ -57,7 +57,10 @@ def test_more_noise_is_more_variety_and_nothing_but_noise_is_not_measured_as_dro
     scenes: list[Subject],
 ) -> None:
     little, much = (
-        measures.section(painter(size * np.eye(Z_DIM, 2)), scenes, Eyes(), 0, "")[0].figures  # type: ignore[arg-type]
+        measures.make_section(
+            measures.measure(painter(size * np.eye(Z_DIM, 2)), scenes, Eyes(), 0),
+            "",  # type: ignore[arg-type]
+        )[0].figures
         for size in (0.1, 1.0)
     )
     assert much["samples.noise.pairwise_ab"] > 5 * little["samples.noise.pairwise_ab"]
@@ -70,20 +73,22 @@ def test_more_noise_is_more_variety_and_nothing_but_noise_is_not_measured_as_dro
 
 def test_contrast_and_brightness_by_hand() -> None:
     lightness = np.array([[40.0, 60.0]], np.float32)
-    assert contrast.changed(lightness, 1.5, 0).tolist() == [[35, 65]]
-    assert contrast.changed(lightness, 1, 45).tolist() == [[85, 100]]
-    assert (contrast.changed(lightness, 1, 0) == lightness).all()
+    assert contrast.change(lightness, 1.5, 0).tolist() == [[35, 65]]
+    assert contrast.change(lightness, 1, 45).tolist() == [[85, 100]]
+    assert (contrast.change(lightness, 1, 0) == lightness).all()
 
 
 def test_the_unchanged_photo_is_nowhere_off_and_a_model_that_ignores_lightness_never_is(
     scenes: list[Subject],
 ) -> None:
-    found, pictures = contrast.section(painter(np.eye(Z_DIM, 2)), scenes[:2], "")
+    found, pictures = contrast.make_section(
+        contrast.measure(painter(np.eye(Z_DIM, 2)).colorizer, scenes[:2]), ""
+    )
     assert set(found.figures.values()) == {0.0}
     assert len(pictures) == len(found.pictures) == 3
     colorizer = Colorizer(generator(), 32, Settings(working_size=64))
     photo = scenes[0]
-    colourings = contrast.swept(colorizer, photo, [(1.0, 0.0), (1.6, 0.0), (1.0, 30.0)])
+    colourings = contrast.sweep(colorizer, photo, [(1.0, 0.0), (1.6, 0.0), (1.0, 30.0)])
     off = contrast.differences(photo, colourings, colorizer.predict_variants(photo.lightness, None)[0])
     assert off[0] == 0
     assert (off[1:] > 0).all()

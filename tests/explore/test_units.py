@@ -31,7 +31,7 @@ def meadows(scenes: list[Subject]) -> list[Subject]:
 
 
 def test_units_are_found_to_fit_what_they_are_on_for(meadows: list[Subject]) -> None:
-    found = {match.unit: match for match in units.best_fits(units.fits(Meadow(), "up", meadows))}
+    found = {match.unit: match for match in units.best_matches(units.find_matches(Meadow(), "up", meadows))}
     assert found[0].concept.startswith("blue, ")
     assert found[1].concept.startswith("green, ")
     assert found[0].iou > 0.8
@@ -41,38 +41,38 @@ def test_units_are_found_to_fit_what_they_are_on_for(meadows: list[Subject]) -> 
 
 def test_ablation_changes_only_what_it_should(meadows: list[Subject]) -> None:
     model, half = Meadow(), len(meadows[0].lightness) // 2
-    before = units.coloured(model, meadows[0].lightness)
-    with units.changed(model, "up", [0], [0.0]):
-        without = units.coloured(model, meadows[0].lightness)
+    before = units.predict_ab(model, meadows[0].lightness)
+    with units.force_units(model, "up", [0], [0.0]):
+        without = units.predict_ab(model, meadows[0].lightness)
     assert (without[:half] == 0).all()
     assert (before[:half, :, 1] < -40).all()
     assert (without[half:] == before[half:]).all()
-    assert (units.coloured(model, meadows[0].lightness) == before).all()
-    with units.changed(model, "up", [2], [0.0]):
-        assert (units.coloured(model, meadows[0].lightness) == before).all()
+    assert (units.predict_ab(model, meadows[0].lightness) == before).all()
+    with units.force_units(model, "up", [2], [0.0]):
+        assert (units.predict_ab(model, meadows[0].lightness) == before).all()
 
 
 def test_effects_are_told_inside_and_outside_of_the_concept(meadows: list[Subject]) -> None:
-    off = units.effect(Meadow(), "up", [0], [0.0], meadows, "blue, top")
+    off = units.measure_effect(Meadow(), "up", [0], [0.0], meadows, "blue, top")
     assert (off.inside, off.a, off.b) == pytest.approx((44, 0, 44), abs=1e-4)
-    on = units.effect(Meadow(), "up", [0], [1.0], meadows, "green, bottom")
+    on = units.measure_effect(Meadow(), "up", [0], [1.0], meadows, "green, bottom")
     assert (on.inside, on.b) == pytest.approx((44, -44), abs=1e-4)
     with pytest.raises(TintlabError, match="anything that is purple, top"):
-        units.effect(Meadow(), "up", [0], [0.0], meadows, "purple, top")
+        units.measure_effect(Meadow(), "up", [0], [0.0], meadows, "purple, top")
 
 
 def test_in_the_real_network_other_units_of_the_layer_stay(meadows: list[Subject]) -> None:
-    model, photo = generator(), units.cropped(meadows[0], 32)
-    before = units.maps(model, "up_blocks.1", photo.lightness)
-    with units.changed(model, "up_blocks.1", [3], [0.0]):
-        off = units.maps(model, "up_blocks.1", photo.lightness)
-        deeper = units.maps(model, "up_blocks.0", photo.lightness)
-        colours = units.coloured(model, photo.lightness)
+    model, photo = generator(), units.crop(meadows[0], 32)
+    before = units.record_maps(model, "up_blocks.1", photo.lightness)
+    with units.force_units(model, "up_blocks.1", [3], [0.0]):
+        off = units.record_maps(model, "up_blocks.1", photo.lightness)
+        deeper = units.record_maps(model, "up_blocks.0", photo.lightness)
+        colours = units.predict_ab(model, photo.lightness)
     others = [unit for unit in range(len(before)) if unit != 3]
     assert (off[3] == 0).all()
     assert (off[others] == before[others]).all()
-    assert (deeper == units.maps(model, "up_blocks.0", photo.lightness)).all()
-    assert (colours != units.coloured(model, photo.lightness)).any()
+    assert (deeper == units.record_maps(model, "up_blocks.0", photo.lightness)).all()
+    assert (colours != units.predict_ab(model, photo.lightness)).any()
 
 
 def test_concepts_are_the_hues_and_places_of_the_truth() -> None:
@@ -97,12 +97,12 @@ def test_iou_by_hand() -> None:
 
 def test_an_unknown_layer_is_named_with_the_known(meadows: list[Subject]) -> None:
     with pytest.raises(TintlabError, match=r"no layer up_blocks\.9: it has up_blocks\.0, up_blocks.1"):
-        units.maps(generator(), "up_blocks.9", meadows[0].lightness)
+        units.record_maps(generator(), "up_blocks.9", meadows[0].lightness)
 
 
 def test_photographs_are_cropped_to_what_the_network_takes(meadows: list[Subject]) -> None:
-    photo = units.cropped(meadows[0], 32)
+    photo = units.crop(meadows[0], 32)
     assert photo.lightness.shape == (64, 64)
     assert (photo.ab == meadows[0].ab[:, 8:72]).all()
     with pytest.raises(TintlabError, match="narrower than 128 pixels"):
-        units.cropped(meadows[0], 128)
+        units.crop(meadows[0], 128)

@@ -1,4 +1,4 @@
-"""What can be said of a colouring by computation: warmth, saturation, tint, blue of skies, green of leaves."""
+"""Computed attributes of a colouring: warmth, saturation, tint, blue of skies, green of leaves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tintlab.imaging.color import Float
 
 Mask = NDArray[np.bool]
 
-_WARM, _GREEN = 70.0, 160.0  # degrees of CIE Lab hue; the axes are at right angles
+_WARM, _GREEN = 70.0, 160.0  # degrees of CIE Lab hue, at right angles
 _LEAST_REGION = 0.03  # of the picture
 _SKY_HUES, _FOLIAGE_HUES = (200, 300), (95, 160)
 
@@ -22,11 +22,12 @@ class Attribute:
     """A figure of a colouring.
 
     Attributes:
-        low: what a picture with less of it is.
-        high: with more.
-        where: the part of a photo that it is about.
-        value: the figure of ab `(n, 2)` in that part.
-        held: attributes that its conditional direction leaves alone; a bluer sky that is no cooler there is not.
+        low: the word for a picture with less of it.
+        high: the word for a picture with more.
+        where: the region of a photo that it is about.
+        value: computes it from ab `(n, 2)` in that region.
+        held: attributes that its conditional direction leaves alone. A sky can't become bluer and not cooler, so
+            `sky` does not hold `warm`.
     """
 
     low: str
@@ -60,14 +61,14 @@ def everywhere(subject: Subject) -> Mask:
 
 
 def sky(subject: Subject) -> Mask:
-    """Light and truly blue pixels of the upper half."""
+    """Light pixels of the upper half whose true colour is blue."""
     found = (subject.lightness > 45) & _between(subject.ab, *_SKY_HUES, 6)
     found[len(found) // 2 :] = False
     return found
 
 
 def foliage(subject: Subject) -> Mask:
-    """Truly green pixels."""
+    """Pixels whose true colour is green."""
     return _between(subject.ab, *_FOLIAGE_HUES, 12)
 
 
@@ -84,12 +85,12 @@ ATTRIBUTES = {
         "less green", "greener", foliage, lambda ab: -float(ab[..., 0].mean()), ("warm", "saturation")
     ),
 }
-"""By name. Skies and leaves are found by the true colours of a photo, so the figure is of the same pixels for all
-its colourings."""
+"""By name. Skies and leaves are found by the true colours of a photo, so all its colourings are measured on the
+same pixels."""
 
 
 def scores(subject: Subject, colourings: Float) -> Numbers:
-    """The attributes of colourings `(n, h, w, 2)` of a photo, `(n, attributes)`; NaN where sky or leaves lack."""
+    """The attributes of colourings `(n, h, w, 2)` of a photo, `(n, attributes)`; NaN without sky or leaves."""
     columns = []
     for attribute in ATTRIBUTES.values():
         mask = attribute.where(subject)

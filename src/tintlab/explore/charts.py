@@ -1,4 +1,4 @@
-"""Curves as pictures."""
+"""Draw curves and tables as pictures."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from PIL import Image
 from tintlab.evaluation.metrics import Numbers
 
 Panel = tuple[str, str, Mapping[str, Numbers]]
-"""Title, name of the horizontal axis, and values `(n,)`, or `(3, n)` with a band's ends, by legend."""
+"""Title, label of the horizontal axis, and values by legend: `(n,)`, or `(3, n)` with the ends of a band."""
 
 _INCHES, _DPI = (3.6, 2.9), 100
 
 
-def curves(x: Sequence[Sequence[float]], panels: Sequence[Panel], y: str) -> Image.Image:
-    """Panels side by side, each with curves over its own `x`; one name for all vertical axes."""
+def draw_curves(x: Sequence[Sequence[float]], panels: Sequence[Panel], y: str) -> Image.Image:
+    """Draw panels side by side, each with curves over its own `x`; one label for all vertical axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -33,11 +33,11 @@ def curves(x: Sequence[Sequence[float]], panels: Sequence[Panel], y: str) -> Ima
         place.grid(alpha=0.3)
         place.legend(fontsize=8, frameon=False)
     axes[0].set_ylabel(y, fontsize=9)
-    return _drawn(figure, FigureCanvasAgg)
+    return _render(figure, FigureCanvasAgg)
 
 
-def matrix(values: Numbers, rows: Sequence[str], columns: Sequence[str], title: str) -> Image.Image:
-    """A table of numbers coloured by their sign and size."""
+def draw_matrix(values: Numbers, rows: Sequence[str], columns: Sequence[str], title: str) -> Image.Image:
+    """Draw a table of numbers, coloured by sign and size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -51,10 +51,10 @@ def matrix(values: Numbers, rows: Sequence[str], columns: Sequence[str], title: 
         ink = "white" if abs(value) > 0.6 * limit else "black"
         place.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=ink)
     place.set_title(title, fontsize=10)
-    return _drawn(figure, FigureCanvasAgg)
+    return _render(figure, FigureCanvasAgg)
 
 
-def _drawn(figure: "object", canvas: "object") -> Image.Image:
+def _render(figure: "object", canvas: "object") -> Image.Image:
     file = io.BytesIO()
     canvas(figure).print_png(file)  # type: ignore[operator]
     return Image.open(file).convert("RGB")

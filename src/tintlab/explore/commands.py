@@ -1,4 +1,4 @@
-"""`tintlab explore …`: thin commands over the package."""
+"""`tintlab explore …`: arguments and output; the work is in `run` and its neighbours."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,25 +9,20 @@ from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PIL import Image
-
     from tintlab.explore.model import Explored
-    from tintlab.explore.section import Section
-    from tintlab.explore.subjects import Subject
+    from tintlab.explore.run import Saved
 
 app = typer.Typer(
-    help="What a model leaves open and how it can be steered: variants, directions, units, contrast.",
+    help="Explore a model: variants, directions to steer by, single units, contrast.",
     no_args_is_help=True,
 )
 
 Model = Annotated[
     str | None,
-    typer.Option(help="A folder, `models:/tintlab/3` or an alias; the champion where there is one."),
+    typer.Option(help="A folder, `models:/tintlab/3` or an alias; the champion if there is one."),
 ]
 Photo = Annotated[Path, typer.Argument(help="A photograph, grey or not; its own colours are ignored.")]
-Photos = Annotated[int, typer.Option(min=2, help="How many photographs at the most.")]
+Photos = Annotated[int, typer.Option(min=2, help="At most this many photographs.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the noise.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the coloured files.")]
 
@@ -42,27 +37,33 @@ def variants(
     seed: Seed = 0,
     output: Output = Path(),
     dropout: Annotated[
-        bool, typer.Option("--dropout", help="By dropout instead of noise, as pix2pix.")
+        bool, typer.Option("--dropout", help="By dropout instead of noise, as in pix2pix.")
     ] = False,
     model: Model = None,
 ) -> None:
-    """Colour a photograph in several ways: NAME-v1.png and on, as `tintlab score` does, and a sheet of all."""
+    """Colour a photograph in several ways: NAME-v1.png and so on, as `tintlab score` does, and a sheet of all."""
     from tintlab.explore import section
-    from tintlab.explore import variants as made
+    from tintlab.explore import variants as writing
     from tintlab.scoring.settings import Options, settings_for
 
     options = Options(seed=seed, variants=0 if dropout else count)
     settings = settings_for(output, model, options)
-    files = made.dropout_files(photo, settings, count) if dropout else made.noise_files(photo, settings)
+    files = (
+        writing.write_dropout_variants(photo, settings, count)
+        if dropout
+        else writing.write_noise_variants(photo, settings)
+    )
     sheet = output / f"{photo.stem}{'-dropout' if dropout else ''}-variants.jpg"
-    section.save_picture(sheet, made.sheet(photo, files, settings))
+    section.save_picture(sheet, writing.draw_sheet(photo, files, settings))
     console.say(f"{len(files)} variants, all of them on {sheet}")
 
 
 @app.command(epilog="Example: `tintlab explore measure --photos 47`")
 def measure(photos: Photos = 1000, seed: Seed = 0, model: Model = None) -> None:
     """Measure variety, usefulness and realism of samples, by noise and by dropout, on the test photographs."""
-    _show(_measure(_opened(model), photos, seed))
+    from tintlab.explore.run import run_measures
+
+    _show(run_measures(_open(model), photos, seed))
 
 
 @app.command(epilog="Example: `tintlab explore directions --codes 32`")
@@ -72,8 +73,10 @@ def directions(
     seed: Seed = 0,
     model: Model = None,
 ) -> None:
-    """Find the directions of the attributes in the noise, keep them with the model, and measure what steps do."""
-    _show(_directions(_opened(model), photos, codes, seed))
+    """Find the attributes' directions in the noise, save them with the model, and measure the effect of steps."""
+    from tintlab.explore.run import run_directions
+
+    _show(run_directions(_open(model), photos, codes, seed))
 
 
 @app.command(
@@ -92,18 +95,18 @@ def steer(
     sky: Annotated[float | None, typer.Option(help="Steps to a bluer sky.")] = None,
     foliage: Annotated[float | None, typer.Option(help="Steps to greener leaves.")] = None,
     conditional: Annotated[
-        bool, typer.Option("--conditional", help="Along directions that leave the other attributes alone.")
+        bool, typer.Option("--conditional", help="Along directions that leave other attributes alone.")
     ] = False,
     output: Output = Path(),
     model: Model = None,
 ) -> None:
-    """Colour a photograph some steps along attributes: NAME-steered.png. From -3 to 3 is what the noise knows."""
+    """Colour a photograph some steps along attributes: NAME-steered.png. Useful steps range from -3 to 3."""
     from tintlab.explore import directions as known
     from tintlab.explore import steering
     from tintlab.scoring.settings import Options, settings_for
 
     settings = settings_for(output, model, Options())
-    opened = _opened(str(settings.model_folder))
+    opened = _open(str(settings.model_folder))
     found = known.load(known.place(opened.folder), opened)
     given = {"warm": warm, "saturation": saturation, "green": green, "sky": sky, "foliage": foliage}
     steps = {name: step for name, step in given.items() if step is not None}
@@ -113,7 +116,7 @@ def steer(
         raise TintlabError(f"{context.args[0]}: one photograph at a time")
     if not steps:
         raise TintlabError(f"say which way: {', '.join(f'--{name} 1' for name in found.directions)}")
-    file = steering.steered_file(photo, settings, opened.colorizer, found, steps, conditional)
+    file = steering.write_steered(photo, settings, opened.colorizer, found, steps, conditional)
     console.say(f"{file}")
 
 
@@ -123,113 +126,50 @@ def steer(
 def units(
     photos: Photos = 60,
     layer: Annotated[
-        list[str] | None, typer.Option(help="A module of the generator; may be given again.")
+        list[str] | None, typer.Option(help="A module of the generator; can be repeated.")
     ] = None,
     model: Model = None,
 ) -> None:
-    """Show which colours and places the decoder's units switch on for, and the colours without them."""
-    _show(_units(_opened(model), photos, layer))
+    """Show the colours and places at which the decoder's units switch on, and the colours without them."""
+    from tintlab.explore.run import run_units
+
+    _show(run_units(_open(model), photos, layer))
 
 
 @app.command(epilog="Example: `tintlab explore contrast --photos 20`")
 def contrast(photos: Photos = 1000, model: Model = None) -> None:
-    """Show how the colours depend on contrast and brightness of the grey photograph."""
-    _show(_contrast(_opened(model), photos))
+    """Show how the colours depend on the contrast and brightness of the grey photograph."""
+    from tintlab.explore.run import run_contrast
+
+    _show(run_contrast(_open(model), photos))
 
 
-@app.command(epilog="Example: `tintlab explore report --anew`")
+@app.command(epilog="Example: `tintlab explore report --again`")
 def report(
     photos: Photos = 1000,
     seed: Seed = 0,
-    anew: Annotated[bool, typer.Option("--anew", help="Do again what was done before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run also the parts that were run before.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="Copy the pictures to this folder.")] = None,
     model: Model = None,
 ) -> None:
-    """Make a page of all of it, running what has not been run for this model; logged to its training's run."""
-    from tintlab.explore import page, section
+    """Write a page of all results, after running the missing parts; log it to the training's run."""
+    from tintlab.explore import results, run, section
 
-    opened = _opened(model)
-    makers: dict[str, Callable[[], tuple[Section, str]]] = {
-        "measure": lambda: _measure(opened, photos, seed),
-        "directions": lambda: _directions(opened, photos, 32, seed),
-        "units": lambda: _units(opened, min(photos, 60), None),
-        "contrast": lambda: _contrast(opened, photos),
-    }
-    if not opened.colorizer.z_dim:
-        del makers["directions"]
-    for name, make in makers.items():
-        if anew or section.kept(section.folder(opened.weights_sha256, name)) is None:
-            make()
-    file, word = page.write(opened, list(makers))
+    opened = _open(model)
+    names = run.run_all(opened, photos, seed, again)
+    file, logged = results.write_page(opened, names)
     if pictures is not None:
-        section.copy_pictures(opened.weights_sha256, list(makers), pictures)
-    console.say(f"{file}; {word}")
+        section.copy_pictures(opened.weights_sha256, names, pictures)
+    typer.echo(f"{file}; {logged}")
 
 
-def _opened(spec: str | None) -> "Explored":
-    from tintlab.explore.model import opened
+def _open(spec: str | None) -> "Explored":
+    from tintlab.explore.model import open_model
 
-    return opened(spec)
-
-
-def _show(made: "tuple[Section, str]") -> None:
-    found, where = made
-    console.say(found.text())
-    console.say(f"\n{where}")
+    return open_model(spec)
 
 
-def _measure(model: "Explored", photos: int, seed: int) -> "tuple[Section, str]":
-    from tintlab.evaluation.judge import Judge
-    from tintlab.explore import measures
-
-    subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    command = f"tintlab explore measure --photos {photos} --seed {seed}"
-    found = measures.section(model, subjects, Judge(), seed, command)
-    return _kept(model, "measure", found)
-
-
-def _directions(model: "Explored", photos: int, codes: int, seed: int) -> "tuple[Section, str]":
-    from tintlab.explore import directions, effects, record
-    from tintlab.explore.model import FAST_SIZE
-
-    model.require_noise()
-    found_on = _subjects(["val"], photos, FAST_SIZE)
-    found = directions.find(model, found_on, codes, seed)
-    place = directions.place(model.folder)
-    directions.save(place, found)
-    tried_on = _subjects(["test"], min(photos, 24), FAST_SIZE)
-    command = f"tintlab explore directions --photos {photos} --codes {codes} --seed {seed}"
-    shown, where = _kept(model, "directions", effects.section(model, found, found_on, tried_on, command))
-    record.log(model, {}, [place])
-    return shown, f"{place}; {where}"
-
-
-def _units(model: "Explored", photos: int, layers: list[str] | None) -> "tuple[Section, str]":
-    from tintlab.explore import dissection
-    from tintlab.explore.model import FAST_SIZE
-    from tintlab.explore.units import LAYERS
-
-    subjects = _subjects(["val", "test"], photos, FAST_SIZE)
-    command = f"tintlab explore units --photos {photos}"
-    return _kept(model, "units", dissection.section(model, subjects, layers or LAYERS, command))
-
-
-def _contrast(model: "Explored", photos: int) -> "tuple[Section, str]":
-    from tintlab.explore import contrast
-
-    subjects = _subjects(["test"], photos, model.colorizer.settings.working_size)
-    command = f"tintlab explore contrast --photos {photos}"
-    return _kept(model, "contrast", contrast.section(model, subjects, command))
-
-
-def _subjects(splits: list[str], count: int, size: int) -> "list[Subject]":
-    from tintlab.explore.subjects import subjects
-
-    return subjects(splits, count, size)
-
-
-def _kept(model: "Explored", name: str, made: "tuple[Section, list[Image.Image]]") -> "tuple[Section, str]":
-    from tintlab.explore import record
-
-    found, pictures = made
-    return found, record.keep(model, name, found, pictures)
+def _show(saved: "Saved") -> None:
+    found, where = saved
+    typer.echo(found.text())
+    typer.echo(f"\n{where}")

@@ -1,6 +1,7 @@
 """How the colours depend on the contrast and the brightness of the grey photograph."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -9,7 +10,6 @@ from skimage.color import deltaE_ciede2000
 from tintlab.evaluation.metrics import Numbers
 from tintlab.explore import charts
 from tintlab.explore.attributes import chroma
-from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
 from tintlab.imaging import grids
@@ -20,21 +20,45 @@ from tintlab.system import console
 CONTRASTS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)
 BRIGHTNESSES = (-30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 30.0)
 
+AXES = {"contrast": CONTRASTS, "brightness": BRIGHTNESSES}
+
+SWEEPS = {
+    "contrast": [(value, 0.0) for value in CONTRASTS],
+    "brightness": [(1.0, value) for value in BRIGHTNESSES],
+}
+"""Contrasts and brightnesses, together, along each axis."""
+
 _SHOWN_PHOTOS = 4
 _SHOWN = (0, 2, 4, 6, 8)
 _SIDE = 150
+_RECORDED = (0.8, 1.2, -20.0, 20.0)  # values whose figures go to MLflow
 
 
-def changed(lightness: Float, contrast: float, brightness: float) -> Float:
-    """L* `(h, w)` with its distances from its own mean multiplied, and L* units added; clipped to [0, 100]."""
+@dataclass(frozen=True)
+class Measured:
+    """Colours along both sweeps, by `contrast` and `brightness`.
+
+    Attributes:
+        off: ΔE00 to the colours of the unchanged photo, `(photos, steps)`.
+        chroma: mean chroma, `(photos, steps)`.
+        shown: rows of pictures.
+    """
+
+    off: dict[str, Numbers]
+    chroma: dict[str, Numbers]
+    shown: dict[str, list[list[Byte]]]
+
+
+def change(lightness: Float, contrast: float, brightness: float) -> Float:
+    """Multiply the distances of L* `(h, w)` from its mean, add L* units, and clip to [0, 100]."""
     mean = lightness.mean()
     moved: Float = np.clip((lightness - mean) * np.float32(contrast) + mean + np.float32(brightness), 0, 100)
     return moved
 
 
-def swept(colorizer: Colorizer, subject: Subject, settings: Sequence[tuple[float, float]]) -> Float:
-    """ab `(n, h, w, 2)` that the network says of a photo under each contrast and brightness."""
-    inputs = np.stack([changed(subject.lightness, *setting) for setting in settings])
+def sweep(colorizer: Colorizer, subject: Subject, settings: Sequence[tuple[float, float]]) -> Float:
+    """Predict the ab `(n, h, w, 2)` of a photo under each contrast and brightness."""
+    inputs = np.stack([change(subject.lightness, *setting) for setting in settings])
     return np.concatenate([colorizer.predict_working_ab(one[None]) for one in inputs])
 
 
@@ -46,35 +70,77 @@ def differences(subject: Subject, colourings: Float, reference: Float) -> Number
     )
 
 
-def section(model: Explored, photos: Sequence[Subject], command: str) -> tuple[Section, list[Image.Image]]:
-    """Sweep contrast and brightness.
-
-    Args:
-        model: any.
-        photos: of the test split.
-        command: that made it.
-    """
-    sweeps = {
-        "contrast": [(value, 0.0) for value in CONTRASTS],
-        "brightness": [(1.0, value) for value in BRIGHTNESSES],
-    }
-    off: dict[str, list[Numbers]] = {name: [] for name in sweeps}
-    vivid: dict[str, list[list[float]]] = {name: [] for name in sweeps}
-    rows: list[list[Byte]] = []
+def measure(colorizer: Colorizer, photos: Sequence[Subject]) -> Measured:
+    """Sweep contrast and brightness of photographs of the test split."""
+    off: dict[str, list[Numbers]] = {name: [] for name in SWEEPS}
+    vivid: dict[str, list[list[float]]] = {name: [] for name in SWEEPS}
+    shown: dict[str, list[list[Byte]]] = {name: [] for name in SWEEPS}
     for subject in console.progress(photos, "photos", "sweeping", len(photos)):
-        reference = model.colorizer.predict_variants(subject.lightness, None)[0]
-        for name, settings in sweeps.items():
-            colourings = swept(model.colorizer, subject, settings)
+        reference = colorizer.predict_variants(subject.lightness, None)[0]
+        for name, settings in SWEEPS.items():
+            colourings = sweep(colorizer, subject, settings)
             off[name].append(differences(subject, colourings, reference))
             vivid[name].append([float(chroma(ab).mean()) for ab in colourings])
-            if len(rows) < 2 * _SHOWN_PHOTOS:
-                rows.append([joined(changed(subject.lightness, *settings[i]), colourings[i]) for i in _SHOWN])
-    sheets = [
-        grids.grid(rows[start::2], _SIDE, [f"{axis} {values[i]:{sign}g}" for i in _SHOWN])
-        for start, axis, values, sign in ((0, "contrast ×", CONTRASTS, ""), (1, "L*", BRIGHTNESSES, "+"))
-    ]
-    bands = {name: np.quantile(np.stack(values), [0.1, 0.5, 0.9], axis=0) for name, values in off.items()}
-    chart = charts.curves(
+            if len(shown[name]) < _SHOWN_PHOTOS:
+                changed = [change(subject.lightness, *setting) for setting in settings]
+                shown[name].append([joined(changed[i], colourings[i]) for i in _SHOWN])
+    return Measured(
+        {name: np.stack(values) for name, values in off.items()},
+        {name: np.asarray(values) for name, values in vivid.items()},
+        shown,
+    )
+
+
+def make_section(measured: Measured, command: str) -> tuple[Section, list[Image.Image]]:
+    """Write the sweeps as a section, with its pictures.
+
+    Args:
+        measured: see `measure`.
+        command: that produces the section.
+    """
+    section = Section(
+        title="Contrast and brightness",
+        command=command,
+        words=[
+            "The L* of the grey photograph is stretched about its mean, or shifted. The network's colours are "
+            "then put on the unchanged L*, so only colours are compared. ±20 % means contrast 0.8 and 1.2, "
+            "and 20 of the 100 units of L*."
+        ],
+        tables=[_table(measured, name, values) for name, values in AXES.items()],
+        pictures={
+            "Change of the colours: median photo, and the middle 80 %": "robustness.png",
+            "Contrast": "contrast.jpg",
+            "Brightness": "brightness.jpg",
+        },
+        figures=_figures(measured),
+    )
+    return section, [_chart(measured), *_sheets(measured)]
+
+
+def _table(measured: Measured, name: str, values: Sequence[float]) -> Table:
+    mean, chromas = measured.off[name].mean(axis=0), measured.chroma[name].mean(axis=0)
+    return Table(
+        caption=f"{name}: means of {len(measured.off[name])} test photographs",
+        columns=["", *(f"{value:g}".replace("-", "−") for value in values)],
+        rows=[
+            ["ΔE00 to the unchanged", *(f"{one:.2f}" for one in mean)],
+            ["chroma", *(f"{one:.1f}" for one in chromas)],
+        ],
+    )
+
+
+def _figures(measured: Measured) -> dict[str, float]:
+    return {
+        f"contrast.{name}_{value:g}.delta_e00".replace("-", "minus_"): float(one)
+        for name, values in AXES.items()
+        for value, one in zip(values, measured.off[name].mean(axis=0), strict=True)
+        if value in _RECORDED
+    }
+
+
+def _chart(measured: Measured) -> Image.Image:
+    bands = {name: np.quantile(values, [0.1, 0.5, 0.9], axis=0) for name, values in measured.off.items()}
+    return charts.draw_curves(
         [CONTRASTS, BRIGHTNESSES],
         [
             ("contrast", "factor on L* about its mean", {"median, 10 to 90 %": bands["contrast"]}),
@@ -82,39 +148,10 @@ def section(model: Explored, photos: Sequence[Subject], command: str) -> tuple[S
         ],
         "ΔE00 to the unchanged photo's colours",
     )
-    figures, tables = {}, []
-    for name, values in (("contrast", CONTRASTS), ("brightness", BRIGHTNESSES)):
-        mean, chromas = np.mean(off[name], axis=0), np.mean(vivid[name], axis=0)
-        tables.append(
-            Table(
-                caption=f"{name}: means of {len(photos)} test photographs",
-                columns=["", *(f"{value:g}".replace("-", "−") for value in values)],
-                rows=[
-                    ["ΔE00 to the unchanged", *(f"{one:.2f}" for one in mean)],
-                    ["chroma", *(f"{one:.1f}" for one in chromas)],
-                ],
-            )
-        )
-        for value, one in zip(values, mean, strict=True):
-            if value in (0.8, 1.2, -20.0, 20.0):
-                figures[f"contrast.{name}_{value:g}.delta_e00".replace("-", "minus_")] = float(one)
-    words = [
-        "The grey photograph's L* is stretched about its mean, or moved; the colours that the network then "
-        "gives are laid on the unchanged L*, so that colours alone are compared. ±20 % is contrast 0.8 and 1.2, "
-        "and 20 of the 100 units of L*."
+
+
+def _sheets(measured: Measured) -> list[Image.Image]:
+    return [
+        grids.grid(measured.shown[name], _SIDE, [f"{label} {AXES[name][i]:{sign}g}" for i in _SHOWN])
+        for name, label, sign in (("contrast", "contrast ×", ""), ("brightness", "L*", "+"))
     ]
-    return (
-        Section(
-            title="Contrast and brightness",
-            command=command,
-            words=words,
-            tables=tables,
-            pictures={
-                "How far colours move: median photo, and the middle 80 %": "robustness.png",
-                "Contrast": "contrast.jpg",
-                "Brightness": "brightness.jpg",
-            },
-            figures=figures,
-        ),
-        [chart, *sheets],
-    )

@@ -1,9 +1,9 @@
 """Directions in the noise along which an attribute of the colours grows.
 
-As in InterFaceGAN (Shen et al. 2020, arXiv 2005.09635): codes are drawn, what they make is scored, and a linear
-SVM parts the codes of the highest scores from those of the lowest; its unit normal is the direction. Here a code
-is judged by what it makes of a photo beside what other codes make of the same one, for what the photo shows must
-not count.
+As in InterFaceGAN (Shen et al. 2020, arXiv 2005.09635): codes are drawn, their colourings are scored, and a
+linear SVM separates the codes with the highest scores from those with the lowest. Its unit normal is the
+direction. Here a code is compared only with other codes of the same photo, so that the photo's content does not
+count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,20 @@ from tintlab.system.files import read_json, write_json
 FILE = paths.DIRECTIONS
 
 _EXTREME = 0.2  # share of the codes at either end
-_HELD_OUT = 0.3  # of the photographs
+_HELD_OUT = 0.3  # share of the photographs
 _LEAST_PHOTOS = 4
 _SVM_C = 0.1
-_LEAST_LEFT = 1e-6  # of a normal of length 1
+_LEAST_LEFT = 1e-6  # length of a remainder that still counts as a direction
 
 
 class Direction(BaseModel):
-    """Where an attribute grows.
+    """The direction of one attribute.
 
     Attributes:
         normal: unit vector, `z_dim` numbers.
-        accuracy: share of codes of photographs that were held out on the right side of the boundary.
-        fitted: codes that the boundary was fitted to.
-        held_out: codes that it was tried on.
+        accuracy: share of held-out photographs' codes on the right side of the boundary.
+        fitted: number of codes that the boundary was fitted to.
+        held_out: number of codes that it was tested on.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,9 +56,9 @@ class Directions(BaseModel):
     Attributes:
         weights_sha256: of the model's weights.
         z_dim: length of its noise vectors.
-        photos: from how many photographs they come.
-        codes_a_photo: how many codes were drawn for each.
-        seed: of the codes and the parting.
+        photos: number of photographs.
+        codes_a_photo: number of codes for each photograph.
+        seed: of the codes and the split.
         directions: by attribute.
     """
 
@@ -75,7 +75,7 @@ class Directions(BaseModel):
         """The unit vector of an attribute, `(z_dim,)`.
 
         Raises:
-            TintlabError: it has none.
+            TintlabError: the model has no such direction.
         """
         if attribute not in self.directions:
             known = ", ".join(self.directions)
@@ -83,7 +83,7 @@ class Directions(BaseModel):
         return np.asarray(self.directions[attribute].normal)
 
     def conditional(self, attribute: str) -> Numbers:
-        """The direction of an attribute along which those that it holds stay at their boundaries: a unit vector.
+        """The direction of an attribute that leaves the attributes it holds unchanged: a unit vector.
 
         Its normal less its projection onto the span of their normals (InterFaceGAN, section 2.3).
 
@@ -101,17 +101,17 @@ class Directions(BaseModel):
         return [name for name in self.directions if np.linalg.norm(self._left(name)) >= _LEAST_LEFT]
 
     def _left(self, attribute: str) -> Numbers:
-        """What is left of a normal without what it has in common with those that are held."""
+        """A normal without its projection onto the normals of the held attributes."""
         normal = self.normal(attribute)
         others = [self.normal(name) for name in ATTRIBUTES[attribute].held if name in self.directions]
         if not others:
             return normal
         basis, sizes, _ = np.linalg.svd(np.stack(others, axis=1), full_matrices=False)
-        basis = basis[:, sizes > _LEAST_LEFT]  # others that agree span less
+        basis = basis[:, sizes > _LEAST_LEFT]  # parallel normals span fewer dimensions
         return np.asarray(normal - basis @ (basis.T @ normal))
 
     def code(self, steps: Mapping[str, float], conditional: bool = False) -> Float:
-        """The noise vector `(z_dim,)` that lies some steps along attributes from zero; a step has length 1.
+        """The noise vector `(z_dim,)` some steps from zero along attributes; a step has length 1.
 
         Raises:
             TintlabError: an attribute is not known.
@@ -122,25 +122,25 @@ class Directions(BaseModel):
 
 
 def place(folder: Path) -> Path:
-    """Where a model's directions lie: in its folder; beside it for the pipeline's, which is DVC's to fill."""
+    """The file of a model's directions: in its folder, or beside the pipeline's folder, which belongs to DVC."""
     return (folder.parent if folder.resolve() == paths.GENERATOR.resolve() else folder) / FILE
 
 
 def load(path: Path, model: Explored) -> Directions:
-    """The directions of a model.
+    """Read the directions of a model.
 
     Raises:
-        TintlabError: there are none, they are damaged, or another model's.
+        TintlabError: the file is missing, damaged, or belongs to another model.
     """
     if not path.exists():
-        raise TintlabError(f"{path} is missing: `tintlab explore directions` makes it")
+        raise TintlabError(f"{path} is missing: `tintlab explore directions` writes it")
     try:
         found = Directions.model_validate(read_json(path))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise TintlabError(
-            f"{path}: {where}: {fault['msg']}: `tintlab explore directions` makes it anew"
+            f"{path}: {where}: {fault['msg']}: `tintlab explore directions` writes it again"
         ) from None
     if found.weights_sha256 != model.weights_sha256:
         raise TintlabError(
@@ -148,7 +148,9 @@ def load(path: Path, model: Explored) -> Directions:
             f"{model.weights_sha256[:16]}): `tintlab explore directions` finds this one's"
         )
     if any(len(direction.normal) != found.z_dim for direction in found.directions.values()):
-        raise TintlabError(f"{path}: a normal has not {found.z_dim} numbers: `tintlab explore directions`")
+        raise TintlabError(
+            f"{path}: a normal lacks numbers ({found.z_dim} expected): run `tintlab explore directions`"
+        )
     return found
 
 
@@ -162,19 +164,19 @@ def find(model: Explored, photos: Sequence[Subject], codes_a_photo: int, seed: i
 
     Args:
         model: with noise.
-        photos: of the validation or test split; each gets codes of its own.
-        codes_a_photo: how many.
-        seed: of codes and parting.
+        photos: of the validation or test split. Each gets its own codes.
+        codes_a_photo: number of codes for each.
+        seed: of the codes and the split.
 
     Raises:
         TintlabError: the model takes no noise, or no attribute occurs in enough photographs.
     """
     model.require_noise()
-    z, found = sampled(model.fast(), photos, codes_a_photo, seed)
+    z, found = sample_codes(model.fast(), photos, codes_a_photo, seed)
     fitted = {
         name: direction
         for column, name in enumerate(ATTRIBUTES)
-        if (direction := boundary(z, found[..., column], seed)) is not None
+        if (direction := fit_boundary(z, found[..., column], seed)) is not None
     }
     if not fitted:
         raise TintlabError(f"{len(photos)} photographs are too few for directions: raise --photos")
@@ -188,10 +190,10 @@ def find(model: Explored, photos: Sequence[Subject], codes_a_photo: int, seed: i
     )
 
 
-def sampled(
+def sample_codes(
     colorizer: Colorizer, photos: Sequence[Subject], codes_a_photo: int, seed: int
 ) -> tuple[Numbers, Numbers]:
-    """Codes `(photos, codes, z_dim)` and the attributes of what they make, `(photos, codes, attributes)`."""
+    """Draw codes `(photos, codes, z_dim)` and score their colourings, `(photos, codes, attributes)`."""
     z, found = [], []
     for subject in console.progress(photos, "photos", "colouring", len(photos)):
         drawn = noise_vectors.draw(seed, subject.sha256, codes_a_photo, colorizer.z_dim)
@@ -200,13 +202,13 @@ def sampled(
     return np.asarray(z, np.float64), np.asarray(found)
 
 
-def boundary(z: Numbers, values: Numbers, seed: int) -> Direction | None:
-    """The direction along which an attribute grows; None where too few photographs have it.
+def fit_boundary(z: Numbers, values: Numbers, seed: int) -> Direction | None:
+    """Fit the direction of an attribute; None if too few photographs have the attribute.
 
     Args:
         z: codes `(photos, codes, z_dim)`.
-        values: of the attribute `(photos, codes)`; NaN in all codes of a photo that lacks it.
-        seed: of the parting into photographs to fit to and photographs to try on.
+        values: of the attribute, `(photos, codes)`; NaN for all codes of a photo that lacks it.
+        seed: of the split into photographs for fitting and for testing.
     """
     from sklearn.svm import LinearSVC
 
@@ -228,7 +230,7 @@ def boundary(z: Numbers, values: Numbers, seed: int) -> Direction | None:
 
 
 def _extremes(z: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
-    """The codes `(n, z_dim)` with the highest and lowest values of their photo, and 1 or 0 for each."""
+    """The codes `(n, z_dim)` with the lowest and highest values of each photo, and their labels 0 and 1."""
     count = max(1, round(_EXTREME * values.shape[1]))
     ranked = np.argsort(values, axis=1, kind="stable")
     rows = np.arange(len(z))[:, None]

@@ -15,15 +15,15 @@ _KINDS = (nn.Dropout, nn.Dropout2d)
 
 @contextmanager
 def dropping(generator: nn.Module, seed: int) -> Iterator[None]:
-    """Within, the generator drops what it dropped in training, as the seed decides; afterwards it is as before.
+    """Within, the generator drops out as in training, by the seed. Afterwards it is as before.
 
     Raises:
-        TintlabError: it has no dropout.
+        TintlabError: the generator has no dropout.
     """
     layers = [layer for layer in generator.modules() if isinstance(layer, _KINDS) and layer.p > 0]
     if not layers:
         raise TintlabError(
-            "this model has no dropout, so its colourings would all be alike: leave out --dropout"
+            "this model has no dropout, so all colourings would be the same: leave out --dropout"
         )
     before = [layer.training for layer in layers]
     with random.fork_rng(devices=[]):
@@ -37,9 +37,11 @@ def dropping(generator: nn.Module, seed: int) -> Iterator[None]:
                 layer.train(training)
 
 
-def dropout_variants(colorizer: Colorizer, lightness: Float, seed: int, count: int) -> Float:
-    """ab `(count, h, w, 2)` of a photo at working size, L* `(h, w)`; without the mirrored photo, whose average
-    would take half of the variety away."""
+def predict_with_dropout(colorizer: Colorizer, lightness: Float, seed: int, count: int) -> Float:
+    """Predict ab `(count, h, w, 2)` of a photo at working size, L* `(h, w)`, with dropout.
+
+    The mirrored photo is left out: averaging with it would halve the variety.
+    """
     upright = colorizer.with_settings(colorizer.settings.model_copy(update={"flip_average": False}))
     with dropping(colorizer.generator, seed):
         return np.stack([upright.predict_working_ab(lightness[None])[0] for _ in range(count)])

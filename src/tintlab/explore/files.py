@@ -1,4 +1,4 @@
-"""Colourings of one photograph at its full size, as files that say how they came to be."""
+"""Colourings of one photograph at full size, as files with their provenance."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ from tintlab.system.files import atomic_path
 
 @dataclass(frozen=True)
 class Source:
-    """A photograph to be coloured: its L* `(h, w)`, what is known of the capture, and the sha256 of its file."""
+    """A photograph to colour: its L* `(h, w)`, its capture metadata, and the sha256 of its file."""
 
     lightness: Float
     metadata: CaptureMetadata
     sha256: str
 
 
-def source(photo: Path, max_megapixels: float) -> Source:
+def read_source(photo: Path, max_megapixels: float) -> Source:
     """Read a photograph.
 
     Raises:
-        TintlabError: it can't be used.
+        TintlabError: the photograph can't be used.
     """
     try:
         data = photo.read_bytes()
@@ -40,7 +40,7 @@ def source(photo: Path, max_megapixels: float) -> Source:
 
 
 def write(file: Path, photo: Source, colours: GuidedColours, settings: ScoreSettings, variant: str) -> None:
-    """Write a PNG file, whole or not at all; `variant` is how it differs from the plain colouring."""
+    """Write a PNG file atomically. `variant` says how it differs from the plain colouring."""
     origin = replace(settings.provenance(photo.sha256), variant=variant)
     pieces, _ = encode(coloured(photo.lightness, colours), "png", photo.metadata, origin)
     with atomic_path(file) as temporary, temporary.open("wb") as opened:

@@ -1,6 +1,7 @@
-"""How varied, how useful and how believable a model's samples are, by noise and by dropout alone."""
+"""Variety, usefulness and realism of a model's samples, by noise and by dropout alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import comb
 
 import numpy as np
@@ -11,7 +12,7 @@ from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.evaluation.metrics import Numbers
 from tintlab.explore import charts
-from tintlab.explore.dropout import dropout_variants, dropping
+from tintlab.explore.dropout import dropping, predict_with_dropout
 from tintlab.explore.model import Explored
 from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
@@ -22,13 +23,71 @@ from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 COUNTS = (1, 2, 4, 8, 16)
-"""Numbers of samples of which the best is taken."""
+"""The n of "best of n samples"."""
 
 SAMPLES = COUNTS[-1]
 
 _SHOWN_PHOTOS, _SHOWN_SAMPLES, _SIDE = 5, 4, 104
 
 Sampler = Callable[[Subject], Float]
+"""Draws samples of a photograph: ab `(SAMPLES, h, w, 2)`."""
+
+
+@dataclass(frozen=True)
+class PhotoSamples:
+    """Samples of one photograph.
+
+    Attributes:
+        pairwise_ab: see `pairwise_ab`.
+        pairwise_features: see `pairwise_features`.
+        errors: ΔE00 to the truth, `(SAMPLES,)`.
+        features: the judge's, `(SAMPLES, d)`.
+    """
+
+    pairwise_ab: float
+    pairwise_features: float
+    errors: Numbers
+    features: Numbers
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of all photographs.
+
+    Attributes:
+        pairwise_ab: mean over the photographs, as the next two.
+        pairwise_features: see `pairwise_features`.
+        best: see `expected_best`, `(COUNTS,)`.
+        features: the judge's, `(photos, SAMPLES, d)`.
+    """
+
+    pairwise_ab: float
+    pairwise_features: float
+    best: Numbers
+    features: Numbers
+
+    def kernel_distance(self, truths: Numbers) -> float:
+        """Kernel distance to true photographs `(photos, d)`: the mean over sets of one sample per photograph."""
+        return float(np.mean([_kernel(self.features[:, k], truths) for k in range(SAMPLES)]))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples beside the truth and the colouring without noise.
+
+    Attributes:
+        truths: the judge's features of the true photographs, `(photos, d)`.
+        plain_error: mean ΔE00 of the colourings without noise.
+        plain_features: the judge's features of these, `(photos, d)`.
+        samples: by source of the variety: `noise`, `dropout`.
+        shown: rows of pictures: true, without noise, some samples.
+    """
+
+    truths: Numbers
+    plain_error: float
+    plain_features: Numbers
+    samples: dict[str, Samples]
+    shown: list[list[Byte]]
 
 
 def pairwise_ab(variants: Float) -> float:
@@ -58,128 +117,156 @@ def delta_e00(rgb: Byte, true: Byte) -> float:
     return float(deltaE_ciede2000(rgb_to_lab(true), rgb_to_lab(rgb)).mean())
 
 
-def section(
-    model: Explored, photos: Sequence[Subject], judge: Judge, seed: int, command: str
-) -> tuple[Section, list[Image.Image]]:
-    """Measure samples by noise, where the model takes it, and by dropout, where it has it.
+def measure(model: Explored, photos: Sequence[Subject], judge: Judge, seed: int) -> Measured:
+    """Measure samples by noise, if the model takes noise, and by dropout, if it has dropout.
 
     Args:
-        model: as its config says.
+        model: with noise, dropout or both.
         photos: of the test split.
-        judge: whose features tell distances of pictures and of sets.
+        judge: its features give distances between pictures and between sets.
         seed: of the samples.
-        command: that made it.
 
     Raises:
-        TintlabError: the model has neither.
+        TintlabError: the model has neither noise nor dropout.
     """
-    ways = _ways(model, seed)
-    true: list[Numbers] = []
-    plain: list[tuple[float, Numbers]] = []
-    found: dict[str, list[tuple[float, float, Numbers, Numbers]]] = {name: [] for name in ways}
-    shown: list[list[Byte]] = []
+    samplers = _samplers(model, seed)
+    truths, plain, shown = list[Numbers](), list[tuple[float, Numbers]](), list[list[Byte]]()
+    found: dict[str, list[PhotoSamples]] = {name: [] for name in samplers}
     for subject in console.progress(photos, "photos", "sampling", len(photos)):
         truth = subject.coloured(subject.ab)
         first = subject.coloured(model.colorizer.predict_variants(subject.lightness, None)[0])
         seen, _ = judge.look(np.stack([view(truth), view(first)]))
-        true.append(seen[0])
+        truths.append(seen[0])
         plain.append((delta_e00(first, truth), seen[1]))
         row = [truth, first]
-        for name, sampler in ways.items():
+        for name, sampler in samplers.items():
             variants = sampler(subject)
             coloured = [subject.coloured(ab) for ab in variants]
-            features, _ = judge.look(np.stack([view(rgb) for rgb in coloured]))
-            errors = np.asarray([delta_e00(rgb, truth) for rgb in coloured])
-            found[name].append((pairwise_ab(variants), pairwise_features(features), errors, features))
+            found[name].append(_measure_photo(variants, coloured, truth, judge))
             row += coloured[:_SHOWN_SAMPLES]
         if len(shown) < _SHOWN_PHOTOS:
             shown.append(row)
-    truths = np.stack(true)
-    base_error = float(np.mean([error for error, _ in plain]))
-    base_distance = _kernel(np.stack([features for _, features in plain]), truths)
-    figures = {"without_noise.delta_e00": base_error, "without_noise.kernel_distance": base_distance}
-    rows = [["without noise", "", "", f"{base_error:.2f}", "", f"{base_distance * 1000:.3f}"]]
-    best: dict[str, Numbers] = {}
-    for name, measured in found.items():
-        ab, feature = (float(np.mean([one[i] for one in measured])) for i in (0, 1))
-        best[name] = np.mean([expected_best(one[2]) for one in measured], axis=0)
-        features = np.stack([one[3] for one in measured])
-        distance = float(np.mean([_kernel(features[:, k], truths) for k in range(SAMPLES)]))
-        rows.append(
-            [
-                name,
-                f"{ab:.2f}",
-                f"{feature:.4f}",
-                f"{best[name][0]:.2f}",
-                f"{best[name][-1]:.2f}",
-                f"{distance * 1000:.3f}",
-            ]
-        )
-        figures |= {
-            f"{name}.pairwise_ab": ab,
-            f"{name}.pairwise_features": feature,
-            f"{name}.kernel_distance": distance,
-        }
-        figures |= {f"{name}.best_of_{n}": float(value) for n, value in zip(COUNTS, best[name], strict=True)}
-    tables = [
-        Table(
-            caption=f"{SAMPLES} samples of each of {len(photos)} test photographs at working size",
-            columns=[
-                "samples by",
-                "ab distance",
-                "feature distance",
-                "ΔE00 of one",
-                "best of 16",
-                "kernel ×1000",
-            ],
-            rows=rows,
-        ),
-        Table(
-            caption=f"Best of n: ΔE00 to the truth of the nearest of n samples (without noise {base_error:.2f})",
-            columns=["samples by", *(f"n = {n}" for n in COUNTS)],
-            rows=[[name, *(f"{value:.2f}" for value in values)] for name, values in best.items()],
-        ),
-    ]
-    words = [
-        "Variety is the mean distance of two samples of one photo: in ab units over the pixels, and as cosine "
-        "distance of the judge's features. Usefulness is how near the best of n samples comes to the truth. "
-        "Realism is the kernel distance of the judge's features between single samples and true photographs: "
-        "less is better."
-    ]
-    lines = best | {"without noise": np.full(len(COUNTS), base_error)}
-    chart = charts.curves([COUNTS], [("best of n samples", "n", lines)], "ΔE00 to the truth")
-    titles = ["true", "without noise", *(f"{name} {k + 1}" for name in ways for k in range(_SHOWN_SAMPLES))]
-    return (
-        Section(
-            title="Variety, usefulness, realism",
-            command=command,
-            words=words,
-            tables=tables,
-            pictures={
-                "The first samples of the first photographs, not picked": "samples.jpg",
-                "ΔE00 of the best of n samples": "best-of-n.png",
-            },
-            figures={f"samples.{name}": value for name, value in figures.items()},
-        ),
-        [grids.grid(shown, _SIDE, titles), chart],
+    return Measured(
+        truths=np.stack(truths),
+        plain_error=float(np.mean([error for error, _ in plain])),
+        plain_features=np.stack([features for _, features in plain]),
+        samples={name: _summarize(own) for name, own in found.items()},
+        shown=shown,
     )
 
 
-def _ways(model: Explored, seed: int) -> dict[str, Sampler]:
+def make_section(measured: Measured, command: str) -> tuple[Section, list[Image.Image]]:
+    """Write the measurements as a section, with its pictures.
+
+    Args:
+        measured: see `measure`.
+        command: that produces the section.
+    """
+    names = list(measured.samples)
+    titles = ["true", "without noise", *(f"{name} {k + 1}" for name in names for k in range(_SHOWN_SAMPLES))]
+    section = Section(
+        title="Variety, usefulness, realism",
+        command=command,
+        words=[
+            "Variety is the mean distance between two samples of one photo: in ab units over the pixels, and "
+            "as cosine distance between the judge's features. Usefulness is the distance of the best of n "
+            "samples from the truth. Realism is the kernel distance between the judge's features of single "
+            "samples and of true photographs: less is better."
+        ],
+        tables=_tables(measured),
+        pictures={
+            "The first samples of the first photographs, not hand-picked": "samples.jpg",
+            "ΔE00 of the best of n samples": "best-of-n.png",
+        },
+        figures={f"samples.{name}": value for name, value in _figures(measured).items()},
+    )
+    return section, [grids.grid(measured.shown, _SIDE, titles), _chart(measured)]
+
+
+def _measure_photo(variants: Float, coloured: Sequence[Byte], truth: Byte, judge: Judge) -> PhotoSamples:
+    features, _ = judge.look(np.stack([view(rgb) for rgb in coloured]))
+    errors = np.asarray([delta_e00(rgb, truth) for rgb in coloured])
+    return PhotoSamples(pairwise_ab(variants), pairwise_features(features), errors, features)
+
+
+def _summarize(photos: Sequence[PhotoSamples]) -> Samples:
+    return Samples(
+        pairwise_ab=float(np.mean([one.pairwise_ab for one in photos])),
+        pairwise_features=float(np.mean([one.pairwise_features for one in photos])),
+        best=np.mean([expected_best(one.errors) for one in photos], axis=0),
+        features=np.stack([one.features for one in photos]),
+    )
+
+
+def _figures(measured: Measured) -> dict[str, float]:
+    figures = {
+        "without_noise.delta_e00": measured.plain_error,
+        "without_noise.kernel_distance": _kernel(measured.plain_features, measured.truths),
+    }
+    for name, own in measured.samples.items():
+        figures |= {
+            f"{name}.pairwise_ab": own.pairwise_ab,
+            f"{name}.pairwise_features": own.pairwise_features,
+            f"{name}.kernel_distance": own.kernel_distance(measured.truths),
+        }
+        figures |= {f"{name}.best_of_{n}": float(value) for n, value in zip(COUNTS, own.best, strict=True)}
+    return figures
+
+
+def _tables(measured: Measured) -> list[Table]:
+    figures = _figures(measured)
+    distance = figures["without_noise.kernel_distance"]
+    rows = [["without noise", "", "", f"{measured.plain_error:.2f}", "", f"{distance * 1000:.3f}"]]
+    for name, own in measured.samples.items():
+        rows.append(
+            [
+                name,
+                f"{own.pairwise_ab:.2f}",
+                f"{own.pairwise_features:.4f}",
+                f"{own.best[0]:.2f}",
+                f"{own.best[-1]:.2f}",
+                f"{figures[f'{name}.kernel_distance'] * 1000:.3f}",
+            ]
+        )
+    plain = f"{measured.plain_error:.2f}"
+    columns = ["samples by", "ab distance", "feature distance", "ΔE00 of one", "best of 16", "kernel ×1000"]
+    return [
+        Table(
+            caption=f"{SAMPLES} samples of each of {len(measured.truths)} test photographs at working size",
+            columns=columns,
+            rows=rows,
+        ),
+        Table(
+            caption=f"Best of n: ΔE00 between the truth and the nearest of n samples (without noise {plain})",
+            columns=["samples by", *(f"n = {n}" for n in COUNTS)],
+            rows=[[name, *(f"{value:.2f}" for value in own.best)] for name, own in measured.samples.items()],
+        ),
+    ]
+
+
+def _chart(measured: Measured) -> Image.Image:
+    lines = {name: own.best for name, own in measured.samples.items()}
+    lines["without noise"] = np.full(len(COUNTS), measured.plain_error)
+    return charts.draw_curves([COUNTS], [("best of n samples", "n", lines)], "ΔE00 to the truth")
+
+
+def _samplers(model: Explored, seed: int) -> dict[str, Sampler]:
     colorizer = model.colorizer
-    ways: dict[str, Sampler] = {}
+    samplers: dict[str, Sampler] = {}
     if colorizer.z_dim:
-        ways["noise"] = lambda subject: colorizer.predict_variants(
+        samplers["noise"] = lambda subject: colorizer.predict_variants(
             subject.lightness, noise_vectors.draw(seed, subject.sha256, SAMPLES, colorizer.z_dim)
         )
     try:
         with dropping(colorizer.generator, seed):
             pass
-        ways["dropout"] = lambda subject: dropout_variants(colorizer, subject.lightness, seed, SAMPLES)
+        samplers["dropout"] = lambda subject: predict_with_dropout(
+            colorizer, subject.lightness, seed, SAMPLES
+        )
     except TintlabError:
-        if not ways:
+        if not samplers:
             raise
-    return ways
+    return samplers
 
 
 def _kernel(features: Numbers, true: Numbers) -> float:

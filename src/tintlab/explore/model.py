@@ -1,4 +1,4 @@
-"""The model that is explored."""
+"""The model to explore."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,18 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
 
 FAST_SIZE = 128
-"""Working size where thousands of colourings are made: of the training's crops, and a quarter of the time."""
+"""Working size for thousands of colourings: the size of the training's crops, at a quarter of the time."""
 
 
 @dataclass(frozen=True)
 class Explored:
-    """A model with its name.
+    """A model with its folder and its hash.
 
     Attributes:
         folder: of its files.
         weights_sha256: of the generator's weights.
-        training: the fingerprint of the training that made it, or empty.
-        colorizer: the model as its config says.
+        training: the fingerprint of its training, or empty.
+        colorizer: the loaded model.
     """
 
     folder: Path
@@ -36,10 +36,10 @@ class Explored:
         return self.colorizer.with_settings(settings.model_copy(update=changed))
 
     def require_noise(self) -> None:
-        """Refuse a model that takes no noise vector.
+        """Check that the model takes a noise vector.
 
         Raises:
-            TintlabError: it is such a one.
+            TintlabError: it does not.
         """
         if not self.colorizer.z_dim:
             raise TintlabError(
@@ -47,8 +47,8 @@ class Explored:
             )
 
 
-def opened(spec: str | None) -> Explored:
-    """Load a model: a folder, `models:/tintlab/3` or an alias; None is the champion where there is one.
+def open_model(spec: str | None) -> Explored:
+    """Load a model: a folder, `models:/tintlab/3` or an alias; None is the champion if there is one.
 
     Raises:
         TintlabError: there is no such model, or it is damaged.

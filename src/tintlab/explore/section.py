@@ -1,4 +1,4 @@
-"""A finding: words, tables, pictures and figures, kept so that a page can be made of several."""
+"""The result of an exploration: words, tables, pictures and figures, saved for the page of all results."""
 
 import shutil
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ class Table(BaseModel):
 
 
 class Section(BaseModel):
-    """What one command found out.
+    """The result of one exploration.
 
     Attributes:
-        title: for people.
-        command: that makes it.
+        title: heading.
+        command: that produces it.
         words: paragraphs.
         tables: in order.
-        pictures: file names beside the section's own, by caption.
+        pictures: file names in the section's folder, by caption.
         figures: numbers for MLflow, by name.
     """
 
@@ -60,27 +60,27 @@ class Section(BaseModel):
 
 
 def folder(weights_sha256: str, name: str) -> Path:
-    """Where a model's section of this name is kept."""
+    """The folder of a model's section of this name."""
     return paths.explored_model(weights_sha256) / name
 
 
-def keep(place: Path, section: Section, pictures: Sequence[Image.Image]) -> None:
-    """Write a section and its pictures, in the order in which it names them."""
+def save_section(place: Path, section: Section, pictures: Sequence[Image.Image]) -> None:
+    """Write a section and its pictures, which come in the order of `section.pictures`."""
     for name, picture in zip(section.pictures.values(), pictures, strict=True):
         save_picture(place / name, picture)
     write_json(place / _FILE, section.model_dump())
 
 
-def kept(place: Path) -> Section | None:
-    """The section that was kept, or None."""
+def load_section(place: Path) -> Section | None:
+    """Read a saved section; None if there is none."""
     return Section.model_validate(read_json(place / _FILE)) if (place / _FILE).exists() else None
 
 
 def copy_pictures(weights_sha256: str, names: Sequence[str], target: Path) -> None:
-    """Copy the pictures of kept sections into one folder."""
+    """Copy the pictures of saved sections into one folder."""
     for name in names:
         place = folder(weights_sha256, name)
-        found = kept(place)
+        found = load_section(place)
         for picture in found.pictures.values() if found else ():
             with atomic_path(target / picture) as temporary:
                 shutil.copyfile(place / picture, temporary)

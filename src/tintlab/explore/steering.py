@@ -1,4 +1,4 @@
-"""Photographs moved along directions."""
+"""Colour photographs some steps along directions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ STEPS = np.arange(-3.0, 3.5)
 _SIDE = 112
 
 
-def walked(
+def walk(
     colorizer: Colorizer, subject: Subject, directions: Directions, attribute: str, conditional: bool
 ) -> Float:
-    """ab `(7, h, w, 2)` of a photo at each of `STEPS` along an attribute."""
+    """Predict the ab `(7, h, w, 2)` of a photo at each of `STEPS` along an attribute."""
     z = np.stack([directions.code({attribute: float(step)}, conditional) for step in STEPS])
     return colorizer.predict_variants(subject.lightness, z)
 
 
-def strip(
+def draw_strip(
     colorizer: Colorizer, photos: Sequence[Subject], directions: Directions, attribute: str, conditional: bool
 ) -> Image.Image:
-    """A figure: a row a photo, a column a step from -3 to +3 along an attribute."""
+    """Draw one row per photo, and one column per step from -3 to +3 along an attribute."""
     rows: list[list[Byte]] = [
-        [subject.coloured(ab) for ab in walked(colorizer, subject, directions, attribute, conditional)]
+        [subject.coloured(ab) for ab in walk(colorizer, subject, directions, attribute, conditional)]
         for subject in photos
     ]
     words = ATTRIBUTES[attribute]
@@ -42,7 +42,7 @@ def strip(
     return grids.grid(rows, _SIDE, titles)
 
 
-def steered_file(
+def write_steered(
     photo: Path,
     settings: ScoreSettings,
     colorizer: Colorizer,
@@ -53,12 +53,12 @@ def steered_file(
     """Colour a photograph some steps along attributes, at its full size, as NAME-steered.png.
 
     Raises:
-        TintlabError: the photograph can't be used, or an attribute is not known.
+        TintlabError: the photograph can't be used, or an attribute is unknown.
     """
     z = directions.code(steps, conditional)
     words = ", ".join(f"{name} {step:+g}" for name, step in steps.items())
     file = settings.output / f"{photo.stem}-steered.png"
-    source = files.source(photo, settings.max_megapixels)
+    source = files.read_source(photo, settings.max_megapixels)
     (colours,) = colorizer.colourings(source.lightness, settings.working_size, z[None])
     files.write(file, source, colours, settings, f"steered: {words}{', conditional' if conditional else ''}")
     return file

@@ -1,4 +1,4 @@
-"""The photographs on which a model is explored, at the size at which the network sees them."""
+"""The photographs for exploring a model, at working size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,16 +37,16 @@ class Subject:
         return joined(self.lightness, ab)
 
 
-def subjects(splits: Sequence[str], count: int, working_size: int) -> list[Subject]:
-    """Accepted photographs of some splits: the first by their sha256, which is as good as drawn by lot.
+def read_subjects(splits: Sequence[str], count: int, working_size: int) -> list[Subject]:
+    """Read accepted photographs of some splits: the first by sha256, which is as good as random.
 
     Args:
         splits: of `train`, `val` and `test`.
-        count: how many at the most.
+        count: the most to read.
         working_size: see `colorizer.working_shape`.
 
     Raises:
-        TintlabError: the pipeline's tables or photographs are missing, or there are none.
+        TintlabError: the pipeline's tables or photographs are missing, or no photograph is accepted.
     """
     for path in (paths.ACCEPTED, paths.PHOTOS):
         if not path.exists():

@@ -1,8 +1,8 @@
-"""Single units of the decoder: what they switch on for, and what the colours are without them.
+"""Single units of the decoder: where they switch on, and the colours without them.
 
-As in GAN dissection (Bau et al. 2019, arXiv 1811.10597). There a segmenter names what a unit's map overlaps with;
-here it is the photo's own colours and places: "blue, top" is mostly sky. Then units are switched off, or on, and
-the change of ab is measured: what a unit overlaps with it need not cause.
+As in GAN dissection (Bau et al. 2019, arXiv 1811.10597). There a segmenter names the objects that a unit's map
+overlaps. Here the photo's own colours and places do: "blue, top" is mostly sky. Then units are forced off or on
+and the change of ab is measured, because an overlap is no proof of a cause.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 LAYERS = ("up_blocks.0", "up_blocks.1", "up_blocks.2")
-"""Of the default generator's decoder: the maps at strides 16, 8 and 4."""
+"""The maps of the default generator's decoder at strides 16, 8 and 4."""
 
 HUES = {
     "red": (345, 50),
@@ -38,7 +38,7 @@ HUES = {
 PLACES = ("anywhere", "top", "middle", "bottom")
 
 _LEAST_CHROMA, _MOST_GREY = 10.0, 5.0
-_LEAST_SHARE = 0.01  # of all pixels, for a concept that is looked for
+_LEAST_SHARE = 0.01  # of all pixels, for a concept to be considered
 _QUANTILES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 _FORCED = 0.99  # quantile of a unit's values to which it is forced
 _STRIDE = 4  # maps and masks are compared at a quarter of the working size
@@ -46,15 +46,15 @@ _STRIDE = 4  # maps and masks are compared at a quarter of the working size
 
 @dataclass(frozen=True)
 class Match:
-    """A unit and a concept that it may fit.
+    """A unit and a concept, with the fit between them.
 
     Attributes:
         layer: name of the module.
         unit: number of the channel.
         concept: a hue and a place.
-        chosen_iou: intersection over union on the photographs that the threshold was chosen on.
-        iou: the same on others.
-        threshold: from which on the unit counts as switched on.
+        chosen_iou: intersection over union on the photographs that chose the threshold.
+        iou: the same on the other photographs.
+        threshold: the smallest value that counts as switched on.
         forced: the value to which the unit is forced.
     """
 
@@ -69,7 +69,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Effect:
-    """What becomes of ab when units change.
+    """The change of ab when units are forced to values.
 
     Attributes:
         inside: mean |Δab| where the concept is.
@@ -84,11 +84,11 @@ class Effect:
     b: float
 
 
-def cropped(subject: Subject, multiple: int) -> Subject:
-    """The middle of a photo with sides that the network takes as they are.
+def crop(subject: Subject, multiple: int) -> Subject:
+    """Crop the middle of a photo to sides that the network accepts unchanged.
 
     Raises:
-        TintlabError: the photo is smaller than that.
+        TintlabError: the photo is too small.
     """
     height, width = (side // multiple * multiple for side in subject.lightness.shape)
     if not height or not width:
@@ -101,7 +101,7 @@ def cropped(subject: Subject, multiple: int) -> Subject:
 
 
 def concepts(subject: Subject) -> dict[str, Mask]:
-    """Masks `(h, w)` of a photo by its true colours and places: `blue, top`, `grey, anywhere`, and so on."""
+    """Masks `(h, w)` of a photo by true colour and place: `blue, top`, `grey, anywhere`, and so on."""
     angle, vivid = hue(subject.ab), chroma(subject.ab)
     colours = {"grey": vivid < _MOST_GREY}
     for name, (low, high) in HUES.items():
@@ -116,10 +116,10 @@ def concepts(subject: Subject) -> dict[str, Mask]:
 
 
 @contextmanager
-def changed(
+def force_units(
     generator: nn.Module, layer: str, units: Sequence[int], values: Sequence[float]
 ) -> Iterator[None]:
-    """Within, units of a layer have these values everywhere, whatever comes in; 0 is off."""
+    """Within, units of a layer have these values everywhere, for any input; 0 is off."""
     module, places, forced = _layer(generator, layer), list(units), torch.tensor(values, dtype=torch.float32)
 
     def change(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -134,40 +134,40 @@ def changed(
         handle.remove()
 
 
-def coloured(generator: nn.Module, lightness: Float) -> Float:
-    """ab `(h, w, 2)` of L* `(h, w)` whose sides the generator takes."""
+def predict_ab(generator: nn.Module, lightness: Float) -> Float:
+    """Predict the ab `(h, w, 2)` of L* `(h, w)` whose sides the generator accepts."""
     with torch.inference_mode():
         scaled = torch.from_numpy(lightness / np.float32(50) - 1)[None, None]
         ab: Float = generator(scaled)[0].permute(1, 2, 0).numpy() * np.float32(AB_SCALE)
     return ab
 
 
-def maps(generator: nn.Module, layer: str, lightness: Float) -> Tensor:
-    """The values of a layer's units for a photo, `(units, h / 4, w / 4)`."""
+def record_maps(generator: nn.Module, layer: str, lightness: Float) -> Tensor:
+    """Record the values of a layer's units for a photo, `(units, h / 4, w / 4)`."""
     kept: list[Tensor] = []
     handle = _layer(generator, layer).register_forward_hook(lambda _, __, output: kept.append(output))
     try:
-        coloured(generator, lightness)
+        predict_ab(generator, lightness)
     finally:
         handle.remove()
     size = (lightness.shape[0] // _STRIDE, lightness.shape[1] // _STRIDE)
     return F.interpolate(kept[0].clone(), size, mode="bilinear", align_corners=False)[0]
 
 
-def fits(generator: nn.Module, layer: str, photos: Sequence[Subject]) -> list[Match]:
-    """How each unit of a layer fits each concept, at the threshold that is best for the two.
+def find_matches(generator: nn.Module, layer: str, photos: Sequence[Subject]) -> list[Match]:
+    """Measure how each unit of a layer fits each concept, at the best threshold for the pair.
 
-    Thresholds are chosen on every other photograph, the first among them, and tried on the others. Units that
-    never switch on are left out, and concepts that hardly occur.
+    Every other photograph, starting with the first, chooses the thresholds; the others test them. Units that
+    never switch on and concepts that hardly occur are left out.
 
     Args:
         generator: in evaluation mode.
-        layer: name of a module that gives maps.
-        photos: at sides that the generator takes; see `cropped`.
+        layer: name of a module whose output is maps.
+        photos: with sides that the generator accepts; see `crop`.
     """
     values, masks, names = [], [], list[str]()
     for subject in console.progress(photos, "photos", f"dissecting {layer}", len(photos)):
-        values.append(maps(generator, layer, subject.lightness).flatten(1))
+        values.append(record_maps(generator, layer, subject.lightness).flatten(1))
         known = concepts(subject)
         names = list(known)
         masks.append(_reduced(np.stack(list(known.values()))))
@@ -198,9 +198,11 @@ def fits(generator: nn.Module, layer: str, photos: Sequence[Subject]) -> list[Ma
     ]
 
 
-def best_fits(found: Iterable[Match]) -> list[Match]:
-    """Each unit with the concept that it fits best, by the photographs that thresholds were chosen on; the
-    best fit on the others first."""
+def best_matches(found: Iterable[Match]) -> list[Match]:
+    """Each unit with its best concept according to the photographs that chose the thresholds.
+
+    Sorted by the fit on the other photographs, the best first.
+    """
     best: dict[tuple[str, int], Match] = {}
     for match in found:
         key = match.layer, match.unit
@@ -210,11 +212,11 @@ def best_fits(found: Iterable[Match]) -> list[Match]:
 
 
 def switched_on(values: Tensor, threshold: Tensor | float) -> Tensor:
-    """Where a unit's values reach a threshold; a value of 0 is off in any case."""
+    """Where a unit's values reach a threshold. A value of 0 is always off."""
     return (values >= threshold) & (values > 0)
 
 
-def effect(
+def measure_effect(
     generator: nn.Module,
     layer: str,
     units: Sequence[int],
@@ -222,7 +224,7 @@ def effect(
     photos: Sequence[Subject],
     concept: str,
 ) -> Effect:
-    """What becomes of ab when units are held at values, by whether a pixel is of the concept.
+    """Measure the change of ab when units are forced to values, inside and outside a concept.
 
     Raises:
         TintlabError: no photo has the concept.
@@ -231,12 +233,12 @@ def effect(
     for subject in photos:
         mask = concepts(subject)[concept]
         if mask.any():
-            before = coloured(generator, subject.lightness)
-            with changed(generator, layer, units, values):
-                steps.append((coloured(generator, subject.lightness) - before).reshape(-1, 2))
+            before = predict_ab(generator, subject.lightness)
+            with force_units(generator, layer, units, values):
+                steps.append((predict_ab(generator, subject.lightness) - before).reshape(-1, 2))
             inside.append(mask.ravel())
     if not steps:
-        raise TintlabError(f"none of the photographs has anything that is {concept}")
+        raise TintlabError(f"none of the photographs shows anything that is {concept}")
     step, where = np.concatenate(steps), np.concatenate(inside)
     size = np.hypot(step[:, 0], step[:, 1])
     a, b = step[where].mean(axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tintlab.explore import files
-from tintlab.explore.dropout import dropout_variants
+from tintlab.explore.dropout import predict_with_dropout
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
 from tintlab.inference.colorizer import GuidedColours, coloured, reduced, working_shape
@@ -19,14 +19,14 @@ from tintlab.scoring.targets import files_of
 from tintlab.system.errors import TintlabError
 
 _SIDE = 320
-_BACKGROUND = 24  # about that of the sheets
+_BACKGROUND = 24  # about the background of the sheets
 
 
-def noise_files(photo: Path, settings: ScoreSettings) -> list[Path]:
-    """Colour a photograph by noise: the files that `tintlab score` makes with the same seed.
+def write_noise_variants(photo: Path, settings: ScoreSettings) -> list[Path]:
+    """Colour a photograph by noise: the same files that `tintlab score` writes with this seed.
 
     Raises:
-        TintlabError: it can't be used.
+        TintlabError: the photograph can't be used.
     """
     planned = PlannedPhoto(photo, str(photo), Path(f"{photo.stem}.png"))
     record = score_photo(planned, load_colorizer(settings), settings)
@@ -35,15 +35,15 @@ def noise_files(photo: Path, settings: ScoreSettings) -> list[Path]:
     return [settings.output / file for file in files_of(planned.target, settings.variants)]
 
 
-def dropout_files(photo: Path, settings: ScoreSettings, count: int) -> list[Path]:
-    """As `noise_files`, by dropout instead of noise.
+def write_dropout_variants(photo: Path, settings: ScoreSettings, count: int) -> list[Path]:
+    """Colour a photograph by dropout instead of noise.
 
     Raises:
         TintlabError: the photograph can't be used, or the model has no dropout.
     """
-    source = files.source(photo, settings.max_megapixels)
+    source = files.read_source(photo, settings.max_megapixels)
     small = reduced(source.lightness, working_shape(source.lightness.shape, settings.working_size))
-    variants = dropout_variants(load_colorizer(settings), small, settings.seed, count)
+    variants = predict_with_dropout(load_colorizer(settings), small, settings.seed, count)
     made = [settings.output / file for file in files_of(Path(f"{photo.stem}-dropout.png"), count)]
     for number, (ab, file) in enumerate(zip(variants, made, strict=True), 1):
         colours = GuidedColours(ab, small, source.lightness.shape)
@@ -51,9 +51,9 @@ def dropout_files(photo: Path, settings: ScoreSettings, count: int) -> list[Path
     return made
 
 
-def sheet(photo: Path, variants: Sequence[Path], settings: ScoreSettings) -> Image.Image:
-    """A contact sheet: the photograph without colours, without noise, and its variants."""
-    lightness = files.source(photo, settings.max_megapixels).lightness
+def draw_sheet(photo: Path, variants: Sequence[Path], settings: ScoreSettings) -> Image.Image:
+    """Draw a contact sheet: the photograph in grey, without noise, and its variants."""
+    lightness = files.read_source(photo, settings.max_megapixels).lightness
     grey = np.repeat(to_bytes(lightness_to_grey(lightness))[..., None], 3, axis=-1)
     plain = coloured(lightness, load_colorizer(settings).colours(lightness, settings.working_size))
     shown = [("grey", grey), ("without noise", plain)]
@@ -61,11 +61,11 @@ def sheet(photo: Path, variants: Sequence[Path], settings: ScoreSettings) -> Ima
         with Image.open(file) as image:
             shown.append((f"v{number}", np.asarray(image)))
     small = [(title, grids.thumbnail(pixels, _SIDE)) for title, pixels in shown]
-    return labelled(small, _SIDE, math.ceil(math.sqrt(len(small))))
+    return draw_labelled(small, _SIDE, math.ceil(math.sqrt(len(small))))
 
 
-def labelled(shown: Sequence[tuple[str, Byte]], side: int, columns: int) -> Image.Image:
-    """A sheet of pictures `(h, w, 3)`, each below its own title."""
+def draw_labelled(shown: Sequence[tuple[str, Byte]], side: int, columns: int) -> Image.Image:
+    """Draw a sheet of pictures `(h, w, 3)`, each below its title."""
     rows = []
     for start in range(0, len(shown), columns):
         part = shown[start : start + columns]

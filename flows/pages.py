@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from flows.stages import StageClock
 from tintlab.operations import retrain_clone
-from tintlab.registry import history, models
+from tintlab.registry import history, models, verdicts
 from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.files import read_json
@@ -82,7 +82,7 @@ def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
     version = models.locate(models.CHALLENGER).version
     assert version is not None
     with store.connect() as client:
-        run_id = models.model_version(client, version).run_id
+        run_id = models.get_version(client, version).run_id
         experiment_id = client.get_run(run_id).info.experiment_id
         log = history.read(client)
     champion = log.champion.version if log.champion else None
@@ -90,7 +90,7 @@ def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
         version,
         str(run_id),
         str(experiment_id),
-        models.read_verdict(version) or {},
+        verdicts.read_verdict(version) or {},
         champion,
         champion == version and log.head > head,
         read_json(prepared.folder / paths.METRICS),
@@ -103,7 +103,7 @@ def leave(
     """The page and the table of a retraining that came to its verdict."""
     model = f"[version {facts.version}]({_link(f'models/{models.MODEL_NAME}/versions/{facts.version}')})"
     run = f"[{facts.run_id[:8]}]({_link(f'experiments/{facts.experiment_id}/runs/{facts.run_id}')})"
-    link = models.verdict_link(facts.experiment_id, facts.run_id, facts.version)
+    link = verdicts.verdict_link(facts.experiment_id, facts.run_id, facts.version)
     verdict = f"[verdict]({_link(link)}) with the photographs that changed most"
     text = [
         f"# {facts.outcome}: version {facts.version}",

@@ -239,11 +239,11 @@ def promote(
     ] = False,
 ) -> None:
     """Make a version champion, on a passing verdict for exactly this version."""
-    from tintlab.registry import promotion
+    from tintlab.registry import promotion, verdicts
 
     try:
         console.say(promotion.promote(version, why, force))
-    except promotion.NotPassedError as reason:
+    except verdicts.NotPassedError as reason:
         if not if_passed:
             raise
         console.say(f"nothing is promoted: {reason}")
@@ -262,17 +262,17 @@ def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = ""
 @app.command()
 def models() -> None:
     """List the registered versions, their verdicts, and which one is champion."""
-    from tintlab.registry import promotion
+    from tintlab.registry import listing
 
-    console.say(promotion.models_text())
+    console.say(listing.list_models())
 
 
 @app.command()
 def history() -> None:
     """List who was champion from when to when, and why."""
-    from tintlab.registry import promotion
+    from tintlab.registry import listing
 
-    console.say(promotion.history_text())
+    console.say(listing.list_history())
 
 
 def _end(result: "ScoringResult") -> None:

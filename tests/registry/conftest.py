@@ -13,7 +13,7 @@ import torch
 
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.registry import models as registry
-from tintlab.registry import register
+from tintlab.registry import register, verdicts
 from tintlab.system import paths
 
 CONFIG = {"generator": "unet", "size": 32, "channels": 4, "dropout": 0.5, "z_dim": 0, "working_size": 48}
@@ -87,7 +87,7 @@ def judged() -> Verdict:
 
     def store(version: int, /, champion: int | None = None, **changes: Any) -> dict[str, Any]:
         verdict = verdict_on(version, champion, **changes)
-        registry.store_verdict(version, verdict, None)
+        verdicts.store_verdict(version, verdict, None)
         return verdict
 
     return store

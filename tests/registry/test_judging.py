@@ -19,7 +19,7 @@ from PIL import Image
 from tests.pipeline.test_dvc_yaml import NO_RESULT
 from tests.reports.test_evaluation import Page, references
 from tintlab.gan.model_files import build_generator, save_generator
-from tintlab.registry import judging, register
+from tintlab.registry import judging, register, verdicts
 from tintlab.registry import models as registry
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
@@ -82,7 +82,7 @@ def test_the_first_model_is_judged_by_the_baselines_and_its_verdict_kept(
     assert looks() == ["models:/tintlab/1"]
     assert outcome.stored
     assert not outcome.verdict.passed  # random colours
-    kept = registry.read_verdict(1)
+    kept = verdicts.read_verdict(1)
     assert kept == json.loads(json.dumps(outcome.record))
     assert kept is not None
     assert (kept["version"], kept["champion"], kept["champion_weights_sha256"]) == (1, None, None)
@@ -131,11 +131,11 @@ def test_a_model_is_judged_again_when_anything_that_decides_is_another(
     workspace: Path, picture: Callable[..., Any], tmp_path: Path
 ) -> None:
     model, params = registry.locate("models/3"), load_params()
-    known = {judging.kept_at(model, judging.prepare(params))}
+    known = {judging.scores_path(model, judging.load_exam(params))}
 
     def is_new(model: registry.LocatedModel, **evaluate: Any) -> bool:
         changed = params.model_copy(update={"evaluate": params.evaluate.model_copy(update=evaluate)})
-        path = judging.kept_at(model, judging.prepare(changed))
+        path = judging.scores_path(model, judging.load_exam(changed))
         new = path not in known
         known.add(path)
         return new
@@ -172,12 +172,12 @@ def test_other_code_judges_anew(tmp_path: Path, repository: Path) -> None:
 
 
 def test_what_is_kept_and_damaged_is_judged_again(workspace: Path, looks: Callable[[], list[str]]) -> None:
-    model, exam = registry.locate("models/3"), judging.prepare(load_params())
-    first = judging.judged(model, exam)
+    model, exam = registry.locate("models/3"), judging.load_exam(load_params())
+    first = judging.score_model(model, exam)
     looks()
     for path in paths.judged().iterdir():
         path.write_bytes(path.read_bytes()[:-40])
-    again = judging.judged(model, exam)
+    again = judging.score_model(model, exam)
     assert looks() == ["models/3"]
     assert again.totals == first.totals
     pd.testing.assert_frame_equal(again.per_photo, first.per_photo)
@@ -189,7 +189,7 @@ def test_a_model_against_itself_is_a_tie_and_keeps_its_verdict(workspace: Path) 
     assert outcome.verdict.reasons[0].startswith("a tie: ")
     assert not outcome.verdict.passed
     assert not outcome.stored
-    kept = registry.read_verdict(1)
+    kept = verdicts.read_verdict(1)
     assert kept is not None
     assert kept["champion"] is None
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.registry.conftest import Verdict
 from tintlab.cli import app
-from tintlab.registry import champion, history, promotion
+from tintlab.registry import champion, history, listing, promotion
 from tintlab.registry import models as registry
 from tintlab.registry.promotion import NotPassedError, promote, rollback
 from tintlab.system.errors import TintlabError
@@ -158,8 +158,8 @@ def test_force_needs_a_reason_and_is_remembered(alias: Alias) -> None:
         promote(1, " ", forced=True)
     promote(1, "the archive likes it better", forced=True)
     assert alias() == 1
-    assert "promote (forced)" in promotion.history_text()
-    assert "the archive likes it better" in promotion.history_text()
+    assert "promote (forced)" in listing.list_history()
+    assert "the archive likes it better" in listing.list_history()
 
 
 def test_the_champion_is_not_promoted_again() -> None:
@@ -210,7 +210,7 @@ def test_of_two_entries_written_on_the_same_champion_the_second_does_not_count(a
         log = history.read(client)
     assert [entry.change.version for entry in log.counted] == [1, 2]
     assert [entry.change.version for entry in log.beaten] == [3]
-    assert "entry 3 came too late and changed nothing: promote of version 3" in promotion.history_text()
+    assert "entry 3 came too late and changed nothing: promote of version 3" in listing.list_history()
     assert alias() == 2
 
 
@@ -220,7 +220,7 @@ def test_an_alias_set_late_by_someone_who_was_overtaken_is_put_right(alias: Alia
         before = history.read(client)
         reign(2)
         # Read before the second promotion, set after it.
-        champion.mend_alias(client, before, lambda _: None)
+        champion.correct_alias(client, before, lambda _: None)
     assert alias() == 2
 
 
@@ -236,9 +236,9 @@ def test_rollback_restores_twice_and_the_history_keeps_all(alias: Alias) -> None
     with pytest.raises(TintlabError, match="no usable champion before version 1"):
         rollback()
     assert champions() == [1, 2, 3, 2, 1]
-    rows = shown(promotion.history_text())
+    rows = shown(listing.list_history())
     assert [row[:2] for row in rows] == [["5", "1"], ["4", "2"], ["3", "3"], ["2", "2"], ["1", "1"]]
-    assert "red skies" in promotion.history_text()
+    assert "red skies" in listing.list_history()
     # Each reign ends when the next begins; the last goes on.
     assert rows[0][4] == "now"
     assert [row[4:6] for row in rows[1:]] == [row[2:4] for row in rows[:-1]]
@@ -285,7 +285,7 @@ def test_an_alias_deleted_by_hand_is_noticed_and_restored(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("command", [promotion.models_text, promotion.history_text, promotion.rollback])
+@pytest.mark.parametrize("command", [listing.list_models, listing.list_history, promotion.rollback])
 def test_an_alias_moved_by_hand_is_noticed_and_put_back(
     command: Callable[[], str], sql: Sql, alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -384,11 +384,11 @@ def test_models_lists_versions_aliases_and_verdicts(judged: Verdict) -> None:
     judged(1)
     promote(1)
     judged(2, champion=1, passed=False)
-    rows = shown(promotion.models_text())
+    rows = shown(listing.list_models())
     assert [row[0] for row in rows] == ["3", "2", "1"]
     assert rows[0][1] == "challenger"
     assert rows[2][1] == "champion"
-    assert "failed against version 1" in promotion.models_text()
+    assert "failed against version 1" in listing.list_models()
     assert registry.locate("models:/tintlab/2").weights_sha256[:12] in rows[1]
 
 
@@ -397,15 +397,15 @@ def test_models_lists_all_aliases_of_a_version(judged: Verdict) -> None:
     promote(1)
     with store.connect() as client:
         client.set_registered_model_alias(history.MODEL_NAME, "staging", "1")
-    assert "champion, staging" in promotion.models_text()
+    assert "champion, staging" in listing.list_models()
 
 
 def test_nothing_promoted_yet_is_said() -> None:
-    assert promotion.history_text() == "there has been no champion yet: `tintlab promote` makes one"
+    assert listing.list_history() == "there has been no champion yet: `tintlab promote` makes one"
 
 
 def test_names_and_reasons_can_not_break_the_terminal() -> None:
     promote(1, "ok\x1b[31m\nentry 99", forced=True)
-    text = promotion.history_text()
+    text = listing.list_history()
     assert "\x1b" not in text
     assert len(text.splitlines()) == 2

@@ -63,7 +63,7 @@ def many_versions(folder: Path) -> list[Path]:
     """Twice as many versions as processes, all of one model; the files in which their verdicts belong."""
     first = register.register(make_model(folder, 0))
     with store.connect() as client:
-        kept = registry.model_version(client, first.version)
+        kept = registry.get_version(client, first.version)
         for _ in range(2 * PROCESSES - 1):
             client.create_model_version("tintlab", kept.source, kept.run_id, kept.tags)
         artifacts = Path(unquote(urlsplit(client.get_run(first.run_id).info.artifact_uri).path))

@@ -18,7 +18,7 @@ from tintlab.evaluation import methods
 from tintlab.inference import base_model
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models as registry
-from tintlab.registry import register
+from tintlab.registry import register, verdicts
 from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import store
@@ -109,7 +109,7 @@ def test_a_server_that_is_gone_is_said_at_once(monkeypatch: pytest.MonkeyPatch) 
     for command in (
         registry.default_spec,
         lambda: registry.locate("champion"),
-        lambda: registry.read_verdict(1),
+        lambda: verdicts.read_verdict(1),
     ):
         with pytest.raises(TintlabError, match=r"MLflow at http://127.0.0.1:9 can't be reached"):
             command()
@@ -128,7 +128,7 @@ def test_a_damaged_copy_on_this_disk_is_replaced() -> None:
     first = registry.locate("models:/tintlab/1")
     (first.folder / paths.WEIGHTS).write_bytes(b"damaged")
     assert registry.locate("models:/tintlab/1") == first
-    assert registry.local_hashes(first.folder)[paths.WEIGHTS] == first.weights_sha256
+    assert registry.hash_folder(first.folder)[paths.WEIGHTS] == first.weights_sha256
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_files_that_are_not_what_was_registered_are_refused(
 
 def test_a_version_made_by_hand_bears_no_sha256_and_is_refused() -> None:
     with store.connect() as client:
-        kept = registry.model_version(client, 1)
+        kept = registry.get_version(client, 1)
         client.create_model_version("tintlab", kept.source, kept.run_id)
     with pytest.raises(TintlabError, match="version 4 was not made by `tintlab register`"):
         registry.locate("models:/tintlab/4")
@@ -205,13 +205,13 @@ def test_no_model_and_a_damaged_one_are_said(tmp_path: Path) -> None:
 
 
 def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: Path, sql: Sql) -> None:
-    assert registry.read_verdict(2) is None
+    assert verdicts.read_verdict(2) is None
     page = tmp_path / "page.html"
     page.write_text("<p>the photos that changed most</p>")
     verdict = judged(2)
-    registry.store_verdict(2, verdict | {"reasons": ["ΔE00 too large"]}, page)
-    assert registry.read_verdict(2) == verdict | {"reasons": ["ΔE00 too large"]}
-    assert registry.read_verdict(1) is None
+    verdicts.store_verdict(2, verdict | {"reasons": ["ΔE00 too large"]}, page)
+    assert verdicts.read_verdict(2) == verdict | {"reasons": ["ΔE00 too large"]}
+    assert verdicts.read_verdict(1) is None
     [(text,)] = sql("select description from model_versions where name='tintlab' and version=2")
     run = registry.locate("models:/tintlab/2").run_id
     assert text.startswith("passed without a champion ([verdict](#/experiments/")

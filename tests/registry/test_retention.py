@@ -238,7 +238,7 @@ def test_rollback_restores_after_pruning(repository: Path, client: MlflowClient,
 def test_no_number_is_given_twice(repository: Path, client: MlflowClient, models: list[Path]) -> None:
     prune()
     assert register.register(models[1]).version == 4
-    assert [int(version.version) for version in registry.versions(client)] == [1, 3, 4]
+    assert [int(version.version) for version in registry.list_versions(client)] == [1, 3, 4]
 
 
 def test_a_champion_whose_run_was_put_into_the_trash_stays(repository: Path, client: MlflowClient) -> None:
@@ -354,7 +354,7 @@ def test_a_plan_removes_nothing(repository: Path, client: MlflowClient, tmp_path
     shown = text(plan(FEW))
     assert listing() == before
     assert re.search(r"version +2 +registered", shown)
-    assert len(registry.versions(client)) == 3
+    assert len(registry.list_versions(client)) == 3
 
 
 def test_twice_is_as_once(repository: Path, tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_version_cut_short_amid_its_removal(
         with pytest.raises(KeyboardInterrupt):
             prune()
     assert files.exists()
-    assert [version.version for version in registry.versions(client)] == [1, 3]
+    assert [version.version for version in registry.list_versions(client)] == [1, 3]
     assert_usable(client)
     prune()
     assert not files.exists()
@@ -565,6 +565,6 @@ def assert_usable(client: MlflowClient) -> None:
     log = history.read(client)
     assert log.champion is not None
     assert log.champion.version == 3
-    for version in registry.versions(client):
-        registry.recomputed_hashes(client, version)
+    for version in registry.list_versions(client):
+        registry.hash_stored(client, version)
     assert Path("out.txt").read_text().endswith("value: 7\n\n")

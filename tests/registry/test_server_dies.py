@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.tracking.test_sender import Server
-from tintlab.registry import history, promotion, register
+from tintlab.registry import history, listing, promotion, register
 from tintlab.registry import models as registry
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
@@ -181,7 +181,7 @@ def test_the_server_dies_at_each_write(
         assert "\n" not in str(fault.value)
         # While the server is away, every command says so at once.
         with pytest.raises(store.TrackingUnavailableError, match="can't be reached"):
-            promotion.history_text()
+            listing.list_history()
 
         where = f"name='{history.HISTORY_NAME}'"
         entries = [json.loads(text) for (text,) in sql(f"select value from model_version_tags where {where}")]
@@ -194,7 +194,7 @@ def test_the_server_dies_at_each_write(
 
         proxy.arm(0)
         capsys.readouterr()
-        text = promotion.history_text()
+        text = listing.list_history()
         noted = capsys.readouterr().err
         assert ("a command was cut short" in noted) == (rightful is not None and named != [(rightful,)])
         assert ("there has been no champion" in text) == (rightful is None)
@@ -259,4 +259,4 @@ def test_a_registration_that_was_cut_short_is_completed_and_not_repeated(
     same = "select count(*) from model_version_tags where key='tintlab.config_sha256' and value=?"
     located = registry.locate("challenger")
     assert located.version == done.version
-    assert sql(same, registry.local_hashes(model)["config.json"]) == [(1,)]
+    assert sql(same, registry.hash_folder(model)["config.json"]) == [(1,)]

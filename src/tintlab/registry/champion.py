@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 
 
-def mended_history(client: "MlflowClient") -> History:
+def read_history(client: "MlflowClient") -> History:
     """The history as it is, after a note on stderr of each thing that was not as it says."""
-    return mend_alias(client, history.read(client), warn)
+    return correct_alias(client, history.read(client), warn)
 
 
-def mend_alias(client: "MlflowClient", log: History, say: Callable[[str], None]) -> History:
+def correct_alias(client: "MlflowClient", log: History, say: Callable[[str], None]) -> History:
     """Make the alias `champion` say what the log says; the log as it is then.
 
     Args:

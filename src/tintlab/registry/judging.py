@@ -24,7 +24,7 @@ from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.gan.efficientnet import weights_file
 from tintlab.imaging.color import Byte
 from tintlab.inference.colorizer import Colorizer
-from tintlab.registry import models
+from tintlab.registry import models, verdicts
 from tintlab.registry.models import LocatedModel
 from tintlab.reports import verdict as verdict_page
 from tintlab.system import paths
@@ -76,7 +76,7 @@ class Exam:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Scores:
     """What a model scores: as `evaluate.Evaluation`, whether judged now or before."""
 
     per_photo: pd.DataFrame
@@ -89,7 +89,7 @@ class Outcome:
 
     Attributes:
         verdict: the decision.
-        record: all of it as JSON; see `record`.
+        record: all of it as JSON; see `verdict_record`.
         page: an HTML file that shows it.
         stored: whether it is kept with the registered version; a folder's is not, nor that of a model on itself.
     """
@@ -112,13 +112,13 @@ def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Ou
     """
     ours = models.locate(challenger)
     theirs = _champion(against)
-    exam = prepare(load_params())
-    own = judged(ours, exam)
-    other = judged(theirs, exam) if theirs else None
+    exam = load_exam(load_params())
+    own = score_model(ours, exam)
+    other = score_model(theirs, exam) if theirs else None
     verdict = decision.decide(
         own.per_photo, own.totals, other.per_photo if other else None, exam.params.promotion
     )
-    written = record(verdict, ours, theirs, exam, own, other)
+    written = verdict_record(verdict, ours, theirs, exam, own, other)
     page = paths.verdicts() / f"{ours.version or ours.weights_sha256[:16]}.html"
     gains = decision.gains(own.per_photo, other.per_photo if other else None)
     chosen = verdict_page.changed_most(gains)
@@ -127,11 +127,11 @@ def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Ou
     # What made it champion is not to be replaced by a comparison with itself.
     stored = ours.version is not None and not (theirs and theirs.version == ours.version)
     if stored and ours.version is not None:
-        models.store_verdict(ours.version, written, page)
+        verdicts.store_verdict(ours.version, written, page)
     return Outcome(verdict, written, page, stored)
 
 
-def prepare(params: Params) -> Exam:
+def load_exam(params: Params) -> Exam:
     """The present workspace's test photographs, and all else that models are judged with.
 
     Raises:
@@ -154,13 +154,13 @@ def prepare(params: Params) -> Exam:
     return Exam(photos, trial, params, conditions)
 
 
-def judged(model: LocatedModel, exam: Exam) -> Judged:
+def score_model(model: LocatedModel, exam: Exam) -> Scores:
     """What a model scores; from what is kept, where it was judged under the same conditions.
 
     Raises:
         TintlabError: see `evaluate.evaluate`.
     """
-    path = kept_at(model, exam)
+    path = scores_path(model, exam)
     if not path.exists() or _read(path) is None:
         _write(path, _evaluate(model, exam))
     kept = _read(path)
@@ -168,20 +168,20 @@ def judged(model: LocatedModel, exam: Exam) -> Judged:
     return kept
 
 
-def kept_at(model: LocatedModel, exam: Exam) -> Path:
+def scores_path(model: LocatedModel, exam: Exam) -> Path:
     """Where a model's scores are kept: another file for other weights, config or conditions."""
     key = {"weights": model.weights_sha256, "config": _config_hash(model)} | exam.conditions
     canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
     return paths.judged() / f"{hashlib.sha256(canonical.encode()).hexdigest()[:32]}.json"
 
 
-def record(
+def verdict_record(
     verdict: Verdict,
     ours: LocatedModel,
     theirs: LocatedModel | None,
     exam: Exam,
-    own: Judged,
-    other: Judged | None,
+    own: Scores,
+    other: Scores | None,
 ) -> dict[str, Any]:
     """A verdict as JSON: the decision, its figures, and under `bound` the hashes of what it holds for."""
     bound = {"weights_sha256": ours.weights_sha256, "config_sha256": _config_hash(ours)}
@@ -222,14 +222,14 @@ def _champion(against: str | None) -> LocatedModel | None:
     return models.locate(spec) if against or spec.startswith("models:") else None
 
 
-def _evaluate(model: LocatedModel, exam: Exam) -> Judged:
+def _evaluate(model: LocatedModel, exam: Exam) -> Scores:
     import torch
 
     torch.set_num_threads(1)  # the other threads are busy measuring
     print(f"judging {model.uri} on {len(exam.photos)} photographs", flush=True)
     colorizer = Colorizer.load(model.folder)
     found = evaluate.evaluate(exam.photos, exam.trial, colorizer, Judge(), exam.params.evaluate)
-    return Judged(found.per_photo, found.totals)
+    return Scores(found.per_photo, found.totals)
 
 
 def _pictures(
@@ -247,15 +247,15 @@ def _pictures(
     return shown
 
 
-def _write(path: Path, scores: Judged) -> None:
+def _write(path: Path, scores: Scores) -> None:
     write_json(path, {"totals": scores.totals, "per_photo": scores.per_photo.to_dict("list")})
 
 
-def _read(path: Path) -> Judged | None:
+def _read(path: Path) -> Scores | None:
     """What is kept, or None where it is damaged."""
     try:
         content = read_json(path)
-        return Judged(pd.DataFrame(content["per_photo"]), content["totals"])
+        return Scores(pd.DataFrame(content["per_photo"]), content["totals"])
     except (TintlabError, KeyError, TypeError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""Registered models: versions in MLflow's model registry, their files on this disk, and their verdicts.
+"""Registered models: versions in MLflow's model registry, and their files on this disk.
 
 Who is champion is not decided here but in `history`, and changed in `promotion`.
 """
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tintlab.inference import mlflow_model
 from tintlab.inference.base_model import BASE, base_folder
@@ -19,7 +19,7 @@ from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_folder, read_json, write_json
+from tintlab.system.files import atomic_folder
 from tintlab.tracking import lineage, store
 
 if TYPE_CHECKING:
@@ -28,26 +28,9 @@ if TYPE_CHECKING:
 
     from tintlab.inference.colorizer import Colorizer
 
-__all__ = [
-    "BASE",
-    "CHALLENGER",
-    "MODEL_NAME",
-    "LocatedModel",
-    "default_spec",
-    "load_colorizer",
-    "locate",
-    "model_version",
-    "read_verdict",
-    "recomputed_hashes",
-    "store_verdict",
-    "versions",
-]
-
 CHALLENGER = "challenger"
 HASH_TAG = {paths.WEIGHTS: "tintlab.weights_sha256", paths.MODEL_CONFIG: "tintlab.config_sha256"}
-VERDICT_TAG = "tintlab.verdict"
 
-_VERDICTS = "verdicts"  # among the artifacts of the version's run
 _ALL = 100_000
 
 
@@ -100,8 +83,8 @@ def locate(spec: str) -> LocatedModel:
         elif alias:
             version = _by_alias(client, alias)
         else:
-            version = model_version(client, number)
-        return _downloaded(client, version)
+            version = get_version(client, number)
+        return _download(client, version)
 
 
 def default_spec() -> str:
@@ -124,66 +107,12 @@ def load_colorizer(spec: str | None = None) -> "Colorizer":
     return Colorizer.load(locate(spec or default_spec()).folder)
 
 
-def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -> None:
-    """Keep a verdict, and the page that shows it, with the run of a version; its description links the page.
-
-    Args:
-        version: that was judged.
-        verdict: has at least `version`, `weights_sha256`, `champion`, `champion_weights_sha256`, `passed`,
-            `reasons` and `bound`.
-        page: an HTML file, or None.
-
-    Raises:
-        TintlabError: there is no such version, or MLflow can't be reached.
-    """
-    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
-        run = client.get_run(_run_of(client, version))
-        if page:
-            copy = Path(temporary) / f"{version}.html"
-            copy.write_bytes(page.read_bytes())
-            client.log_artifact(run.info.run_id, str(copy), _VERDICTS)
-        path = Path(temporary) / f"{version}.json"
-        # Last of the two: what is read back is this file.
-        write_json(path, dict(verdict))
-        client.log_artifact(run.info.run_id, str(path), _VERDICTS)
-        client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
-        link = verdict_link(run.info.experiment_id, run.info.run_id, version, "html" if page else "json")
-        text = f"{verdict_summary(verdict)} ([verdict](#/{link}))"
-        client.update_model_version(MODEL_NAME, str(version), text)
-
-
-def verdict_link(experiment_id: str, run_id: str, version: int, suffix: str = "html") -> str:
-    """Where MLflow's UI shows the verdict on a version: what follows `#/` in the address."""
-    return f"experiments/{experiment_id}/runs/{run_id}/artifacts/{_VERDICTS}/{version}.{suffix}"
-
-
-def read_verdict(version: int) -> dict[str, Any] | None:
-    """The last verdict on a version, or None.
-
-    Raises:
-        TintlabError: there is no such version, or MLflow can't be reached.
-    """
-    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
-        run_id = _run_of(client, version)
-        name = f"{_VERDICTS}/{version}.json"
-        if name not in [artifact.path for artifact in client.list_artifacts(run_id, _VERDICTS)]:
-            return None
-        verdict: dict[str, Any] = read_json(Path(client.download_artifacts(run_id, name, temporary)))
-        return verdict
-
-
-def verdict_summary(verdict: Mapping[str, Any]) -> str:
-    """A verdict in a few words, as in `passed against version 2`."""
-    against = f" against version {verdict['champion']}" if verdict.get("champion") else " without a champion"
-    return ("passed" if verdict["passed"] else "failed") + against
-
-
-def versions(client: "MlflowClient") -> list["ModelVersion"]:
+def list_versions(client: "MlflowClient") -> list["ModelVersion"]:
     """All registered versions, the oldest first."""
     return list(client.search_model_versions(f"name = '{MODEL_NAME}'", _ALL, ["version_number ASC"]))
 
 
-def model_version(client: "MlflowClient", version: int | None) -> "ModelVersion":
+def get_version(client: "MlflowClient", version: int | None) -> "ModelVersion":
     """A version as the registry knows it.
 
     Raises:
@@ -197,14 +126,14 @@ def model_version(client: "MlflowClient", version: int | None) -> "ModelVersion"
     return found
 
 
-def recomputed_hashes(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
+def hash_stored(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
     """The sha256 of a version's weights and config as they lie in MLflow's artifact store now, by file name.
 
     Raises:
         TintlabError: they are not what was registered.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = _fetched(client, version, Path(temporary))
+        folder = _fetch(client, version, Path(temporary))
         _verify(folder, version)
         return mlflow_model.file_hashes(folder)
 
@@ -223,7 +152,7 @@ def _parsed(spec: str) -> tuple[str, int | None]:
     return found["alias"] or "", int(found["number"]) if found["number"] else None
 
 
-def local_hashes(folder: Path) -> dict[str, str]:
+def hash_folder(folder: Path) -> dict[str, str]:
     """See `mlflow_model.file_hashes`.
 
     Raises:
@@ -238,13 +167,13 @@ def local_hashes(folder: Path) -> dict[str, str]:
 
 def _shipped() -> LocatedModel:
     folder = base_folder()
-    return LocatedModel(folder, local_hashes(folder)[paths.WEIGHTS], None, None, BASE)
+    return LocatedModel(folder, hash_folder(folder)[paths.WEIGHTS], None, None, BASE)
 
 
 def _local(folder: Path) -> LocatedModel:
     if not folder.exists() and len(folder.parts) == 1:
         raise TintlabError(_no_such_name(folder.name))
-    return LocatedModel(folder, local_hashes(folder)[paths.WEIGHTS], None, None, str(folder))
+    return LocatedModel(folder, hash_folder(folder)[paths.WEIGHTS], None, None, str(folder))
 
 
 def _no_such_name(name: str) -> str:
@@ -258,20 +187,20 @@ def _no_such_name(name: str) -> str:
 
 def _champion(client: "MlflowClient") -> "ModelVersion":
     """The version that the history says is champion; the alias is mended where it says otherwise."""
-    log = champion.mended_history(client)
+    log = champion.read_history(client)
     if log.champion is None:
         raise TintlabError(f"there is no {CHAMPION} yet: `tintlab promote` makes one")
-    return promoted_version(client, log.champion)
+    return get_promoted(client, log.champion)
 
 
-def promoted_version(client: "MlflowClient", change: history.Change) -> "ModelVersion":
+def get_promoted(client: "MlflowClient", change: history.Change) -> "ModelVersion":
     """The version that an entry of the history made champion.
 
     Raises:
         TintlabError: it was deleted, or bears another sha256 now.
     """
     try:
-        version = model_version(client, change.version)
+        version = get_version(client, change.version)
     except NoSuchVersionError:
         raise NoSuchVersionError(champion.deleted(change.version)) from None
     if version.tags.get(HASH_TAG[paths.WEIGHTS]) != change.weights_sha256:
@@ -282,20 +211,13 @@ def promoted_version(client: "MlflowClient", change: history.Change) -> "ModelVe
     return version
 
 
-def challenger(client: "MlflowClient") -> "ModelVersion":
+def get_challenger(client: "MlflowClient") -> "ModelVersion":
     """The version that was registered last.
 
     Raises:
         TintlabError: there is none.
     """
     return _by_alias(client, CHALLENGER)
-
-
-def _run_of(client: "MlflowClient", version: int) -> str:
-    run_id = model_version(client, version).run_id
-    if not run_id:
-        raise TintlabError(f"version {version} was not made by `tintlab register`: it has no run")
-    return run_id
 
 
 def _by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
@@ -305,10 +227,10 @@ def _by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
         raise NoSuchVersionError(
             f"no version of {MODEL_NAME} has the alias {alias}: `tintlab models` lists what there is"
         )
-    return model_version(client, int(number))
+    return get_version(client, int(number))
 
 
-def _downloaded(client: "MlflowClient", version: "ModelVersion") -> LocatedModel:
+def _download(client: "MlflowClient", version: "ModelVersion") -> LocatedModel:
     hashes = registered_hashes(version)
     if not all(hashes.values()):
         raise TintlabError(
@@ -317,7 +239,7 @@ def _downloaded(client: "MlflowClient", version: "ModelVersion") -> LocatedModel
     folder = paths.downloaded_models() / lineage.fingerprint(hashes)
     if not _is_whole(folder, hashes):
         with atomic_folder(folder) as temporary, tempfile.TemporaryDirectory() as download:
-            fetched = _fetched(client, version, Path(download))
+            fetched = _fetch(client, version, Path(download))
             _verify(fetched, version)
             mlflow_model.copy_model(fetched, temporary)
     uri = f"models:/{MODEL_NAME}/{version.version}"
@@ -331,7 +253,7 @@ def _is_whole(folder: Path, hashes: Mapping[str, str | None]) -> bool:
         return False
 
 
-def _fetched(client: "MlflowClient", version: "ModelVersion", target: Path) -> Path:
+def _fetch(client: "MlflowClient", version: "ModelVersion", target: Path) -> Path:
     """Download weights and config of a version, as they are in the artifact store."""
     from mlflow.artifacts import download_artifacts, list_artifacts
 
@@ -357,4 +279,5 @@ def _verify(folder: Path, version: "ModelVersion") -> None:
 
 
 def registered_hashes(version: "ModelVersion") -> dict[str, str | None]:
+    """The sha256 of weights and config that a version was registered with, by file name."""
     return {name: version.tags.get(tag) for name, tag in HASH_TAG.items()}

@@ -41,11 +41,13 @@ def register(folder: Path = paths.GENERATOR) -> Registered:
     Raises:
         TintlabError: no model there, or MLflow can't be reached.
     """
-    hashes = models.local_hashes(folder)
+    hashes = models.hash_folder(folder)
     with exclusive(paths.registering_lock(), "another `tintlab register`", _WAIT_SECONDS):
         with store.connect() as client:
             same = [
-                version for version in models.versions(client) if models.registered_hashes(version) == hashes
+                version
+                for version in models.list_versions(client)
+                if models.registered_hashes(version) == hashes
             ]
         version = same[0] if same else _new_version(folder, hashes)
         with store.connect() as client:

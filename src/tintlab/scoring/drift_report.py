@@ -90,7 +90,7 @@ def scorer(place: Path, rows: pd.DataFrame) -> str:
     used = place.parent / manifest.STATE / manifest.SETTINGS
     if len(weights) == 1 and used.exists():
         folder = str(read_json(used)["model_folder"])
-        if models.local_hashes(Path(folder))[paths.WEIGHTS] in weights:
+        if models.hash_folder(Path(folder))[paths.WEIGHTS] in weights:
             return folder
     raise TintlabError(
         "the manifest's model is not known any more, or they are several: say which with --model"

@@ -171,7 +171,7 @@ def _locate_model(output: Path, spec: str | None) -> models.LocatedModel:
         if not known or (spec and known["model"] != spec):
             raise
         folder, weights = Path(known["model_folder"]), known["weights_sha256"]
-        if models.local_hashes(folder)[paths.WEIGHTS] != weights:
+        if models.hash_folder(folder)[paths.WEIGHTS] != weights:
             raise
         uri = known["model"] if known["model_version"] else str(folder)
         return models.LocatedModel(folder, weights, known["model_version"], known["run_id"], uri)

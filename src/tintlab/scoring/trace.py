@@ -117,7 +117,7 @@ def _run_of(origin: Provenance) -> dict[str, str]:
     with store.connect() as client:
         versions = [
             version
-            for version in models.versions(client)
+            for version in models.list_versions(client)
             if models.registered_hashes(version)[paths.WEIGHTS] == origin.weights_sha256
         ]
         known = [origin.run_id, *(version.run_id for version in versions), found]

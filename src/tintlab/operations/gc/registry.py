@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tintlab.operations.gc.items import Item, Rules, day, size_of
-from tintlab.registry import history, models
+from tintlab.registry import history, models, verdicts
 from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import drift_report
 from tintlab.system.errors import TintlabError
@@ -59,7 +59,7 @@ def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Need
         rules: how many are the newest, and what is young.
         parents: versions that trainings of the present workspace start from.
     """
-    known = {int(version.version): version for version in models.versions(client)}
+    known = {int(version.version): version for version in models.list_versions(client)}
     model = history.registered_model(client, MODEL_NAME)
     log = history.read(client)
     kept = {entry.change.version for entry in log.counted}
@@ -98,13 +98,13 @@ def recorded_parents(lock: Path) -> set[int]:
 
 def versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
     """The versions that go, and files of versions that went when this was interrupted."""
-    known = models.versions(client)
+    known = models.list_versions(client)
     sources = {version.source for version in known}
     stay = {run.info.run_id for run in needs.runs}
     for version in known:
         if int(version.version) not in needs.versions:
             about = f"registered {day(version.creation_timestamp / 1000)}, " + version.tags.get(
-                models.VERDICT_TAG, "not judged"
+                verdicts.VERDICT_TAG, "not judged"
             )
             remove = partial(_remove_version, version, version.run_id in stay)
             yield Item("version", str(version.version), about, _size(str(version.source)), remove)
@@ -129,7 +129,7 @@ def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: R
     stay = {run.info.run_id for run in needs.runs}
     going = [
         str(version.source)
-        for version in models.versions(client)
+        for version in models.list_versions(client)
         if int(version.version) not in needs.versions
     ]
     for name in (store.EXPERIMENT, drift_report.EXPERIMENT):
@@ -176,7 +176,7 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
             client.set_tag(run_id, tag, "true")
         # First the version, for one without files would be broken.
         client.delete_model_version(MODEL_NAME, str(version.version))
-        others = {other.source for other in models.versions(client)}
+        others = {other.source for other in models.list_versions(client)}
         files = [] if source in others else [source]
     if run_stays:
         _remove_left(run_id, tag, files)

@@ -1,0 +1,133 @@
+"""Verdicts on registered versions: kept with the version's run, and checked before a promotion."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tintlab.registry import models
+from tintlab.registry.champion import CHAMPION
+from tintlab.registry.history import MODEL_NAME, Change
+from tintlab.system import paths
+from tintlab.system.errors import TintlabError
+from tintlab.system.files import read_json, write_json
+from tintlab.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+VERDICT_TAG = "tintlab.verdict"
+
+_FOLDER = "verdicts"  # among the artifacts of the version's run
+
+
+class NotPassedError(TintlabError):
+    """The verdict does not allow a promotion, or there is nothing to change: no fault."""
+
+
+def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -> None:
+    """Keep a verdict, and the page that shows it, with the run of a version; its description links the page.
+
+    Args:
+        version: that was judged.
+        verdict: has at least `version`, `weights_sha256`, `champion`, `champion_weights_sha256`, `passed`,
+            `reasons` and `bound`.
+        page: an HTML file, or None.
+
+    Raises:
+        TintlabError: there is no such version, or MLflow can't be reached.
+    """
+    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
+        run = client.get_run(_run_of(client, version))
+        if page:
+            copy = Path(temporary) / f"{version}.html"
+            copy.write_bytes(page.read_bytes())
+            client.log_artifact(run.info.run_id, str(copy), _FOLDER)
+        path = Path(temporary) / f"{version}.json"
+        # Last of the two: what is read back is this file.
+        write_json(path, dict(verdict))
+        client.log_artifact(run.info.run_id, str(path), _FOLDER)
+        client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
+        link = verdict_link(run.info.experiment_id, run.info.run_id, version, "html" if page else "json")
+        text = f"{verdict_summary(verdict)} ([verdict](#/{link}))"
+        client.update_model_version(MODEL_NAME, str(version), text)
+
+
+def verdict_link(experiment_id: str, run_id: str, version: int, suffix: str = "html") -> str:
+    """Where MLflow's UI shows the verdict on a version: what follows `#/` in the address."""
+    return f"experiments/{experiment_id}/runs/{run_id}/artifacts/{_FOLDER}/{version}.{suffix}"
+
+
+def read_verdict(version: int) -> dict[str, Any] | None:
+    """The last verdict on a version, or None.
+
+    Raises:
+        TintlabError: there is no such version, or MLflow can't be reached.
+    """
+    with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
+        run_id = _run_of(client, version)
+        name = f"{_FOLDER}/{version}.json"
+        if name not in [artifact.path for artifact in client.list_artifacts(run_id, _FOLDER)]:
+            return None
+        verdict: dict[str, Any] = read_json(Path(client.download_artifacts(run_id, name, temporary)))
+        return verdict
+
+
+def verdict_summary(verdict: Mapping[str, Any]) -> str:
+    """A verdict in a few words, as in `passed against version 2`."""
+    against = f" against version {verdict['champion']}" if verdict.get("champion") else " without a champion"
+    return ("passed" if verdict["passed"] else "failed") + against
+
+
+def check_verdict(
+    verdict: Mapping[str, Any] | None, version: int, hashes: Mapping[str, str], champion: Change | None
+) -> None:
+    """Whether a verdict allows to promote.
+
+    Args:
+        verdict: see `store_verdict`.
+        version: to be promoted.
+        hashes: of its weights and config as they are now, see `models.hash_stored`.
+        champion: now.
+
+    Raises:
+        NotPassedError: it does not.
+        TintlabError: there is none, or it is on something else.
+    """
+    judge = f"`tintlab judge models:/{MODEL_NAME}/{version}`"
+    again = f"judge it again: {judge}"
+    if verdict is None:
+        raise TintlabError(f"version {version} has not been judged: run {judge}")
+    if verdict["version"] != version:
+        raise TintlabError(f"the verdict is on version {verdict['version']}, not on {version}: {again}")
+    judged_files = {
+        paths.WEIGHTS: verdict["weights_sha256"],
+        paths.MODEL_CONFIG: verdict["bound"].get("config_sha256", hashes[paths.MODEL_CONFIG]),
+    }
+    for name, judged_hash in judged_files.items():
+        if judged_hash != hashes[name]:
+            raise TintlabError(
+                f"the verdict is on another {name} ({judged_hash[:16]}…) than that of version {version} "
+                f"({hashes[name][:16]}…): {again}"
+            )
+    judged = (verdict["champion"], verdict["champion_weights_sha256"]) if verdict["champion"] else None
+    present = (champion.version, champion.weights_sha256) if champion else None
+    if judged != present:
+        raise TintlabError(
+            f"version {version} was judged against {_named(judged)}, but {CHAMPION} is {_named(present)}: {again}"
+        )
+    if verdict["passed"] is not True:
+        raise NotPassedError(
+            f"version {version} did not pass: {'; '.join(verdict['reasons']) or 'no reason given'}"
+        )
+
+
+def _run_of(client: "MlflowClient", version: int) -> str:
+    run_id = models.get_version(client, version).run_id
+    if not run_id:
+        raise TintlabError(f"version {version} was not made by `tintlab register`: it has no run")
+    return run_id
+
+
+def _named(model: tuple[int, str] | None) -> str:
+    return f"version {model[0]} (weights {str(model[1])[:8]}…)" if model else "no model"

@@ -218,7 +218,11 @@ def judge(
 
 
 @app.command(epilog="Examples: `tintlab register` · `tintlab register --model ~/downloads/generator`")
-def register(model: Model = paths.GENERATOR) -> None:
+def register(
+    model: Annotated[
+        str, typer.Option(help="A folder; `models:/tintlab/3` or an alias to register that one again.")
+    ] = str(paths.GENERATOR),
+) -> None:
     """Make a version of the model in MLflow's registry; it becomes the challenger."""
     from tintlab.registry import register
 

@@ -17,8 +17,9 @@ from tests.registry.conftest import Verdict, make_model
 from tintlab.evaluation import methods
 from tintlab.inference import base_model
 from tintlab.inference.colorizer import Colorizer
+from tintlab.operations import doctor
+from tintlab.registry import listing, promotion, register, verdicts
 from tintlab.registry import models as registry
-from tintlab.registry import register, verdicts
 from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import store
@@ -219,6 +220,59 @@ def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: P
     with store.connect() as client:
         names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
     assert names == ["verdicts/2.html", "verdicts/2.json"]
+
+
+# -- versions with old serving code
+
+
+@pytest.fixture
+def old_versions(state: Path, sql: Sql) -> None:
+    """All versions as they were registered before their code had a generation."""
+    sql("delete from model_version_tags where key = 'tintlab.serving_code'")
+
+
+@pytest.mark.usefixtures("old_versions")
+def test_old_code_is_named_until_it_is_registered_again(sql: Sql) -> None:
+    again = "run `tintlab register --model models:/tintlab/1`, then `tintlab promote`"
+    promotion.promote(1, "a test", forced=True)
+    for shown in (listing.list_models(), listing.list_history()):
+        assert "version 1, the champion, opens any file that a client of its server names" in shown
+        assert again in shown
+    assert "in version 2, 3: before you serve one, `tintlab register --model models:/tintlab/3`" in (
+        listing.list_models()
+    )
+    findings = [finding for finding in doctor._serving_code() if finding.advice]
+    assert len(findings) == 2
+    assert again in findings[0].advice
+    done = register.register("models:/tintlab/1")
+    assert (done.version, done.new) == (4, True)
+    assert "run `tintlab promote 4`" in listing.list_history()
+    # The same weights and the same config need no verdict to take over.
+    assert promotion.promote().startswith("version 4 is champion now instead of 1")
+    assert "the same model as version 1, registered again" in listing.list_history()
+    assert "opens any file" not in listing.list_history()
+    assert "in version 2, 3: before" in listing.list_models()
+    assert not register.register("models:/tintlab/1").new
+
+
+@pytest.mark.usefixtures("old_versions")
+def test_registered_again_it_keeps_files_run_and_facts(
+    state: Path, sql: Sql, weights_of: Callable[[int], Path]
+) -> None:
+    sql("insert into model_version_tags values ('test.model.psnr', '19.5', 'tintlab', 1, 'default')")
+    code = weights_of(1).parents[2] / "code" / "tintlab" / "inference" / "pyfunc.py"
+    code.write_text("# as it was")
+    done = register.register("models:/tintlab/1")
+    with store.connect() as client:
+        old, new = registry.get_version(client, 1), registry.get_version(client, done.version)
+    assert (old.run_id, registry.registered_hashes(old)) == (new.run_id, registry.registered_hashes(new))
+    assert new.tags["test.model.psnr"] == "19.5"
+    assert old.source != new.source
+    assert code.read_text() == "# as it was"
+    assert (
+        "not isinstance(image, bytes)"
+        in (weights_of(4).parents[2] / "code" / "tintlab" / "inference" / "pyfunc.py").read_text()
+    )
 
 
 # -- as MLflow loads it

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 PLACE = "artifacts/model"
 """Where weights and config lie in the folder."""
 
+SERVING_CODE = 2
+"""The generation of `pyfunc.py` in a registered version. Raised when no older one should be served any longer.
+
+1: took text that a client sent as the path of a file, and opened it. 2: takes bytes alone.
+"""
+
 MODEL_FILES = (paths.WEIGHTS, paths.MODEL_CONFIG)
 
 COMPANIONS = (paths.TRAINING_SUMMARY, paths.DIRECTIONS)

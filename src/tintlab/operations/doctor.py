@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tintlab.operations import dvc_repair
+from tintlab.registry import old_code
 from tintlab.system import paths
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
@@ -93,11 +94,18 @@ def _tracking() -> Iterator[Finding]:
     try:
         answer.result(timeout=40)
         yield Finding("MLflow", f"reached at {store.shown_uri()}")
+        yield from _serving_code()
     except TintlabError as error:
         yield Finding("MLflow", one_line(error), "start the server, or set MLFLOW_TRACKING_URI")
     except TimeoutError:
         yield Finding("MLflow", f"no answer from {store.shown_uri()} in 40 s", "look at the server")
     pool.shutdown(wait=False)
+
+
+def _serving_code() -> Iterator[Finding]:
+    for note in old_code.notes():
+        fault, _, advice = note.partition(": ")
+        yield Finding("registered code", fault, advice)
 
 
 def _undelivered() -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from tintlab.registry import history, models, verdicts
+from tintlab.registry import history, models, old_code, verdicts
 from tintlab.registry.champion import CHAMPION, read_history
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
@@ -39,8 +39,9 @@ def list_models() -> str:
         )
         for version in reversed(versions)
     ]
+    notes = [*old_code.champion_notes(versions, log.champion), *old_code.other_notes(versions, log.champion)]
     titles = ("version", "aliases", "registered", "similarity", "psnr", "verdict", "commit", "weights")
-    return _table(titles, [(*row[:-1], row[-1][:12]) for row in rows])
+    return "\n".join([_table(titles, [(*row[:-1], row[-1][:12]) for row in rows]), *notes])
 
 
 def list_history() -> str:
@@ -51,6 +52,7 @@ def list_history() -> str:
     """
     with store.connect() as client:
         log = read_history(client)
+        versions = models.list_versions(client)
     if not log.counted:
         return f"there has been no {CHAMPION} yet: `tintlab promote` makes one"
     ends = [_when(entry.time) for entry in log.counted[1:]] + ["now"]
@@ -67,6 +69,7 @@ def list_history() -> str:
         for entry, end in zip(log.counted, ends, strict=True)
     ]
     lines = [_table(("entry", "version", "from", "until", "by way of", "by", "why"), rows[::-1])]
+    lines += old_code.champion_notes(versions, log.champion)
     lines += [
         f"entry {entry.number} came too late and changed nothing: {entry.change.action} of version "
         f"{entry.change.version} by {printable(entry.by)}, {_when(entry.time)}"

@@ -13,6 +13,7 @@ from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def promote(version: int | None = None, why: str = "", forced: bool = False) -> str:
@@ -22,6 +23,8 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
         version: None is the challenger.
         why: kept in the history; must be given where `forced`.
         forced: without asking for a verdict.
+
+    The champion's own model, registered again with newer code, needs no verdict.
 
     Raises:
         NotPassedError: the version failed, or is champion already.
@@ -37,7 +40,9 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
         weights = hashes[paths.WEIGHTS]
         if log.champion and (log.champion.version, log.champion.weights_sha256) == (number, weights):
             raise NotPassedError(f"version {number} is {CHAMPION} already")
-        if not forced:
+        if not forced and (same := _same_model(client, found, log)):
+            why = f"{same}; {why}" if why else same
+        elif not forced:
             verdict = verdicts.read_verdict(number)
             verdicts.check_verdict(verdict, number, hashes, log.champion)
             assert verdict is not None
@@ -80,6 +85,19 @@ def _carry_out(client: "MlflowClient", before: History, change: Change) -> str:
             f"{said}, but its alias may not say so yet ({one_line(error)[:200]}): the next command sees to it"
         ) from error
     return said
+
+
+def _same_model(client: "MlflowClient", version: "ModelVersion", log: History) -> str:
+    """Why a version needs no verdict: it is the champion's own model, registered again. Empty where it is not."""
+    if log.champion is None:
+        return ""
+    try:
+        champion = models.get_promoted(client, log.champion)
+    except TintlabError:
+        return ""
+    hashes = models.registered_hashes(version)
+    same = all(hashes.values()) and hashes == models.registered_hashes(champion)
+    return f"the same model as version {champion.version}, registered again" if same else ""
 
 
 def _instead(before: History) -> str:

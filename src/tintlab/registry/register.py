@@ -1,13 +1,13 @@
 """From the pipeline's outputs to a version in MLflow's model registry."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tintlab.inference import mlflow_model
-from tintlab.registry import history, models
+from tintlab.registry import history, models, old_code
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
 from tintlab.system.files import read_json
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _WAIT_SECONDS = 600.0
+_OF_RUN = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.")
+_FACTS = (*_OF_RUN, "tintlab.test_set", "test.model.")
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,19 @@ class Registered:
     """False: the same model was there already."""
 
 
-def register(folder: Path = paths.GENERATOR) -> Registered:
+def register(model: Path | str = paths.GENERATOR) -> Registered:
     """Make a version of a trained model, and its run in MLflow where there is none. It becomes challenger.
 
-    The same model, that is weights and config of the same bytes, is registered once.
+    The same model, that is weights and config of the same bytes, is registered once; and once more where all
+    its versions have code that must not be served any longer.
+
+    Args:
+        model: see `models.locate`.
 
     Raises:
         TintlabError: no model there, or MLflow can't be reached.
     """
+    folder = models.locate(str(model)).folder
     hashes = models.hash_folder(folder)
     with exclusive(paths.registering_lock(), "another `tintlab register`", _WAIT_SECONDS):
         with store.connect() as client:
@@ -49,15 +56,17 @@ def register(folder: Path = paths.GENERATOR) -> Registered:
                 for version in models.list_versions(client)
                 if models.registered_hashes(version) == hashes
             ]
-        version = same[0] if same else _new_version(folder, hashes)
+        current = [version for version in same if not old_code.has_old_code(version)]
+        version = current[0] if current else _new_version(folder, hashes, same)
         with store.connect() as client:
             client.set_registered_model_alias(MODEL_NAME, models.CHALLENGER, str(version.version))
-    return Registered(int(version.version), str(version.run_id), new=not same)
+    return Registered(int(version.version), str(version.run_id), new=not current)
 
 
-def _new_version(folder: Path, hashes: Mapping[str, str]) -> "ModelVersion":
+def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["ModelVersion"]) -> "ModelVersion":
+    """A new version; `former`: those of the same model with older code, whose files stay as they are."""
     run_id = _run_id(folder, hashes)
-    name = lineage.fingerprint(hashes)
+    name = lineage.fingerprint({**hashes, "again": len(former)} if former else hashes)
     with tempfile.TemporaryDirectory() as temporary, store.connect() as client:
         mlflow_model.save_pyfunc(folder, Path(temporary) / name)
         client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")
@@ -68,7 +77,7 @@ def _new_version(folder: Path, hashes: Mapping[str, str]) -> "ModelVersion":
             MODEL_NAME,
             source=f"{run.info.artifact_uri}/registered/{name}",
             run_id=run_id,
-            tags=_tags(folder, hashes, run.data.tags),
+            tags=_former_facts(former) | _tags(folder, hashes, run.data.tags),
             description="not judged yet",
             await_creation_for=0,
         )
@@ -85,14 +94,20 @@ def _run_id(folder: Path, hashes: Mapping[str, str]) -> str:
 
 def _tags(folder: Path, hashes: Mapping[str, str], of_run: Mapping[str, str]) -> dict[str, str]:
     tags = {models.HASH_TAG[name]: value for name, value in hashes.items()}
-    kept = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.")
-    tags |= {name: value for name, value in of_run.items() if name.startswith(kept)}
+    tags[old_code.CODE_TAG] = str(mlflow_model.SERVING_CODE)
+    tags |= {name: value for name, value in of_run.items() if name.startswith(_OF_RUN)}
     if _is_the_pipelines(folder):
         tags["dvc.models/generator"] = lineage.dvc_hash(paths.GENERATOR)
         tags["tintlab.test_set"] = test_set_hash()
         figures = training_runs.flat_metrics(read_json(paths.METRICS), "test")
         tags |= {name: f"{value:g}" for name, value in figures.items() if name.startswith("test.model.")}
     return tags
+
+
+def _former_facts(former: Sequence["ModelVersion"]) -> dict[str, str]:
+    """Of the tags of the same model's earlier version, those that are true of the model and not of a version."""
+    tags = former[-1].tags if former else {}
+    return {name: value for name, value in tags.items() if name.startswith(_FACTS)}
 
 
 def test_set_hash() -> str:

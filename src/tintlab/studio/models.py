@@ -15,6 +15,7 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import history
 from tintlab.registry import models as registry
 from tintlab.registry.champion import CHAMPION
+from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring.chunk import load_colorizer
 from tintlab.scoring.settings import Options, ScoreSettings, settings_for
 from tintlab.system import paths
@@ -156,11 +157,11 @@ class Models:
 
 def _spec_of(name: str) -> str:
     if name in (CHAMPION, registry.CHALLENGER):
-        return f"models:/{registry.MODEL_NAME}@{name}"
+        return f"models:/{MODEL_NAME}@{name}"
     if name == LOCAL:
         return str(paths.GENERATOR)
     if _VERSION.fullmatch(name):
-        return f"models:/{registry.MODEL_NAME}/{name}"
+        return f"models:/{MODEL_NAME}/{name}"
     raise TintlabError("there is no model of this name: /v1/models lists what there is")
 
 
@@ -172,7 +173,7 @@ def _listed() -> list[dict[str, Any]]:
         return found
     with store.connect() as client:
         champion = history.read(client).champion
-        for version in reversed(registry.versions(client)):
+        for version in reversed(registry.list_versions(client)):
             number = int(version.version)
             roles = [CHAMPION] if champion and champion.version == number else []
             found.append(

@@ -43,6 +43,12 @@ Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the col
 _NAMED = 100  # of the files that can't be used
 
 
+class Protocol(StrEnum):
+    """Of `tintlab evaluate`."""
+
+    published = "256"
+
+
 class FileFormat(StrEnum):
     """Of coloured files."""
 
@@ -178,18 +184,38 @@ def trace(file: Annotated[Path, typer.Argument(help="A file that tintlab has col
     console.say(trace.trace(file).text())
 
 
-@app.command(epilog="Example: `tintlab evaluate ~/pictures/unseen`")
+@app.command(
+    epilog="Examples: `tintlab evaluate ~/unseen` · `tintlab evaluate ~/unseen --model base --protocol 256`"
+)
 def evaluate(
     folder: Annotated[
         Path, typer.Argument(help="Colour photographs that the model has not been trained on.")
     ],
-    model: Model = paths.GENERATOR,
+    model: ScoringModel = None,
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option(
+            help="256: the published protocol, on squares of 256 px; else each photograph's own size."
+        ),
+    ] = None,
 ) -> None:
-    """Judge the model on other photographs, beside the baselines."""
-    from tintlab.evaluation.evaluate import evaluate_folder
-    from tintlab.reports import evaluation as evaluation_page
+    """Judge a model on other photographs, beside grey; with 95 % intervals."""
+    from tintlab.evaluation.folder import PUBLISHED_SIDE, evaluate_folder
+    from tintlab.registry.models import default_spec, locate
+    from tintlab.reports.evaluation import metrics_text
+    from tintlab.reports.intervals import intervals_text
 
-    console.say(evaluation_page.metrics_text(evaluate_folder(folder, model, load_params()).totals))
+    located = locate(model or default_spec())
+    found = evaluate_folder(folder, located.folder, PUBLISHED_SIDE if protocol else None)
+    name = str(located.folder) if located.name == "local" else located.name
+    size = f"squares of {PUBLISHED_SIDE} px" if protocol else "each at its own size"
+    console.say(
+        f"{name} (weights {located.weights_sha256[:16]}) on {len(found.per_photo)} photographs, {size}"
+    )
+    if found.intervals.empty:
+        console.say(metrics_text(found.totals))
+    else:
+        console.say(intervals_text(found.intervals, float(found.per_photo["colourfulness_true"].mean())))
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +19,9 @@ from tintlab.evaluation.summary import intervals, totals
 from tintlab.imaging import color, grids
 from tintlab.imaging.photos import Photo, PhotoError, read_photo
 from tintlab.inference.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
-from tintlab.system import console, paths, processes
+from tintlab.system import console, processes
 from tintlab.system.errors import TintlabError
-from tintlab.system.params import EvaluateParams, Params
+from tintlab.system.params import EvaluateParams
 
 T = TypeVar("T")
 
@@ -40,11 +40,15 @@ class Trial:
         raw: the folder of the photographs.
         max_megapixels: see `photos.read_photo`.
         median_ab: a* and b* of the baseline of that name, `(2,)`.
+        side: None judges photographs at full size. A number is the published protocol (as of DDColor, Kang et
+            al. 2023, arXiv 2212.11613, with 256): photographs are resampled to squares of this side, whatever
+            their shape, and colourfulness is `metrics.unsigned_colourfulness`.
     """
 
     raw: Path
     max_megapixels: float
     median_ab: color.Float
+    side: int | None = None
 
     def read(self, photo: str) -> Photo:
         """Read a photograph of the folder.
@@ -53,9 +57,17 @@ class Trial:
             TintlabError: it is missing or broken, though it was accepted.
         """
         try:
-            return read_photo(self.raw / photo, self.max_megapixels)
+            found = read_photo(self.raw / photo, self.max_megapixels)
         except PhotoError as error:
             raise TintlabError(f"{self.raw / photo}: {error}: run `dvc repro` from the start") from error
+        if self.side is None:
+            return found
+        square = Image.fromarray(found.rgb()).resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return replace(found, pixels=np.asarray(square))
+
+    def colourfulness(self, rgb: color.Byte) -> float:
+        """Colourfulness of a photo as this trial measures it."""
+        return color.colourfulness(rgb) if self.side is None else metrics.unsigned_colourfulness(rgb)
 
 
 @dataclass(frozen=True)
@@ -170,11 +182,11 @@ def measure(prediction: Prediction, trial: Trial, pictured: bool) -> Measured:
     """
     photo = trial.read(prediction.photo)
     true = photo.rgb()
-    row = {"colourfulness_true": color.colourfulness(true)}
+    row = {"colourfulness_true": trial.colourfulness(true)}
     views = [view(true)]
     shown = renderings(photo, prediction, trial)
     for method, rgb in shown.items():
-        found = figures(rgb, true, row["colourfulness_true"])
+        found = figures(rgb, true, trial.colourfulness(rgb), row["colourfulness_true"])
         row |= {name + suffix(method): value for name, value in found.items()}
         views.append(view(rgb))
     return Measured(row, np.stack(views), _reduced_triptych(shown, true) if pictured else None)
@@ -192,9 +204,10 @@ def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, 
     return {method: coloured(lightness, colours[method]) for method in METHODS}
 
 
-def figures(rgb: color.Byte, true: color.Byte, true_colourfulness: float) -> dict[str, float]:
-    """The figures of one coloured photo beside the true one."""
-    colourfulness = color.colourfulness(rgb)
+def figures(
+    rgb: color.Byte, true: color.Byte, colourfulness: float, true_colourfulness: float
+) -> dict[str, float]:
+    """The figures of one coloured photo beside the true one; the colourfulness of both is given."""
     return {
         "psnr": metrics.psnr(rgb, true),
         "ssim": metrics.ssim(rgb, true),
@@ -251,23 +264,6 @@ def median_ab(squares: color.Byte) -> color.Float:
     cumulative = counts.cumsum(axis=1)
     middle: NDArray[np.int64] = (2 * cumulative >= cumulative[:, -1:]).argmax(axis=1)
     return middle.astype(np.float32) - 128
-
-
-def evaluate_folder(folder: Path, model: Path, params: Params) -> Evaluation:
-    """Judge a model on the colour photographs in a folder, which need not belong to the pipeline.
-
-    Raises:
-        TintlabError: no folder, no photographs in it, or one that can't be read; no model.
-    """
-    if not folder.is_dir():
-        raise TintlabError(f"{folder} is not a folder: give one with colour photographs")
-    known = Image.registered_extensions()
-    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in known)
-    photos = pd.DataFrame({"photo": [path.as_posix() for path in inside]}, dtype="str")
-    photos = photos.assign(cluster=photos["photo"], category="")
-    squares = np.load(paths.lab_squares("train"), mmap_mode="r")
-    trial = Trial(folder, params.photos.max_megapixels, median_ab(squares))
-    return evaluate(photos, trial, Colorizer.load(model), Judge(), params.evaluate)
 
 
 def _in_turn(tasks: Iterable[Future[T]], ahead: int) -> Iterator[T]:

@@ -66,6 +66,18 @@ def delta_e00(rgb: color.Byte, true: color.Byte) -> float:
     return float(total / (rgb.shape[0] * rgb.shape[1]))
 
 
+def unsigned_colourfulness(rgb: color.Byte) -> float:
+    """Colourfulness as published colorization results report it, of an sRGB photo `(h, w, 3)`.
+
+    Hasler and Süsstrunk's formula (2003, eq. 7) with the absolute values of the opponent axes, as in the
+    evaluation code of DDColor (Kang et al. 2023, arXiv 2212.11613). It is lower than `color.colourfulness`,
+    because taking the absolute values narrows the spread.
+    """
+    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
+    rg, yb = np.abs(red - green), np.abs((red + green) / 2 - blue)
+    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+
+
 def colour_spill(rgb: color.Byte, true: color.Byte) -> float:
     """How much of a photo's colour change lies off the edges at which the true photo's colour changes.
 

@@ -2,7 +2,9 @@
 
 import io
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,18 @@ def picture() -> Callable[..., Pixels]:
 def encoded() -> Callable[..., bytes]:
     """A function that writes an array or a Pillow image to a file's bytes: `encoded(pixels, "JPEG", …)`."""
     return encode
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine may enter: pytest's own belong to one alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    for place, folders, _ in os.walk(folder):
+        for name in folders:
+            (Path(place) / name).chmod(0o700)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from tests.conftest import make_picture
 from tests.ordinary_user import as_ordinary_user
 from tests.scoring.conftest import make_settings, saved
 from tintlab.cli import app
-from tintlab.scoring import archive, manifest
+from tintlab.imaging.photos import Photo, read_photo
+from tintlab.scoring import archive, chunk, manifest
 from tintlab.scoring.targets import fold
 
 _JPEG = saved(Image.fromarray(make_picture(24, 16)), "JPEG")
@@ -154,6 +155,8 @@ def test_an_unreadable_folder_is_said_everywhere(model: Path, open_folder: Path)
     )
     (open_folder / "outside").mkdir()
     (scans / "album").symlink_to(open_folder / "outside")
+    # Everything is imported here: that user may not be allowed to read Python's own files.
+    archive.score(scans / "a.jpg", make_settings(model, open_folder / "first"), lambda _: None)
     (scans / "secret").chmod(0o000)
     weights = open_folder / "model"
     shutil.copytree(model, weights)
@@ -163,13 +166,13 @@ def test_an_unreadable_folder_is_said_everywhere(model: Path, open_folder: Path)
     def run() -> list[tuple[int, list[str]]]:
         command = ["score", str(scans), str(output), "--model", str(weights)]
         results = [CliRunner().invoke(app, [*command, *more]) for more in (["--dry-run"], [])]
-        return [(result.exit_code, result.stdout.splitlines()) for result in results]
+        return [(one.exit_code, one.stdout.splitlines()) for one in results]
 
     left_out = (
         "1 file skipped (1 by suffix), 2 folders not entered (1 linked, see --follow-links, 1 unreadable)"
     )
     (dry_status, dry), (status, said) = as_ordinary_user(run)
-    assert (dry_status, status) == (2, 2)
+    assert (dry_status, status) == (2, 2), (dry, said)
     assert dry[-1].endswith(left_out)
     assert said[-1] == f"2 files found: 1 photograph coloured, 0 files can't be used, {left_out}"
     rows = pq.read_table(output / manifest.MANIFEST).to_pandas().set_index("input")["reason"]
@@ -194,7 +197,13 @@ def test_what_was_skipped_once_may_be_entered_later(model: Path, tmp_path: Path)
     }
 
 
-def test_pages_that_were_not_coloured_are_counted(model: Path, tmp_path: Path) -> None:
+def test_pages_that_were_not_coloured_are_counted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_three_pages(source: Path, max_megapixels: float) -> Photo:
+        return replace(read_photo(source, max_megapixels), more_pages=2 * (source.suffix == ".tif"))
+
+    monkeypatch.setattr(chunk, "read_photo", read_three_pages)
     build({"a.jpg": "photo", "b.tif": "pages"}, tmp_path / "scans", tmp_path)
     result = archive.score(tmp_path / "scans", make_settings(model, tmp_path / "out"), lambda _: None)
     assert result.status == 0

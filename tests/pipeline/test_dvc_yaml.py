@@ -18,6 +18,7 @@ NO_RESULT = {
     "tintlab.tracking.lineage",
     "tintlab.system.memory",
     "tintlab.system.params",
+    "tintlab.system.sections",
     "tintlab.registry.parents",
     "tintlab.system.paths",
     "tintlab.system.processes",

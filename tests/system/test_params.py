@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 
 from tintlab.system import params as params_module
 from tintlab.system.errors import TintlabError
-from tintlab.system.params import Params, flatten, load_params
+from tintlab.system.params import Params, load_params
+from tintlab.system.sections import flatten
 
 YAML_READER = YAML(typ="safe")
 
@@ -286,8 +287,9 @@ def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path
     assert message == ": train: crop [128, 64]: the smallest side comes first"
     epochs = defaults["train"]["epochs"]
     message = fault(changed(defaults, "train.l1_epochs", epochs + 1), tmp_path)
-    both = f"{epochs + 1} + {defaults['train']['variety_epochs']}"
-    assert message == f": train: l1_epochs + variety_epochs, {both}, are more than epochs {epochs}"
+    lengths = f"{epochs + 1} + {defaults['train']['guidance_epochs']} + {defaults['train']['variety_epochs']}"
+    phases = "l1_epochs + guidance_epochs + variety_epochs"
+    assert message == f": train: {phases}, {lengths}, are more than epochs {epochs}"
     assert load(changed(defaults, "train.l1_epochs", epochs - defaults["train"]["variety_epochs"]), tmp_path)
     assert "go together" in fault(changed(defaults, "train.z_dim", 0), tmp_path)
     assert "go together" in fault(changed(defaults, "train.variety_epochs", 0), tmp_path)

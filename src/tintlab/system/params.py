@@ -1,46 +1,34 @@
 """params.yaml as typed, validated, immutable objects. This module is its only reader."""
 
-import difflib
-import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import Field, ValidationError, model_validator
 
-from tintlab.system import console, paths, urls
+from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
-from tintlab.system.urls import redacted
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys are errors, values never change and are never converted.
-
-    A quoted number is an error, for DVC and MLflow would record the text.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from tintlab.system.sections import (
+    BelowOne,
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Section,
+    Seed,
+    Sha256,
+    Share,
+    first_fault,
+    read_yaml,
+)
 
 
 class SourceParams(Section):
     """A folder or an archive (zip, tar, tar.gz, …) of photographs."""
 
     path: Annotated[str, Field(min_length=1)]
-    """Where it lies; relative paths start at the repository. Or an archive's URL: http, https, s3 or gs."""
+    """Its path, relative to the repository; or the URL of an archive: http, https, s3 or gs."""
     sha256: Sha256 | None = None
-    """What an archive must hash to, where that is known."""
+    """Expected hash of an archive, if known."""
 
     @model_validator(mode="after")
     def _url_is_fit_to_be_tracked(self) -> Self:
@@ -50,40 +38,40 @@ class SourceParams(Section):
 
 
 class PhotosParams(Section):
-    """Limits that hold wherever a photograph is opened."""
+    """Limits for opening any photograph."""
 
     max_megapixels: Positive
-    """Larger pictures are refused by their header, before they are decoded."""
+    """Larger pictures are refused before they are decoded, by their header."""
 
 
 class FetchParams(Section):
-    """Which photographs take part."""
+    """The sources of photographs."""
 
     starter: bool
-    """Use the photographs that come with the repository."""
+    """Use the starter photographs of the repository."""
     sources: Annotated[tuple[SourceParams, ...], Field(strict=False)]
     """More folders and archives, besides data/inbox/; run `tintlab sources refresh` after a change."""
     limit: Count | None
-    """Keep this many photographs: those of the smallest salted hashes, so that a larger limit only adds."""
+    """Keep at most this many photographs, with the smallest salted hashes: a larger limit only adds some."""
     salt: str
-    """Changes which photographs a limit keeps."""
+    """Selects other photographs for a limit."""
     max_files: Count
-    """An archive may hold this many entries; more is refused, and the archive with it."""
+    """Most entries of an archive; an archive with more is refused."""
     max_gigabytes: Positive
-    """An archive may hold this much when unpacked, and a download bring as much."""
+    """Largest size of an unpacked archive, and of a download."""
     max_ratio: Annotated[float, Field(ge=1)]
-    """An archive may unpack to this many times its size, if it is more than 0.1 GB: bombs reach thousands."""
+    """Highest ratio of unpacked to packed size above 0.1 GB; archive bombs reach thousands."""
 
 
 class SplitParams(Section):
-    """How photographs are divided."""
+    """The split into train, val and test."""
 
     test: Share
-    """Share of the photographs that only judge."""
+    """Share of the photographs that only judge models."""
     val: Share
     """Share of the photographs that choose the best weights."""
     salt: str
-    """Changes who goes where; never change it while you compare models."""
+    """Gives another split. Never change it between models that you compare."""
     twin_distance: Annotated[int, Field(ge=0, le=64)]
     """Photographs whose 64-bit perceptual hashes differ in at most this many bits are near-duplicates."""
 
@@ -95,36 +83,36 @@ class SplitParams(Section):
 
 
 class ValidateParams(Section):
-    """What a photograph, and the whole set, must be like."""
+    """Limits for each photograph and for the whole set."""
 
     min_side: Count
-    """Pixels of the short side, at least."""
+    """Least number of pixels of the short side."""
     max_aspect: Annotated[float, Field(ge=1)]
-    """Long side over short side, at most."""
+    """Highest ratio of long to short side."""
     min_colourfulness: NonNegative
-    """Hasler-Süsstrunk colourfulness, at least; greyer photographs teach grey."""
+    """Least Hasler-Süsstrunk colourfulness; greyer photographs teach grey."""
     min_contrast: Annotated[float, Field(ge=0, le=100)]
-    """Span of L* between its 1st and 99th percentile, at least; less is a blank picture."""
+    """Least span of L* between its 1st and 99th percentile; a blank picture has less."""
     min_train: Count
-    """Accepted photographs of the train split, at least."""
+    """Least number of accepted photographs in the train split."""
     min_val: Count
-    """Accepted photographs of the val split, at least."""
+    """Least number in the val split."""
     min_test: Count
-    """Accepted photographs of the test split, at least."""
+    """Least number in the test split."""
     max_quarantined: Share
-    """Share of all photographs that may be quarantined before the set as a whole is in doubt."""
+    """Highest share of quarantined photographs; with more, the whole set is in doubt."""
     max_cast: Positive
-    """The middle of a photograph's a* and b* range may on average lie this far from 0; more is a colour cast
-    of the whole collection, such as sepia."""
+    """Largest distance from 0 of the photographs' mean middle a* and b*. More is a colour cast of the whole
+    collection, such as sepia."""
 
 
 class ConvertParams(Section):
     """The squares that training reads."""
 
     image_size: Annotated[int, Field(ge=16)]
-    """Side of a square in pixels: the short side of a photograph is reduced to it."""
+    """Side of a square in pixels; the short side of a photograph is reduced to it."""
     max_squares: Count
-    """A wide or tall photograph gives up to this many overlapping squares."""
+    """Most overlapping squares from a wide or tall photograph."""
 
 
 class TrainParams(Section):
@@ -268,13 +256,13 @@ class EvaluateParams(Section):
     """How a trained generator is judged."""
 
     working_size: Annotated[int, Field(ge=32)] | None
-    """In place of the model's own working_size."""
+    """Replaces the model's own working_size; null keeps it."""
     threads: Count
     """CPU threads."""
 
 
 class ToleranceParams(Section):
-    """How much worse than the champion a challenger may be at the worse end of a 95 % interval."""
+    """How much worse than the champion a challenger may be, at the worse end of a 95 % interval."""
 
     psnr: NonNegative
     """In dB."""
@@ -285,12 +273,12 @@ class ToleranceParams(Section):
 
 
 class PromotionParams(Section):
-    """When a challenger takes the champion's place; see docs/judgement.md."""
+    """Conditions for replacing the champion; see docs/judgement.md."""
 
     min_gain: NonNegative
     """The interval of the gain in `judge_similarity` must lie above this."""
     tolerance: ToleranceParams
-    """For the other figures of a photo."""
+    """For the other figures."""
     colourfulness: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
     """Least and greatest mean colourfulness, as a share of the true photographs'."""
 
@@ -302,21 +290,21 @@ class PromotionParams(Section):
 
 
 class DriftParams(Section):
-    """When scored photographs count as unlike those that the model was trained on."""
+    """When scored photographs count as different from the training photographs."""
 
     threshold: Positive
-    """Population stability index, less what chance adds to it, from which on a figure has drifted."""
+    """Least population stability index, corrected for chance, that counts as drift."""
     significance: Annotated[float, Field(gt=0, lt=1)]
-    """Chance of a warning where nothing has drifted."""
+    """Probability of a false warning."""
     min_photos: Count
-    """With fewer photographs nothing is told."""
+    """With fewer photographs there is no verdict."""
 
 
 class WatchParams(Section):
-    """When what has come in is worth a retraining that nobody asked for."""
+    """When new photographs start a retraining."""
 
     min_new_photos: Count
-    """Colour photographs that are new in data/inbox, at least."""
+    """Least number of new colour photographs in data/inbox."""
 
 
 class Params(Section):
@@ -349,74 +337,10 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        TintlabError: the file is missing, is no YAML, or has an unknown, missing or wrong value; the
-            message names the key.
+        TintlabError: the file is missing, is not YAML, or has an unknown, missing or wrong value. The message
+            names the key.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise TintlabError(f"{path} is missing: run this in the repository's folder") from None
-    except MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise TintlabError(f"{path} is not readable YAML{line}: {error.problem}") from None
-    except (YAMLError, ValueError) as error:
-        raise TintlabError(f"{path} is not readable YAML: {console.one_line(error)}") from None
-    try:
-        return Params.model_validate(content)
+        return Params.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise TintlabError(f"{path}: {_first_fault(error)}") from None
-
-
-def flatten(section: BaseModel) -> dict[str, Any]:
-    """Every parameter as `section.key: value`, the way experiment trackers list them."""
-    flat: dict[str, Any] = {}
-
-    def visit(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                visit(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            flat[prefix] = value
-
-    visit("", section.model_dump(by_alias=True, mode="json"))
-    return flat
-
-
-def _first_fault(error: ValidationError) -> str:
-    # A misspelt key is also a missing one: the misspelling says more.
-    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    fault = faults[0]
-    where = redacted(".".join(str(part) for part in fault["loc"]))
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    match fault["type"]:
-        case "extra_forbidden":
-            return f"unknown key {where!r}{_suggestion(fault['loc'])}{more}"
-        case "missing":
-            return f"{where} is missing{more}"
-        case "model_type":
-            return f"{where or 'the file'} must be a section of keys, got {_shown(fault['input'])}{more}"
-        case "value_error":
-            message = fault["msg"].removeprefix("Value error, ")
-            return f"{where}: {message}{more}" if where else f"{message}{more}"
-        case _:
-            return f"{where}: {fault['msg']}, got {_shown(fault['input'])}{more}"
-
-
-def _shown(value: Any) -> str:
-    # Not its whole repr: in a few bytes YAML can hold lists that refer to each other thousands of times.
-    shortened = reprlib.Repr()
-    shortened.maxstring = shortened.maxother = 10_000
-    return redacted(shortened.repr(value))[:60]
-
-
-def _suggestion(location: tuple[str | int, ...]) -> str:
-    section: type[BaseModel] = Params
-    for part in location[:-1]:
-        if isinstance(part, int):  # which item of a list; all are alike
-            continue
-        named = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
-        kinds = [named[part], *get_args(named[part])]
-        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    known = [field.alias or name for name, field in section.model_fields.items()]
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f": did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+        raise TintlabError(f"{path}: {first_fault(error, Params)}") from None

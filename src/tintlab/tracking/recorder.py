@@ -47,7 +47,7 @@ class Recorder:
 
         Args:
             run_name: what people see.
-            params: flat; see `params.flatten`.
+            params: flat; see `sections.flatten`.
             tags: see `lineage.run_tags`.
         """
         self._append("start", run_name=run_name, params=_texts(params), tags=dict(tags))

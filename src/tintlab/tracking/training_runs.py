@@ -10,7 +10,8 @@ import pandas as pd
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_text
-from tintlab.system.params import Params, flatten, load_params
+from tintlab.system.params import Params, load_params
+from tintlab.system.sections import flatten
 from tintlab.tracking import delivery, lineage, load, parent_lock, sender
 from tintlab.tracking.recorder import Recorder
 

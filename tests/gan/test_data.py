@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tintlab.gan.data import Augmentation, Batches, Mixture, Squares, centre_crops, scaled
+from tintlab.gan.data import Augmentation, Batches, Mixture, Pool, Squares, centre_crops, scaled
 from tintlab.imaging import color
 
 
@@ -126,3 +126,19 @@ def test_a_mixture_of_all_is_none(squares: Squares) -> None:
     for iteration in range(4):
         assert torch.equal(plain[iteration].L, mixed[iteration].L)
         assert torch.equal(plain[iteration].ab, mixed[iteration].ab)
+
+
+@pytest.mark.parametrize(("power", "shares"), [(1, (8, 2)), (0.5, (4, 2)), (0, (2, 2))])
+def test_a_power_draws_large_categories_less(squares: Squares, power: float, shares: tuple[int, int]) -> None:
+    every = np.arange(10)
+    mixture = Mixture(every, every[:0], categories=(every >= 8).astype(np.int64), power=power)
+    total = sum(shares)
+    pool = Pool(every, mixture, seed=1, stream=0)
+    passes = [pool.take(turn * total, total) for turn in range(8)]
+    for one in passes:
+        assert (sum(place < 8 for place in one), sum(place >= 8 for place in one)) == shares
+    drawn = np.bincount(np.concatenate(passes), minlength=10)
+    # Each category goes through all its squares before it repeats one.
+    assert drawn[:8].max() - drawn[:8].min() <= 1
+    assert drawn[8:].tolist() == [8, 8]
+    assert pool.take(3, 5) == [*passes[0], *passes[1]][3:8]

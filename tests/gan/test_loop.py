@@ -139,10 +139,12 @@ TWO_PHASES = {
     "ema_decay": 0.9,
 }
 THREE_PHASES = TWO_PHASES | {"z_dim": 4, "variety_epochs": 1, "epochs": 3}
+FOUR_PHASES = THREE_PHASES | {"hints": True, "guidance_epochs": 1, "epochs": 4, "rebalancing": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("stop_at", "recipe"), [(4, {}), (7, {}), (7, TWO_PHASES), (5, THREE_PHASES), (11, THREE_PHASES)]
+    ("stop_at", "recipe"),
+    [(4, {}), (7, {}), (7, TWO_PHASES), (5, THREE_PHASES), (10, FOUR_PHASES), (14, FOUR_PHASES)],
 )
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     squares: Squares, tmp_path: Path, stop_at: int, recipe: dict[str, Any]
@@ -387,6 +389,33 @@ def test_the_last_phase_teaches_the_noise_and_keeps_the_best_colours_to_the_last
     assert history.losses[-1]["loss_G_KL"] > 0 and history.losses[-1]["loss_G_latent"] > 0
     last = load_file(tmp_path / "after" / LAST_WEIGHTS)
     assert all(torch.equal(value, last[name]) for name, value in load_file(before / LAST_WEIGHTS).items())
+
+
+def test_hint_layers_learn_and_change_no_plain_colour(squares: Squares, tmp_path: Path) -> None:
+    plain = FOUR_PHASES | {"z_dim": 0, "variety_epochs": 0, "hints": False, "guidance_epochs": 0, "epochs": 2}
+    Training(tiny(**plain), tmp_path / "plain", Recorded()).run(squares, squares[:4])
+    longer = FOUR_PHASES | {"guidance_epochs": 3, "epochs": 6, "iterations_per_epoch": 4}
+    history = Training(tiny(**longer), tmp_path / "guided", Recorded()).run(squares, squares[:4])
+    best, ended = (load_file(tmp_path / folder / WEIGHTS) for folder in ("plain", "guided"))
+    assert all(torch.equal(value, ended[name]) for name, value in best.items())
+    assert ended["hints.colours.weight"].abs().max() > 0
+    assert ended["palette.modulations.heads.0.weight"].abs().max() > 0
+    guided = [row["val_guided_L1"] for row in history.validation if "val_guided_L1" in row]
+    assert len(guided) == 3
+    assert guided[-1] < guided[0]
+
+
+def test_bf16_on_a_cpu_learns_much_the_same(squares: Squares, tmp_path: Path) -> None:
+    """Rounding to 8 bits moves the losses by a few per cent at most; the kept weights stay in float32."""
+    ends = {}
+    for precision in ("fp32", "bf16"):
+        params = tiny(**TWO_PHASES | {"dropout": 0.0, "context_dropout": 0.0}, precision=precision)
+        folder = tmp_path / precision
+        ends[precision] = Training(params, folder, Recorded()).run(squares, squares[:4]).losses[-1]
+        assert all(value.dtype != torch.bfloat16 for value in load_file(folder / WEIGHTS).values())
+    for name in ("loss_G_L1", "loss_G_perceptual", "loss_D"):
+        assert ends["bf16"][name] == pytest.approx(ends["fp32"][name], rel=0.1)
+    assert ends["bf16"] != ends["fp32"]
 
 
 def test_noise_learns_to_mean_the_colours_that_lightness_leaves_open(tmp_path: Path) -> None:

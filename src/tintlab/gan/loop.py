@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 from tintlab.gan import schedule
 from tintlab.gan.checkpoints import Checkpoints
 from tintlab.gan.data import Augmentation, Batches, Lab, Mixture, Squares, centre_crops, scaled
+from tintlab.gan.hint_simulation import simulate_guidance
 from tintlab.gan.listener import Listener
 from tintlab.gan.losses import Meters
 from tintlab.gan.model_files import save_weights
-from tintlab.gan.networks import Networks
+from tintlab.gan.networks import GUIDANCE, Networks
 from tintlab.gan.rebalancing import colour_weights
 from tintlab.gan.steps import Steps
 from tintlab.gan.validation import Validation, predict, sample_picks, variety
@@ -144,24 +145,25 @@ class Training:
                 raise KeyboardInterrupt
             if self.iteration % params.checkpoint_every == 0:
                 self._save_checkpoint()
-        if not params.variety_epochs:
+        if not schedule.colours_are_held(params, self.iterations - 1):
             self._save(LAST_WEIGHTS)
         return self.history
 
     def step(self, batch: Lab) -> dict[str, Tensor]:
         """The next step, see `Steps.take`; the losses."""
-        if self.iteration == schedule.variety_begins(self.params):
-            self._begin_variety()
+        if self.iteration == schedule.guidance_begins(self.params):
+            self._hold_best()
         return self.steps.take(self.iteration, batch)
 
-    def _begin_variety(self) -> None:
-        """Go on from the best colours so far, which stay as they are: z = 0 loses nothing by what follows."""
+    def _hold_best(self) -> None:
+        """Go on from the best plain colours so far; no later step changes them."""
         self._save(LAST_WEIGHTS)
         self.fabric.barrier()
         best = load_file(self.folder / WEIGHTS)
+        held = ("noise.", *(f"{name}." for name in GUIDANCE))
         for network in (self.networks.generator.module, self.networks.kept_generator):
-            # The noise's own weights are still the first ones: those in the file may be of a run that was killed.
-            begun = {name: value for name, value in network.state_dict().items() if name.startswith("noise.")}
+            # These are still the first ones: those in the file may be of a run that was killed.
+            begun = {name: value for name, value in network.state_dict().items() if name.startswith(held)}
             network.load_state_dict(best | begun)
 
     def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
@@ -214,14 +216,19 @@ class Training:
             self.listener.validated(epoch, self.iteration, figures)
 
     def _validate(self, validation: Validation) -> dict[str, float]:
-        """An epoch's figures. The best weights are kept; in the last phase the latest: z = 0 stays as it is."""
+        """An epoch's figures. The best weights are kept; the latest where the plain colours stay as they are."""
         L = validation.L
         predicted = self._predict(L)
         figures = validation.figures(predicted)
         z = self._sample_noise(L)
-        if z is not None or figures["val_score"] < self.best_score:
+        held = schedule.colours_are_held(self.params, self.iteration - 1)
+        if held or figures["val_score"] < self.best_score:
             self.best_score = figures["val_score"]
             self._save(WEIGHTS)
+        if schedule.in_guidance_phase(self.params, self.iteration - 1):
+            guided = simulate_guidance(validation.ab, [self.params.seed, 4])
+            hinted = self._predict(L, None, guided.hints, guided.palettes)
+            figures["val_guided_L1"] = float((hinted - guided.ab).abs().mean())
         if z is not None:
             figures["val_variety"] = variety(predicted, self._predict(L, z))
         return figures
@@ -234,10 +241,10 @@ class Training:
             len(L), self.params.z_dim, generator=torch.Generator().manual_seed(self.params.seed)
         )
 
-    def _predict(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+    def _predict(self, L: Tensor, *inputs: Tensor | None) -> Tensor:
         training = self.networks.generator.training
         self.networks.generator.eval()
-        predicted = predict(self.networks.kept_generator, L, self.fabric.device, z)
+        predicted = predict(self.networks.kept_generator, L, self.fabric.device, *inputs)
         self.networks.generator.train(training)
         return predicted
 
@@ -251,8 +258,10 @@ class Training:
 
     def _stop_if_collapsed(self, means: dict[str, float]) -> None:
         epoch_start = self.iteration - self.params.iterations_per_epoch
-        in_gan_phase = epoch_start >= schedule.l1_iterations(self.params)
-        if in_gan_phase and means["loss_D"] < COLLAPSED_LOSS_D:
+        with_discriminator = epoch_start >= schedule.l1_iterations(
+            self.params
+        ) and not schedule.in_guidance_phase(self.params, epoch_start)
+        if with_discriminator and means["loss_D"] < COLLAPSED_LOSS_D:
             raise TintlabError(
                 f"the discriminator collapsed: loss_D is {means['loss_D']:.1g} over the epoch that ended with "
                 f"iteration {self.iteration}, so the generator learns nothing from it; "

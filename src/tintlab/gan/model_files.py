@@ -162,13 +162,16 @@ def parent_weights(weights: Path, params: TrainParams) -> dict[str, Tensor]:
     """
     parent, config = load_generator(weights.parent, weights.name)
     theirs, ours = _architecture(config), _architecture(generator_config(params))
+    for added in ("z_dim", "hints"):
+        # What the parent has not learned yet starts as it does in a training without a parent.
+        theirs[added] = theirs[added] or ours[added]
     if theirs != ours:
         other = ", ".join(
             f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]
         )
         raise TintlabError(
             f"train.init_from is a model of another architecture ({other}): "
-            "set train.generator, train.channels and train.image_size to the parent's, or train from scratch"
+            "set these under train to the parent's, or train from scratch"
         )
     return parent.state_dict()
 
@@ -179,6 +182,7 @@ def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
         "generator": config["generator"],
         "channels": config["channels"],
         "z_dim": config.get("z_dim", 0),
+        "hints": config.get("hints", False),
     }
     # The fully convolutional one takes any size; pix2pix's has a layer for each halving.
     return shape | {"depth": depth_for(config["size"]) if config["generator"] == "unet" else 0}

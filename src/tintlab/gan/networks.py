@@ -15,6 +15,9 @@ from tintlab.gan.noise import LatentEncoder
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.system.params import TrainParams
 
+GUIDANCE = ("hints", "palette")
+"""The generator's submodules that learn in the guidance phase."""
+
 
 class Networks:
     """Generator, discriminator and latent encoder on their device, in step with those of other processes.
@@ -26,7 +29,8 @@ class Networks:
 
     Attributes:
         fabric: device and processes.
-        generator: and `generator_optimizer`, for all of its weights that learn, but the noise's.
+        generator: and `generator_optimizer`, for all of its weights that learn, but those of noise and hints.
+        guidance_optimizer: for the generator's layers for hints and palettes; None without these.
         discriminator: and `discriminator_optimizer`.
         latent_encoder: and `noise_optimizer`, for it and the generator's noise; None without noise.
         average: the moving average of the generator; None without one.
@@ -46,11 +50,16 @@ class Networks:
             init_norm(network)
             announce("model initialized with norm initialization")
         if parent is not None:
-            generator.load_state_dict(parent)
+            generator.load_state_dict(generator.state_dict() | dict(parent))
         # All that will ever train is known to the optimisers, and to other devices, from the start.
         generator.freeze_encoder(params.frozen_epochs is None and params.generator == "pretrained_unet")
         noise = list(generator.get_submodule("noise").parameters()) if params.z_dim else []
-        known = {id(parameter) for parameter in noise}
+        guidance = (
+            [each for name in GUIDANCE for each in generator.get_submodule(name).parameters()]
+            if params.hints
+            else []
+        )
+        known = {id(parameter) for parameter in [*noise, *guidance]}
         others = [each for each in generator.parameters() if each.requires_grad and id(each) not in known]
         self.generator, self.generator_optimizer = self._set_up(
             generator,
@@ -84,6 +93,11 @@ class Networks:
                     fused=True,
                 ),
             )
+        self.guidance_optimizer: Any = None
+        if guidance:
+            self.guidance_optimizer = self.fabric.setup_optimizers(
+                torch.optim.Adam(guidance, lr=params.l1_learning_rate, fused=True)
+            )
         self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
         self.perceptual = PerceptualLoss(self._mixed).to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
@@ -116,6 +130,7 @@ class Networks:
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "latent_encoder": self.latent_encoder.module.state_dict() if self.latent_encoder else {},
             "noise_optimizer": self.noise_optimizer.state_dict() if self.noise_optimizer else {},
+            "guidance_optimizer": self.guidance_optimizer.state_dict() if self.guidance_optimizer else {},
             "average": self.average.state_dict() if self.average is not None else {},
             "random": self._of_all_processes(torch.get_rng_state()),
             "gpu_random": self._of_all_processes(self._gpu.get_rng_state()) if self._gpu else None,
@@ -130,6 +145,8 @@ class Networks:
         if self.latent_encoder is not None:
             self.latent_encoder.module.load_state_dict(state["latent_encoder"])
             self.noise_optimizer.load_state_dict(state["noise_optimizer"])
+        if self.guidance_optimizer is not None:
+            self.guidance_optimizer.load_state_dict(state["guidance_optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         # Continued with other processes than it was begun with, a training is no exact repetition.

@@ -25,6 +25,30 @@ def variety_begins(params: TrainParams) -> int:
     return (params.epochs - params.variety_epochs) * params.iterations_per_epoch
 
 
+def guidance_begins(params: TrainParams) -> int:
+    """Generator steps before the phase in which the layers for hints and palettes learn."""
+    return variety_begins(params) - params.guidance_epochs * params.iterations_per_epoch
+
+
+def in_guidance_phase(params: TrainParams, iteration: int) -> bool:
+    """Whether a step belongs to that phase."""
+    return guidance_begins(params) <= iteration < variety_begins(params)
+
+
+def colours_are_held(params: TrainParams, iteration: int) -> bool:
+    """Whether a step changes no weight that the plain colours depend on."""
+    return iteration >= guidance_begins(params)
+
+
+def guidance_learning_rate(params: TrainParams, iteration: int) -> float:
+    """The rate of those layers at a step of their phase: a cosine from the L1 phase's highest rate to 0."""
+    first, total = guidance_begins(params), variety_begins(params)
+    warm = min(1.0, (iteration - first + 1) / _WARMUP)
+    return (
+        params.l1_learning_rate * warm * (1 + math.cos(math.pi * (iteration - first) / (total - first))) / 2
+    )
+
+
 def in_variety_phase(params: TrainParams, iteration: int) -> bool:
     """Whether a step belongs to that phase."""
     return iteration >= variety_begins(params)
@@ -32,7 +56,7 @@ def in_variety_phase(params: TrainParams, iteration: int) -> bool:
 
 def learning_rate(params: TrainParams, iteration: int) -> float:
     """The generator's rate at a step: warm-up and cosine in the L1 phase; then constant, falling at the end."""
-    first, total = l1_iterations(params), variety_begins(params)
+    first, total = l1_iterations(params), guidance_begins(params)
     if iteration < first:
         warm = min(1.0, (iteration + 1) / _WARMUP)
         return params.l1_learning_rate * warm * (1 + math.cos(math.pi * iteration / first)) / 2

@@ -1,4 +1,4 @@
-"""One step of training in each of the three phases: L1, GAN + λ·L1, and the noise."""
+"""One step of training in each of the four phases: L1, GAN + λ·L1, hints and palettes, and the noise."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from tintlab.gan import schedule
 from tintlab.gan.data import Lab
+from tintlab.gan.hint_simulation import simulate_guidance
 from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
-from tintlab.gan.networks import Networks
+from tintlab.gan.networks import GUIDANCE, Networks
 from tintlab.gan.noise import drawn, kl_divergence, latent_error
 from tintlab.gan.rebalancing import weights_of
 from tintlab.system.params import TrainParams
@@ -39,8 +40,12 @@ class Steps:
 
         In the L1 phase the discriminator rests and its losses are 0.
         """
-        varied = schedule.in_variety_phase(self.params, iteration)
-        losses = (self._variety_step if varied else self._colour_step)(iteration, batch)
+        if schedule.in_variety_phase(self.params, iteration):
+            losses = self._variety_step(iteration, batch)
+        elif schedule.in_guidance_phase(self.params, iteration):
+            losses = self._guidance_step(iteration, batch)
+        else:
+            losses = self._colour_step(iteration, batch)
         if self.networks.average is not None:
             self.networks.average.update_parameters(self.networks.generator.module)
         return {name: torch.zeros((), device=batch.L.device) for name in METERS} | losses
@@ -71,10 +76,25 @@ class Steps:
         networks.generator_optimizer.step()
         return losses
 
+    def _guidance_step(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
+        """A step of the phase in which the layers for hints and palettes learn: L1 alone."""
+        networks = self.networks
+        self._hold_colours(*GUIDANCE)
+        for group in networks.guidance_optimizer.param_groups:
+            group["lr"] = schedule.guidance_learning_rate(self.params, iteration)
+        seed = [self.params.seed, 3, iteration, networks.fabric.global_rank]
+        ab, hints, palettes = simulate_guidance(batch.ab, seed)
+        fake_ab = networks.generator(batch.L, None, hints, palettes)
+        loss = self.params.lambda_l1 * F.l1_loss(fake_ab, ab)
+        networks.guidance_optimizer.zero_grad()
+        networks.fabric.backward(loss)
+        networks.guidance_optimizer.step()
+        return {"loss_G_L1": loss, "loss_G": loss}
+
     def _variety_step(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
         """A step of the last phase: half of the batch with the z of its true colours, half with a random one."""
         networks = self.networks
-        self._hold_colours()
+        self._hold_colours("noise")
         for group in networks.noise_optimizer.param_groups:
             group["lr"] = schedule.noise_learning_rate(self.params, iteration)
         for group in networks.discriminator_optimizer.param_groups:
@@ -95,12 +115,13 @@ class Steps:
         networks.noise_optimizer.step()
         return losses
 
-    def _hold_colours(self) -> None:
-        """All that makes the colours of z = 0 is as in use: no dropout, no batch statistics, no gradients."""
-        networks = self.networks
-        networks.generator.eval()
-        networks.generator.module.requires_grad_(False)
-        networks.generator.module.noise.requires_grad_(True)
+    def _hold_colours(self, *learning: str) -> None:
+        """All but the submodules named is as in use: no dropout, no batch statistics, no gradients."""
+        generator = self.networks.generator
+        generator.eval()
+        generator.module.requires_grad_(False)
+        for name in learning:
+            generator.module.get_submodule(name).requires_grad_(True)
 
     def _discriminator_step(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
         networks = self.networks

@@ -14,17 +14,31 @@ _BATCH = 16
 
 
 def predict(
-    generator: Callable[[Tensor, Tensor | None], Tensor],
+    generator: Callable[..., Tensor],
     L: Tensor,
     device: torch.device,
-    z: Tensor | None = None,
+    *inputs: Tensor | None,
 ) -> Tensor:
-    """ab / 110 of `L` `(n, 1, h, w)` with noise `z` `(n, z_dim)` or none, in small batches, on the CPU."""
-    parts = torch.split(L, _BATCH)
-    noise = [None] * len(parts) if z is None else [part.to(device) for part in torch.split(z, _BATCH)]
+    """ab / 110 of `L` `(n, 1, h, w)` on the CPU, in small batches.
+
+    Args:
+        generator: see `PretrainedUNet`.
+        L: of the pictures.
+        device: of the generator.
+        inputs: noise, hints and palettes, a row a picture, as far as they are given.
+    """
+    places = torch.split(torch.arange(len(L)), _BATCH)
     with torch.inference_mode():
         return torch.cat(
-            [generator(part.to(device), each).float().cpu() for part, each in zip(parts, noise, strict=True)]
+            [
+                generator(
+                    L[place].to(device),
+                    *(None if each is None else each[place].to(device) for each in inputs),
+                )
+                .float()
+                .cpu()
+                for place in places
+            ]
         )
 
 
@@ -44,7 +58,7 @@ class Validation:
 
     def __init__(self, squares: Squares, perceptual: PerceptualLoss, device: torch.device) -> None:
         pictures = scaled(squares)
-        self.L = pictures.L
+        self.L, self.ab = pictures.L, pictures.ab
         self._true = color.dequantise(squares)
         self._perceptual = perceptual
         self._parts = [part.to(device) for part in torch.split(pictures.L, _BATCH)]

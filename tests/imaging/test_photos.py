@@ -239,22 +239,23 @@ def test_of_16_bit_colours_8_bits_are_read_and_the_photo_says_so(name: str, pict
     assert photo.notes == ("of its 16 bits a channel 8 were read",)
 
 
-def test_grey_with_16_bits_and_transparency_says_so_too(picture) -> None:
-    grey = picture()[..., :1]
-    photo = read(deep_png(opaque(grey.astype(np.uint16) * 257)))
-    assert photo.notes
-    np.testing.assert_array_equal(photo.rgb()[..., 0], grey[..., 0])
+def test_grey_with_16_bits_and_transparency_keeps_them() -> None:
+    deep = np.arange(0, 65536, 64, np.uint16).reshape(32, 32)
+    alpha = np.full_like(deep, 65535)
+    alpha[0] = 0
+    photo = read(deep_png(np.dstack([deep, alpha])))
+    assert photo.notes == ()
+    np.testing.assert_array_equal(photo.pixels[1:], deep[1:])
+    assert (photo.pixels[0] == 65535).all()
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_guard_planes_of_16_bits_are_refused_for_pillow_makes_noise_of_them(depth: type, picture) -> None:
+def test_guard_planes_of_16_bits_are_no_noise(depth: type, picture) -> None:
     pixels = picture()
     planes = np.moveaxis(pixels.astype(depth) * (257 if depth is np.uint16 else 1), -1, 0)
-    data = tiff(planes, photometric="rgb", planarconfig="separate")
-    if depth is np.uint8:
-        np.testing.assert_array_equal(read(data).pixels, pixels)
-    else:
-        assert reason(data) == "16 bits a channel in planes can't be read: save it anew, pixel by pixel"
+    photo = read(tiff(planes, photometric="rgb", planarconfig="separate"))
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert len(photo.notes) == (depth is np.uint16)
 
 
 def test_nothing_is_said_of_what_is_read_in_full(picture, encoded) -> None:
@@ -507,16 +508,11 @@ def test_cut_short_says_so(name: str, picture, encoded) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", id="EPS"),
-        pytest.param(b"\xd7\xcd\xc6\x9a\0\0" + bytes(80), id="WMF"),
-        pytest.param(b"%PDF-1.4\n", id="PDF"),
-        pytest.param(b"\x89HDF\r\n\x1a\n" + bytes(80), id="HDF5"),
-        pytest.param(b"\0\0\1\xb3" + bytes(80), id="MPEG"),
         pytest.param(b"#define im_width 9\n#define im_height 9\nstatic char im_bits[] = {\n0x01};", id="XBM"),
         pytest.param(bytes([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 24, 0]) + bytes(12), id="TGA"),
     ],
 )
-def test_pages_films_and_formats_without_a_signature_are_not_tried(data: bytes) -> None:
+def test_formats_without_a_signature_are_not_tried(data: bytes) -> None:
     assert reason(data) == "not a picture in a format that can be read"
 
 

@@ -48,8 +48,18 @@ EVALUATOR = (
     "gan/srgb.py",
     "gan/unet.py",
     "imaging/color.py",
+    "imaging/formats.py",
+    "imaging/guards.py",
+    "imaging/headers.py",
+    "imaging/levels.py",
     "imaging/metadata.py",
     "imaging/photos.py",
+    "imaging/profiles.py",
+    "imaging/samples.py",
+    "imaging/tiff.py",
+    "imaging/tiff_pages.py",
+    "imaging/tiff_pictures.py",
+    "imaging/tones.py",
     "inference/colorizer.py",
 )
 """The modules of this package that decide a figure."""

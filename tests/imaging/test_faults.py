@@ -46,7 +46,7 @@ def test_12_bits_packed() -> None:
     check(tiff_of([grey_page(whole(RAMP, 4095), 12)]))
 
 
-def test_16_bits_signed() -> None:
+def test_guard_16_bits_signed() -> None:
     check(tiff_of([grey_page(whole(RAMP, 32767, "i2"), 16)]))
 
 

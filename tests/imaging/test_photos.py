@@ -250,7 +250,7 @@ def test_grey_with_16_bits_and_transparency_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_guard_planes_of_16_bits_are_no_noise(depth: type, picture) -> None:
+def test_planes_of_16_bits_are_no_noise(depth: type, picture) -> None:
     pixels = picture()
     planes = np.moveaxis(pixels.astype(depth) * (257 if depth is np.uint16 else 1), -1, 0)
     photo = read(tiff(planes, photometric="rgb", planarconfig="separate"))

@@ -218,6 +218,18 @@ def evaluate(
         console.say(intervals_text(found.intervals, float(found.per_photo["colourfulness_true"].mean())))
 
 
+@app.command(epilog="Example: `tintlab sheet docs/sheet.jpg --photos 40`")
+def sheet(
+    output: Annotated[Path, typer.Argument(help="A JPEG file to write.")],
+    model: ScoringModel = None,
+    photos: Annotated[int, typer.Option(min=1, help="How many test photographs, the first by name.")] = 40,
+) -> None:
+    """Draw test photographs on one sheet: grey, coloured, true."""
+    from tintlab.operations.sheet import make_sheet
+
+    console.say(make_sheet(output, model, photos))
+
+
 @app.command(
     epilog="Examples: `tintlab judge` · `tintlab judge models:/tintlab/4 --against models:/tintlab/2`"
 )
@@ -277,6 +289,22 @@ def promote(
         if not if_passed:
             raise
         console.say(f"nothing is promoted: {reason}")
+
+
+@app.command()
+def adopt() -> None:
+    """Make `base`, the model that ships with tintlab, a version and champion, where there is no champion yet."""
+    from tintlab.registry import standing
+
+    console.say(standing.adopt_base())
+
+
+@app.command()
+def champion() -> None:
+    """Say which version is champion and why, and why the newest version is not."""
+    from tintlab.registry import standing
+
+    console.say(standing.describe_champion())
 
 
 @app.command(

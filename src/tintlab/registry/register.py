@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tintlab.inference import mlflow_model
+from tintlab.inference import base_model, mlflow_model
 from tintlab.registry import history, models, old_code
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+ORIGIN_TAG = "tintlab.origin"
+"""Of a version: `base` for the model that ships with the package."""
+
+PARENT_TAG = "parent"
+"""Of a run and its version: the model that its training started from, as `train.init_from` named it."""
+
 _WAIT_SECONDS = 600.0
-_OF_RUN = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.")
+_OF_RUN = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.", PARENT_TAG)
 _FACTS = (*_OF_RUN, "tintlab.test_set", "test.model.")
 
 
@@ -96,6 +102,8 @@ def _tags(folder: Path, hashes: Mapping[str, str], of_run: Mapping[str, str]) ->
     tags = {models.HASH_TAG[name]: value for name, value in hashes.items()}
     tags[old_code.CODE_TAG] = str(mlflow_model.SERVING_CODE)
     tags |= {name: value for name, value in of_run.items() if name.startswith(_OF_RUN)}
+    if folder == base_model.FOLDER:
+        tags[ORIGIN_TAG] = base_model.BASE
     if _is_the_pipelines(folder):
         tags["dvc.models/generator"] = lineage.dvc_hash(paths.GENERATOR)
         tags["tintlab.test_set"] = test_set_hash()

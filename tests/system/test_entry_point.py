@@ -1,12 +1,13 @@
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from tintlab.system import console, entry_point
-from tintlab.system.errors import TintlabError
+from tintlab.system import entry_point
 
 PREAMBLE = (
     "import os, signal, sys, time\nfrom tintlab.system import entry_point\n"
@@ -108,19 +109,63 @@ def test_the_libraries_understand_the_opt_out(monkeypatch: pytest.MonkeyPatch) -
     assert type(get_current_settings())().server.analytics_enabled is False
 
 
-def test_progress_passes_every_item_and_reports_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(console.progress(iter("abc"), "files", "gathering", 3)) == ["a", "b", "c"]
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "gathering: 100%" in captured.err
-    assert "3/3" in captured.err
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
-def test_printable() -> None:
-    assert console.printable("Größe 5 µm.jpg") == "Größe 5 µm.jpg"
-    assert console.printable("a\nb\x1b[31m\u202ec\udce9") == "a\\nb\\x1b[31m\\u202ec\\udce9"
+CLIENTS = {
+    "urllib": "import urllib.request\nprint(urllib.request.urlopen(url, timeout=5).read().decode())",
+    "requests": "import requests\nprint(requests.get(url, timeout=5).text)",
+    "httpx": "import httpx\nprint(httpx.get(url, timeout=5).text)",
+    "aiohttp": (
+        "import aiohttp, asyncio\n"
+        "async def ask():\n"
+        "    async with aiohttp.ClientSession(trust_env=True) as session:\n"
+        "        async with session.get(url, timeout=aiohttp.ClientTimeout(5)) as answer:\n"
+        "            return await answer.text()\n"
+        "print(asyncio.run(ask()))"
+    ),
+}
 
 
-def test_one_line() -> None:
-    assert console.one_line(TintlabError("a\n\tb  c")) == "a b c"
-    assert console.one_line(ValueError()) == "ValueError"
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_loopback_is_exempt_from_proxies(client: str, host: str) -> None:
+    """A real server here, and a proxy that nobody listens at: what we start reaches the server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxies = dict.fromkeys(
+            ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"], "http://127.0.0.1:9"
+        )
+        bare = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        source = f"url = 'http://{host}:{server.server_port}/'\n{CLIENTS[client]}"
+        started_by_us = f"import subprocess; subprocess.run([sys.executable, '-c', {source!r}], check=False)"
+        status, output, errors = ended(started_by_us, bare | proxies)
+        server.shutdown()
+    assert (status, output) == (0, "ok\n"), errors
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": "intranet, localhost"}, "intranet,localhost,127.0.0.1,::1"),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,localhost,127.0.0.1,::1"),
+    ],
+)
+def test_the_user_s_own_exemptions_stay(
+    before: dict[str, str], after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    entry_point.prepare_environment()
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == after

@@ -78,7 +78,8 @@ def _params() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    for name, folder in (("disk here", Path()), ("disk of the state", paths.state())):
+    state = next(folder for folder in (paths.state(), *paths.state().parents) if folder.is_dir())
+    for name, folder in (("disk here", Path()), ("disk of the state", state)):
         free = shutil.disk_usage(folder).free / 1e9
         yield Finding(
             name,
@@ -88,6 +89,9 @@ def _disk() -> Iterator[Finding]:
 
 
 def _tracking() -> Iterator[Finding]:
+    if not store.store_exists():
+        yield Finding("MLflow", f"no store yet in {paths.state()}; the first training makes one")
+        return
     # MLflow's client may think about an absent server for long.
     pool = ThreadPoolExecutor(1)
     answer = pool.submit(delivery.find_run, "none")

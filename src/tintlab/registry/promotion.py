@@ -33,6 +33,7 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
     """
     if forced and not why.strip():
         raise TintlabError("--force needs a reason: add --why TEXT, which the history keeps")
+    store.require_store()
     with store.connect() as client:
         log = read_history(client)
         found = models.get_version(client, version) if version else models.get_challenger(client)
@@ -58,6 +59,7 @@ def rollback(why: str = "") -> str:
     Raises:
         TintlabError: there is none to go back to; someone else was faster; MLflow can't be reached.
     """
+    store.require_store()
     with store.connect() as client:
         log = read_history(client)
         for former in log.former():

@@ -53,18 +53,10 @@ PLAIN_UNET = Path("reports/plain_unet.csv")
 
 
 def state() -> Path:
-    """The folder of everything that is no output: `TINTLAB_STATE`, or `.tintlab/` here. Absolute; created."""
-    folder = _state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The folder of everything that is no output: `TINTLAB_STATE`, or `.tintlab/` here. Absolute.
 
-
-def has_state() -> bool:
-    """Whether the state folder exists; nothing is created."""
-    return _state_folder().is_dir()
-
-
-def _state_folder() -> Path:
+    It need not exist: whatever writes there makes it, so that commands that only read leave nothing behind.
+    """
     return Path(os.environ.get("TINTLAB_STATE") or ".tintlab").absolute()
 
 

@@ -46,7 +46,20 @@ def store_exists() -> bool:
     """
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return True
-    return paths.has_state() and paths.tracking_database().exists()
+    return paths.tracking_database().exists()
+
+
+def require_store() -> None:
+    """Refuse to go on where there can't be anything in the store, before asking it would make one.
+
+    Raises:
+        TintlabError: there is no store.
+    """
+    if not store_exists():
+        raise TintlabError(
+            f"there is no registry in {paths.state()}: run this in the project's folder, or set "
+            "MLFLOW_TRACKING_URI; `make run` fills a new one"
+        )
 
 
 def prepare_store() -> None:
@@ -54,6 +67,7 @@ def prepare_store() -> None:
     database = paths.tracking_database()
     if os.environ.get("MLFLOW_TRACKING_URI") or database.exists():
         return
+    database.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(database.parent):
         if not database.exists():
             with atomic_path(database) as temporary:

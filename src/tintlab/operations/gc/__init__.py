@@ -85,6 +85,8 @@ def text(found: Plan) -> str:
 @contextmanager
 def _found(rules: Rules) -> Iterator[Plan]:
     """What can go, while nothing that could need it starts."""
+    if not paths.DVC_FILE.exists():  # before the locks, which are files
+        raise TintlabError("this is no DVC repository: run this in the repository's folder")
     with _alone(), dvc_cache.locked_repositories() as repos:
         delivery.sync()
         clone = paths.workspace() / paths.PARENT_LOCK

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from tintlab.system import paths
-from tintlab.system.console import one_line
+from tintlab.system.console import one_line, say
 from tintlab.system.entry_point import prepare_environment
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
+from tintlab.tracking import relocation
 from tintlab.tracking.spool import hold_lock
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.tracking_database()}"
 
 
+def is_default() -> bool:
+    """Whether the store is the one in the state folder, and not one that `MLFLOW_TRACKING_URI` names."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return not given or given == f"sqlite:///{paths.tracking_database()}"
+
+
 def store_exists() -> bool:
     """Whether there can be anything in the store: another than the default one is taken to exist.
 
@@ -63,9 +70,22 @@ def require_store() -> None:
 
 
 def prepare_store() -> None:
-    """Make the default store where it is used and missing, whole or not at all (seconds)."""
+    """Make the default store where it is used and missing, whole or not at all (seconds).
+
+    One that was copied or moved with its checkout follows it, see `relocation`.
+
+    Raises:
+        TintlabError: it was copied without its artifacts.
+    """
+    if not is_default():
+        return
     database = paths.tracking_database()
-    if os.environ.get("MLFLOW_TRACKING_URI") or database.exists():
+    if database.exists():
+        for former in relocation.follow(database):
+            say(
+                f"note: this store was in {former}; its records name {database.parent} from now on",
+                error=True,
+            )
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(database.parent):

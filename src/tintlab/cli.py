@@ -13,7 +13,7 @@ from tintlab.system import console, entry_point, paths
 from tintlab.system.params import load_params
 
 if TYPE_CHECKING:
-    from tintlab.scoring.archive import ScoringResult
+    pass
 
 app = typer.Typer(
     name="tintlab",
@@ -27,6 +27,10 @@ sources_app = typer.Typer(help="The folders and archives that `fetch.sources` na
 app.add_typer(sources_app, name="sources")
 app.add_typer(explore.app, name="explore")
 app.command(epilog="Example: `tintlab studio --open`")(studio.studio)
+app.command(
+    epilog="Examples: `tintlab colorize attic/*.jpg --output coloured/` · "
+    "`tintlab colorize boat.jpg --hints hints.json --like postcard.jpg --warm 1 --variants 6`"
+)(studio.colorize)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]
@@ -40,21 +44,10 @@ ScoringModel = Annotated[
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
 
 
-_NAMED = 100  # of the files that can't be used
-
-
 class Protocol(StrEnum):
     """Of `tintlab evaluate`."""
 
     published = "256"
-
-
-class FileFormat(StrEnum):
-    """Of coloured files."""
-
-    png = "png"
-    jpeg = "jpeg"
-    webp = "webp"
 
 
 @app.command(epilog="Examples: `tintlab repro` · `tintlab repro --preset smoke -S train.lambda_l1=50`")
@@ -107,24 +100,6 @@ def sources_pull() -> None:
     console.say(f"copied {len(copied)} archives")
 
 
-@app.command(epilog="Example: `tintlab colorize attic/*.jpg --output coloured/`")
-def colorize(
-    photos: Annotated[
-        list[Path], typer.Argument(help="Photographs, grey or not; their own colours are ignored.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
-    model: ScoringModel = None,
-    working_size: WorkingSize = None,
-    saturation: Saturation = None,
-) -> None:
-    """Colour photographs at their full size. Status 0: all; 2: some files can't be used; 1: none."""
-    from tintlab.scoring import archive
-    from tintlab.scoring.settings import Options, settings_for
-
-    options = Options(saturation=saturation, working_size=working_size)
-    _end(archive.colorize(photos, settings_for(output, model, options)))
-
-
 @app.command(
     epilog="Examples: `tintlab score scans/ coloured/` · `tintlab score 'scans/**/*.tif' out --depth 16`"
     " · `tintlab score scans/ out --variants 3 --seed 7`"
@@ -140,8 +115,8 @@ def score(
     output: Annotated[Path, typer.Argument(help="Folder for the same tree in colour.")],
     model: ScoringModel = None,
     file_format: Annotated[
-        FileFormat, typer.Option("--format", help="Of the coloured files.")
-    ] = FileFormat.png,
+        studio.FileFormat, typer.Option("--format", help="Of the coloured files.")
+    ] = studio.FileFormat.png,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 92,
     depth: Annotated[int, typer.Option(help="Bits a channel: 8, or 16 for PNG.")] = 8,
     working_size: WorkingSize = None,
@@ -173,7 +148,8 @@ def score(
             raise typer.Exit(2)
         return
     announce = partial(console.say, error=True)
-    _end(archive.score(source, settings, announce, follow_links))
+    if status := archive.say_result(archive.score(source, settings, announce, follow_links)):
+        raise typer.Exit(status)
 
 
 @app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
@@ -331,18 +307,6 @@ def history() -> None:
     from tintlab.registry import listing
 
     console.say(listing.list_history())
-
-
-def _end(result: "ScoringResult") -> None:
-    for name, reason in list(result.quarantined.items())[:_NAMED]:
-        console.say(f"{console.printable(name)}: {reason}", error=True)
-    if len(result.quarantined) > _NAMED:
-        console.say(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", error=True)
-    for word in result.words:
-        console.say(word)
-    console.say(result.line())
-    if result.status:
-        raise typer.Exit(result.status)
 
 
 @app.command(epilog="Example: `tintlab drift coloured/` · Status 0: no drift; 2: drift.")

@@ -94,6 +94,9 @@ class Provenance:
         saturation: factor on the predicted ab.
         seed: of the noise vector, where there is one.
         variant: its number among those of this seed and source, from 1.
+        steps: along directions of the noise, as in `warm +1, sky -0.5`.
+        hints: colours that a person gave to places: how many, and each.
+        like: of the palette that guided the colours, the start of its sha256.
         source_sha256: of the file that was coloured.
     """
 
@@ -107,6 +110,9 @@ class Provenance:
     saturation: str = ""
     seed: str = ""
     variant: str = ""
+    steps: str = ""
+    hints: str = ""
+    like: str = ""
     source_sha256: str = ""
 
 

@@ -116,15 +116,24 @@ def read_hints(path: Path, shape: tuple[int, ...]) -> tuple[Hint, ...]:
         raise TintlabError(f"can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise TintlabError(f"{path} is not JSON: give a list of hints") from None
+    return parse_hints(content, shape, str(path))
+
+
+def parse_hints(content: Any, shape: tuple[int, ...], where: str) -> tuple[Hint, ...]:
+    """As `read_hints`, from what the JSON holds; `where` it came from is part of a fault's message.
+
+    Raises:
+        TintlabError: with the hint and the fault.
+    """
     entries = content.get("hints") if isinstance(content, dict) else content
     if not isinstance(entries, list) or len(entries) > MOST_HINTS:
-        raise TintlabError(f"{path} holds no list of at most {MOST_HINTS} hints")
+        raise TintlabError(f"{where} holds no list of at most {MOST_HINTS} hints")
     hints = []
     for number, entry in enumerate(entries, start=1):
         try:
             hints.append(_parse_hint(entry, shape))
         except TintlabError as error:
-            raise TintlabError(f"{path}, hint {number}: {error}") from None
+            raise TintlabError(f"{where}, hint {number}: {error}") from None
     return tuple(hints)
 
 

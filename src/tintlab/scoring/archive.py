@@ -37,6 +37,7 @@ from tintlab.system.params import load_params
 _LOCK = "lock"
 _PART, _SKIPPED_PART = "photos", "skipped"
 _SHOWN = 10
+_NAMED = 100  # of the files that can't be used
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ class ScoringResult:
             return 1
         complete = self.plan is None or self.plan.is_complete
         return 0 if complete and not self.quarantined else 2
+
+
+def say_result(result: ScoringResult) -> int:
+    """Print what came of a scoring; the exit status."""
+    for name, reason in list(result.quarantined.items())[:_NAMED]:
+        console.say(f"{console.printable(name)}: {reason}", error=True)
+    if len(result.quarantined) > _NAMED:
+        console.say(f"and {len(result.quarantined) - _NAMED} more, see quarantine.csv", error=True)
+    for word in result.words:
+        console.say(word)
+    console.say(result.line())
+    return result.status
 
 
 def score(

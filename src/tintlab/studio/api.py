@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from tintlab.imaging.color import Byte
 from tintlab.imaging.encoding import SUFFIXES, Format
+from tintlab.studio.look import Look
+from tintlab.studio.models import Model
 from tintlab.studio.photo import OpenPhoto, joined
 from tintlab.studio.requests import ColorizeQuery, Sent, VariantsQuery, read_sent
 from tintlab.studio.state import Studio, StudioOfApp
-from tintlab.studio.variants import choose_variants, draw
+from tintlab.studio.variants import DRAWN_SIDE, choose_variants, draw
 
 MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 PREVIEW_QUALITY = 88
@@ -77,8 +79,8 @@ async def colorize(
         sent = await read_sent(request, query, studio.limits)
 
         def work() -> tuple[bytes, list[str]]:
-            with studio.opening(sent.image) as photo:
-                pieces, notes = photo.file(studio.models.get(query.model), sent.look, form)
+            with studio.opening(sent) as (photo, look):
+                pieces, notes = photo.file(studio.models.get(query.model), look, form)
                 return joined(pieces), notes
 
         content, notes = await studio.slots.run(request, work)
@@ -111,19 +113,18 @@ async def models(studio: StudioOfApp, request: Request) -> dict[str, Any]:
 
 def _variants(studio: Studio, query: VariantsQuery, sent: Sent) -> dict[str, Any]:
     model = studio.models.get(query.model)
-    with studio.opening(sent.image) as photo:
-        draws = draw(model, photo.lightness_at(512), photo.sha256, sent.look.seed)
+    with studio.opening(sent) as (photo, look):
+        draws = draw(model, photo.lightness_at(DRAWN_SIDE), photo.sha256, look.seed)
         found = [
-            asdict(variant)
-            | {"seed": sent.look.seed, "preview": _preview(photo, model, sent, variant.number)}
+            asdict(variant) | {"seed": look.seed, "preview": _preview(photo, model, look, variant.number)}
             for variant in choose_variants(draws, query.count)
         ]
     return {"model": model.facts(), "variants": found}
 
 
-def _preview(photo: OpenPhoto, model: Any, sent: Sent, number: int) -> str:
-    look = sent.look.model_copy(update={"variant": number})
-    jpeg = encode_preview(photo.preview(model, look, _VARIANT_SIDE))
+def _preview(photo: OpenPhoto, model: Model, look: Look, number: int) -> str:
+    variant = look.model_copy(update={"variant": number})
+    jpeg = encode_preview(photo.preview(model, variant, _VARIANT_SIDE))
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tintlab.gan.hint_maps import PALETTE_LENGTH
+from tintlab.inference.hints import DEFAULT_RADIUS, LARGEST_RADIUS, Hint, Palette
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
@@ -24,17 +27,17 @@ STEER = {"warm": "warm", "vivid": "saturation", "green": "green", "sky": "sky", 
 
 Steps = Annotated[float, Field(ge=-MAX_STEPS, le=MAX_STEPS, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Chroma = Annotated[float, Field(ge=-128, le=128, allow_inf_nan=False)]
 
 
 class Point(BaseModel):
-    """A colour that a place is to have.
+    """A hint as the page and its files write it; see `inference.hints.Hint`.
 
     Attributes:
         x: share of the width, from the left.
         y: share of the height, from the top.
-        a: CIE a*.
-        b: CIE b*.
+        ab: CIE a* and b*.
         radius: share of the longer side.
     """
 
@@ -42,9 +45,17 @@ class Point(BaseModel):
 
     x: Share
     y: Share
-    a: Chroma
-    b: Chroma
-    radius: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] = 0.02
+    ab: tuple[Chroma, Chroma]
+    radius: Annotated[float, Field(gt=0, le=LARGEST_RADIUS, allow_inf_nan=False)] = DEFAULT_RADIUS
+
+    def hint(self) -> Hint:
+        """The hint."""
+        return Hint(self.x, self.y, *self.ab, self.radius)
+
+    @classmethod
+    def of(cls, hint: Hint) -> Self:
+        """The same as the page writes it."""
+        return cls(x=hint.x, y=hint.y, ab=(hint.a, hint.b), radius=hint.radius)
 
 
 class Look(BaseModel):
@@ -60,7 +71,7 @@ class Look(BaseModel):
         foliage: steps towards greener leaves.
         saturation: factor on the colours; None is the model's own.
         hints: colours of places.
-        like: the palette that guides the colours, or None.
+        like: the palette that guides the colours (see `gan.hint_maps.palette_vector`), or None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +85,13 @@ class Look(BaseModel):
     foliage: Steps = 0.0
     saturation: Annotated[float, Field(ge=0, le=MAX_SATURATION, allow_inf_nan=False)] | None = None
     hints: Annotated[tuple[Point, ...], Field(max_length=MAX_HINTS)] = ()
+    like: (
+        Annotated[tuple[Weight, ...], Field(min_length=PALETTE_LENGTH, max_length=PALETTE_LENGTH)] | None
+    ) = None
+
+    def palette(self) -> Palette | None:
+        """The palette that guides the colours."""
+        return None if self.like is None else Palette(np.array(self.like, np.float32))
 
     def steps(self) -> dict[str, float]:
         """The steps along each direction that is taken, by the direction's name."""
@@ -93,7 +111,7 @@ class Look(BaseModel):
             raise TintlabError(f"{place}: {fault(error)}") from None
 
 
-class SavedLook(BaseModel):
+class SavedLook(Look):
     """The file that the page saves: a look, and the model and photograph that it was made with.
 
     Attributes:
@@ -101,20 +119,20 @@ class SavedLook(BaseModel):
         model: as in `models:/tintlab/3`.
         weights_sha256: of that model.
         source_sha256: of the photograph's file.
-        look: see `Look`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tintlab: Annotated[int, Field(ge=1, le=1)] = 1
     model: str = ""
     weights_sha256: str = ""
     source_sha256: str = ""
-    look: Look = Look()
 
     def text(self) -> str:
         """The file's content."""
-        return json.dumps(self.model_dump(exclude_defaults=True) | {"tintlab": 1}, indent=1, sort_keys=True)
+        return json.dumps({"tintlab": 1} | self.model_dump(exclude_defaults=True), indent=1) + "\n"
+
+    def look(self) -> Look:
+        """The look alone."""
+        return Look.model_validate(self.model_dump(include=set(Look.model_fields), exclude_unset=True))
 
 
 def read_saved(path: Path) -> SavedLook:
@@ -150,3 +168,8 @@ def fault(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
     return console.printable(f"{where}: {first['msg']}" if where else first["msg"])[:150]
+
+
+def palette_values(palette: Palette) -> tuple[float, ...]:
+    """A palette as `Look.like` holds it: to the last bit."""
+    return tuple(float(value) for value in palette.vector)

@@ -11,6 +11,8 @@ from typing import Any
 from tintlab.explore import directions
 from tintlab.explore.directions import Directions
 from tintlab.explore.model import Explored
+from tintlab.inference.base_model import BASE
+from tintlab.inference.base_model import FOLDER as BASE_FOLDER
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import history
 from tintlab.registry import models as registry
@@ -58,26 +60,23 @@ class Model:
             "weights_sha256": self.settings.weights_sha256,
             "saturation": self.settings.saturation,
             "takes_noise": self.colorizer.z_dim > 0,
-            "takes_hints": takes_hints(self.colorizer),
+            "takes_hints": self.colorizer.takes_hints,
             "directions": sorted(self.directions.directions) if self.directions else [],
         }
 
 
-def takes_hints(colorizer: Colorizer) -> bool:
-    """Whether a model takes hints and palettes."""
-    return bool(getattr(colorizer, "takes_hints", False))
-
-
-def load(spec: str | None) -> Model:
+def load(spec: str | None, output: Path = Path(), options: Options | None = None) -> Model:
     """Load a model.
 
     Args:
         spec: see `registry.models.locate`; None is the default.
+        output: the folder of coloured files.
+        options: replace what the model's config says.
 
     Raises:
         TintlabError: there is no such model, or MLflow can't be reached.
     """
-    settings = settings_for(Path(), spec, Options())
+    settings = settings_for(output, spec, options or Options())
     colorizer = load_colorizer(settings)
     explored = Explored(settings.model_folder, settings.weights_sha256, settings.training, colorizer)
     try:
@@ -158,6 +157,8 @@ class Models:
 def _spec_of(name: str) -> str:
     if name in (CHAMPION, registry.CHALLENGER):
         return f"models:/{MODEL_NAME}@{name}"
+    if name == BASE:
+        return BASE
     if name == LOCAL:
         return str(paths.GENERATOR)
     if _VERSION.fullmatch(name):
@@ -169,6 +170,8 @@ def _listed() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if (paths.GENERATOR / paths.MODEL_CONFIG).exists():
         found.append({"name": LOCAL, "model": "the pipeline's last model"})
+    if (BASE_FOLDER / paths.MODEL_CONFIG).exists():
+        found.append({"name": BASE, "model": "base, which ships with tintlab"})
     if not store.store_exists():
         return found
     with store.connect() as client:

@@ -18,6 +18,7 @@ from tintlab.studio.limits import read_body
 from tintlab.studio.look import Look, SavedLook, Share
 from tintlab.studio.models import DEFAULT
 from tintlab.studio.photo import PREVIEW_SIDE, FileForm, joined
+from tintlab.studio.requests import palette_of
 from tintlab.studio.state import StudioOfApp
 from tintlab.studio.variants import choose_variants, likely_colours
 from tintlab.system.errors import TintlabError
@@ -155,6 +156,17 @@ async def likely(studio: StudioOfApp, request: Request, photo_id: str, asked: Pl
         return await studio.slots.run(request, work)
 
 
+@routes.post("/{photo_id}/palette", summary="The palette of a reference photograph")
+async def palette(studio: StudioOfApp, request: Request, photo_id: str) -> dict[str, Any]:
+    """The palette of a reference."""
+
+    def work() -> dict[str, Any]:
+        return {"palette": palette_of(studio.store.data(photo_id), studio.limits.max_megapixels)}
+
+    async with studio.slots.admitting():
+        return await studio.slots.run(request, work)
+
+
 @routes.post("/{photo_id}/file", response_class=Response, summary="The coloured photograph at its full size")
 async def file(studio: StudioOfApp, request: Request, photo_id: str, asked: FileAsked) -> Response:
     """The coloured photograph as a file."""
@@ -180,7 +192,7 @@ async def settings(studio: StudioOfApp, request: Request, photo_id: str, asked: 
             model=model.model,
             weights_sha256=model.weights_sha256,
             source_sha256=studio.store.open(photo_id).sha256,
-            look=asked.look,
+            **asked.look.model_dump(exclude_defaults=True),
         )
         return saved.text()
 

@@ -1,10 +1,11 @@
 """A photograph that is open: decoded once, seen by the encoder once, coloured as often as one likes."""
 
-import functools
 import hashlib
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,14 +15,22 @@ from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import GuidedColours, coloured, coloured_deep, reduced, working_shape
+from tintlab.inference.colorizer import Canvas, GuidedColours, coloured, coloured_deep, reduced
 from tintlab.scoring.settings import Depth
 from tintlab.studio.look import Look
-from tintlab.studio.models import Model, takes_hints
+from tintlab.studio.models import Model
 from tintlab.system.errors import TintlabError
+from tintlab.system.files import file_sha256
 
 PREVIEW_SIDE = 1600
 """Pixels of a preview's longer side, at most."""
+DRAFT_SIDE = 480
+"""Previews up to this size are drafts."""
+
+_DRAFT_SIZE = 144  # what the network sees, squared
+_KEPT_CANVASES = 2  # one, and its draft
+_KEPT_PREVIEWS = 4
+_HINTS_SAID = 500  # a JPEG file's XMP holds 65 kB
 
 
 @dataclass(frozen=True)
@@ -46,81 +55,101 @@ class OpenPhoto:
     """A photograph, ready to be coloured; can be used from several threads.
 
     Args:
-        data: the file's bytes.
+        source: the file's path or its bytes.
         max_megapixels: see `photos.read_photo`.
 
     Raises:
         PhotoError: it can't be used.
     """
 
-    def __init__(self, data: bytes, max_megapixels: float) -> None:
-        photo = read_photo(data, max_megapixels)
-        self.sha256 = hashlib.sha256(data).hexdigest()
+    def __init__(self, source: Path | bytes, max_megapixels: float) -> None:
+        photo = read_photo(source, max_megapixels)
+        self.sha256 = sha256_of(source)
         self.lightness: Float = photo.lightness()
         self.metadata: CaptureMetadata = photo.metadata
         self.notes = photo.notes
-        self._opening = threading.Lock()
-        self._smalls: dict[int, Float] = {}
+        self.more_pages = photo.more_pages
+        self._lock = threading.Lock()
+        self._canvases: OrderedDict[tuple[str, bool], Canvas] = OrderedDict()
+        self._previews: dict[int, Float] = {}
 
     @property
     def megapixels(self) -> float:
         """Millions of pixels."""
         return self.lightness.size / 1e6
 
-    def working_ab(self, model: Model, look: Look) -> tuple[Float, Float]:
-        """What the network says: ab `(h, w, 2)` at working size, and L* `(h, w)` of the same size.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.lightness.shape
+        return height, width
+
+    def preview(self, model: Model, look: Look, side: int = PREVIEW_SIDE) -> Byte:
+        """The coloured photograph, small: 8-bit sRGB `(h, w, 3)`, at most `side` pixels on its longer side.
+
+        Small ones are drafts: the network sees less, and not the mirrored photograph.
 
         Raises:
             TintlabError: the model takes no noise, hints or steps as the look asks for.
         """
-        colorizer = model.colorizer
-        if look.hints and not takes_hints(colorizer):
-            raise TintlabError("this model takes no hints: choose another one")
-        saturation = model.settings.saturation if look.saturation is None else look.saturation
-        settings = colorizer.settings.model_copy(update={"saturation": saturation})
-        small = self._small(settings.working_size)
-        z = noise(model, look, self.sha256)
-        ab = colorizer.with_settings(settings).predict_variants(small, None if z is None else z[None])
-        return ab[0], small
-
-    def preview(self, model: Model, look: Look, side: int = PREVIEW_SIDE) -> Byte:
-        """The coloured photograph, small: 8-bit sRGB `(h, w, 3)`, at most `side` pixels on its longer side."""
-        ab, small = self.working_ab(model, look)
+        canvas = self._canvas(model, is_draft=side <= DRAFT_SIDE)
         lightness = self.lightness_at(side)
-        return coloured(lightness, GuidedColours(ab, small, lightness.shape))
-
-    def lightness_at(self, side: int) -> Float:
-        """L* of a preview."""
-        return self._preview_lightness(min(side, PREVIEW_SIDE, max(self.lightness.shape)))
+        return coloured(
+            lightness, GuidedColours(self._ab(canvas, model, look), canvas.small, lightness.shape)
+        )
 
     def file(self, model: Model, look: Look, form: FileForm) -> tuple[list[bytes], list[str]]:
         """The coloured photograph as a file with its origin: the bytes in pieces, and what was left out of it.
 
         Raises:
-            TintlabError: see `working_ab`.
+            TintlabError: see `preview`.
             EncodingError: the format can't hold it.
         """
-        ab, small = self.working_ab(model, look)
-        colours = GuidedColours(ab, small, self.lightness.shape)
+        canvas = self._canvas(model, is_draft=False)
+        colours = GuidedColours(self._ab(canvas, model, look), canvas.small, self.lightness.shape)
         pixels = (coloured_deep if form.depth == 16 else coloured)(self.lightness, colours)
-        pieces, left_out = encode(
-            pixels, form.file_format, self.metadata, origin(model, look, self.sha256), form.quality
-        )
+        said = origin(model, look, self.sha256)
+        pieces, left_out = encode(pixels, form.file_format, self.metadata, said, form.quality)
         return pieces, [*self.notes, *left_out]
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  # photographs are few, and go together with it
-    def _preview_lightness(self, side: int) -> Float:
-        height, width = self.lightness.shape
-        scale = side / max(height, width)
-        return reduced(self.lightness, (max(1, round(height * scale)), max(1, round(width * scale))))
+    def lightness_at(self, side: int) -> Float:
+        """L* of a preview."""
+        height, width = self.shape
+        side = min(side, PREVIEW_SIDE, max(height, width))
+        found = self._previews.get(side)
+        if found is None:
+            scale = side / max(height, width)
+            found = reduced(self.lightness, (max(1, round(height * scale)), max(1, round(width * scale))))
+            with self._lock:
+                while len(self._previews) >= _KEPT_PREVIEWS:
+                    del self._previews[next(iter(self._previews))]
+                self._previews[side] = found
+        return found
 
-    def _small(self, working_size: int) -> Float:
-        with self._opening:
-            if working_size not in self._smalls:
-                self._smalls[working_size] = reduced(
-                    self.lightness, working_shape(self.lightness.shape, working_size)
-                )
-            return self._smalls[working_size]
+    def _ab(self, canvas: Canvas, model: Model, look: Look) -> Float:
+        saturation = model.settings.saturation if look.saturation is None else look.saturation
+        hints = [point.hint() for point in look.hints]
+        return canvas.working_ab(noise(model, look, self.sha256), hints, look.palette(), saturation)
+
+    def _canvas(self, model: Model, is_draft: bool) -> Canvas:
+        """The photograph as the encoder has seen it; kept for the next change."""
+        key = (model.key, is_draft)
+        with self._lock:
+            if key not in self._canvases:
+                settings = model.colorizer.settings
+                if is_draft:
+                    small = {"flip_average": False, "working_size": min(_DRAFT_SIZE, settings.working_size)}
+                    settings = settings.model_copy(update=small)
+                self._canvases[key] = model.colorizer.with_settings(settings).open(self.lightness)
+                while len(self._canvases) > _KEPT_CANVASES:
+                    self._canvases.popitem(last=False)
+            self._canvases.move_to_end(key)
+            return self._canvases[key]
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
 
 
 def noise(model: Model, look: Look, sha256: str) -> Float | None:
@@ -149,7 +178,25 @@ def origin(model: Model, look: Look, sha256: str) -> Provenance:
     settings = replace(model.settings, seed=look.seed)
     if look.saturation is not None:
         settings = replace(settings, saturation=look.saturation)
-    return settings.provenance(sha256, look.variant)
+    palette = look.palette()
+    return replace(
+        settings.provenance(sha256, look.variant),
+        steps=", ".join(f"{name} {steps:+g}" for name, steps in look.steps().items()),
+        hints=_hints_text(look),
+        like="" if palette is None else hashlib.sha256(palette.vector.tobytes()).hexdigest()[:16],
+    )
+
+
+def _hints_text(look: Look) -> str:
+    """How many hints, then each: place, colour, radius."""
+    if not look.hints:
+        return ""
+    each = [
+        f"{hint.x:.4g},{hint.y:.4g}: {hint.ab[0]:.4g},{hint.ab[1]:.4g} r {hint.radius:.3g}"
+        for hint in look.hints[:_HINTS_SAID]
+    ]
+    more = len(look.hints) - len(each)
+    return f"{len(look.hints)} (x,y: a,b): {'; '.join(each)}{f'; and {more} more' if more else ''}"
 
 
 def joined(pieces: Sequence[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
@@ -10,11 +11,23 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tintlab.imaging.encoding import QUALITY, Format
+from tintlab.imaging.photos import PhotoError, read_photo
+from tintlab.inference.hints import Palette, parse_hints
 from tintlab.studio.limits import Limits, read_body
-from tintlab.studio.look import MAX_SATURATION, MAX_VARIANT, Look, Steps, parse_saved
+from tintlab.studio.look import (
+    MAX_HINTS,
+    MAX_SATURATION,
+    MAX_VARIANT,
+    Look,
+    Point,
+    Steps,
+    palette_values,
+    parse_saved,
+)
 from tintlab.studio.models import DEFAULT
 from tintlab.studio.photo import FileForm
 from tintlab.studio.problems import Problem
+from tintlab.system.errors import TintlabError
 
 _LIKE = ("image", "like")
 _TEXTS = ("hints", "settings")
@@ -71,12 +84,30 @@ class Sent:
     Attributes:
         image: the bytes of a photograph's file.
         like: those of a reference, or None.
-        look: how to colour.
+        query_look: how to colour, but for hints and reference.
+        hints: JSON that holds hints, or None.
     """
 
     image: bytes
     like: bytes | None
-    look: Look
+    query_look: Look
+    hints: Any
+
+    def look(self, shape: tuple[int, int], max_megapixels: float) -> Look:
+        """How to colour a photograph of this height and width.
+
+        Raises:
+            TintlabError: a hint is wrong, or the reference can't be used.
+        """
+        change: dict[str, Any] = {}
+        if self.hints is not None:
+            hints = parse_hints(self.hints, shape, "hints")
+            if len(hints) > MAX_HINTS:
+                raise TintlabError(f"{len(hints)} hints: give at most {MAX_HINTS}")
+            change["hints"] = tuple(Point.of(hint) for hint in hints)
+        if self.like is not None:
+            change["like"] = palette_of(self.like, max_megapixels)
+        return self.query_look.model_copy(update=change)
 
 
 async def read_sent(request: Request, query: LookQuery, limits: Limits) -> Sent:
@@ -95,30 +126,40 @@ async def read_sent(request: Request, query: LookQuery, limits: Limits) -> Sent:
         raise Problem(
             400, "no photograph: send its bytes as the part `image` (curl -F image=@boat.jpg), or as the body"
         )
-    return Sent(files["image"], files.get("like"), look_of(query, texts))
+    hints = _parse_json(texts["hints"]) if "hints" in texts else None
+    return Sent(files["image"], files.get("like"), look_of(query, texts), hints)
+
+
+def palette_of(reference: bytes | Path, max_megapixels: float) -> tuple[float, ...]:
+    """The palette of a reference photograph, for `Look.like`.
+
+    Raises:
+        TintlabError: it can't be used, or has no colours.
+    """
+    try:
+        return palette_values(Palette.of(read_photo(reference, max_megapixels).rgb()))
+    except PhotoError as error:
+        raise TintlabError(f"the reference can't be used: {error}") from None
 
 
 def look_of(query: LookQuery, texts: dict[str, str]) -> Look:
-    """The look of a query and of the texts `hints` and `settings`; the query counts for more.
+    """The look of a query and of the text `settings`; the query counts for more.
 
     Raises:
         TintlabError: it is wrong.
     """
     values: dict[str, Any] = {}
     if "settings" in texts:
-        values = parse_saved(texts["settings"], "settings").look.model_dump(exclude_unset=True)
+        values = parse_saved(texts["settings"], "settings").look().model_dump(exclude_unset=True)
     values |= query.model_dump(include=set(_OF_THE_LOOK), exclude_unset=True)
-    if "hints" in texts:
-        values["hints"] = _hints(texts["hints"])
     return Look.checked(values, "look")
 
 
-def _hints(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
-        found = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         raise Problem(400, "hints: not JSON") from None
-    return found.get("hints") if isinstance(found, dict) else found
 
 
 async def _parts(request: Request, limits: Limits) -> tuple[dict[str, bytes], dict[str, str]]:

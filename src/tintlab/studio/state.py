@@ -10,9 +10,11 @@ from fastapi import Depends, Request
 from tintlab.imaging.photos import megapixels_of
 from tintlab.scoring.threads import Budget
 from tintlab.studio.limits import Limits, Slots
+from tintlab.studio.look import Look
 from tintlab.studio.metrics import Metrics
 from tintlab.studio.models import Models
 from tintlab.studio.photo import OpenPhoto
+from tintlab.studio.requests import Sent
 from tintlab.studio.store import Store
 
 
@@ -37,14 +39,18 @@ class Studio:
     metrics: Metrics
 
     @contextmanager
-    def opening(self, data: bytes) -> Iterator[OpenPhoto]:
-        """A photograph that came by plain HTTP; waits until there is memory for it.
+    def opening(self, sent: Sent) -> Iterator[tuple[OpenPhoto, Look]]:
+        """What came by plain HTTP: the photograph and its look; waits until there is memory for both pictures.
 
         Raises:
             PhotoError: it can't be used.
+            TintlabError: the hints or the reference can't.
         """
-        with self.budget.taking(megapixels_of(data, self.limits.max_megapixels)):
-            yield OpenPhoto(data, self.limits.max_megapixels)
+        most = self.limits.max_megapixels
+        size = megapixels_of(sent.image, most) + (megapixels_of(sent.like, most) if sent.like else 0.0)
+        with self.budget.taking(size):
+            photo = OpenPhoto(sent.image, most)
+            yield photo, sent.look(photo.shape, most)
 
 
 def make_studio(models: Models, limits: Limits) -> Studio:

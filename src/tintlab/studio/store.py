@@ -15,7 +15,7 @@ from tintlab.studio.limits import Limits
 from tintlab.studio.models import Model
 from tintlab.studio.photo import OpenPhoto
 from tintlab.studio.problems import Problem
-from tintlab.studio.variants import Draws, draw
+from tintlab.studio.variants import DRAWN_SIDE, Draws, draw
 
 
 @dataclass
@@ -90,6 +90,14 @@ class Store:
                 self._put_others_away(photo_id)
         return opened
 
+    def data(self, photo_id: str) -> bytes:
+        """The bytes of a photograph's file.
+
+        Raises:
+            Problem: there is none of that id.
+        """
+        return self._find(photo_id).data
+
     def draws(self, photo_id: str, model: Model, seed: int) -> Draws:
         """Many small colourings of a photograph, kept for the next question.
 
@@ -99,7 +107,7 @@ class Store:
         held = self._find(photo_id)
         if held.draws is None or held.draws[0] != model.key or held.draws[1].seed != seed:
             photo = self.open(photo_id)
-            held.draws = model.key, draw(model, photo.lightness_at(512), photo.sha256, seed)
+            held.draws = model.key, draw(model, photo.lightness_at(DRAWN_SIDE), photo.sha256, seed)
         return held.draws[1]
 
     def touch(self, photo_id: str) -> None:

@@ -18,6 +18,8 @@ from tintlab.studio.models import Model
 
 DRAWS = 48
 """Noise vectors that a few are chosen from."""
+DRAWN_SIDE = 512
+"""Pixels of the longer side of the L* that they are drawn for: the same for page, HTTP and command."""
 
 _SIDE = 96  # what the network sees of each: a quarter of the time
 _NEAR = 6.0  # ab units: nearer colours look the same

@@ -33,7 +33,8 @@ async function choose(place, index) {
     const choice = await openPicker({ ...known, current, canDelete: index !== undefined, canEyedrop: hasReference() });
     if (photo !== state.current || choice === null) return;
     if (choice === "eyedrop") {
-      current = { radius: 0.02, ...current, ...(await eyedrop()) };
+      const ab = await eyedrop();
+      current = { radius: 0.02, ...(current ?? { ab: [known.colours[0].a, known.colours[0].b] }), ...(ab && { ab }) };
       continue;
     }
     if (choice === "delete") state.change({ hints: without(index) });
@@ -47,7 +48,7 @@ function marker(hint, index) {
   const made = element("button", { type: "button", className: "marker", "aria-label": describe(hint, index) });
   made.style.left = `${100 * hint.x}%`;
   made.style.top = `${100 * hint.y}%`;
-  made.style.backgroundColor = cssOf(shownRgb(MIDDLE_LIGHTNESS, hint.a, hint.b));
+  made.style.backgroundColor = cssOf(shownRgb(MIDDLE_LIGHTNESS, ...hint.ab));
   made.addEventListener("keydown", (event) => key(event, hint, index));
   drag(made, hint, index);
   return made;
@@ -87,7 +88,7 @@ function key(event, hint, index) {
 
 function describe(hint, index) {
   const place = `${Math.round(100 * hint.x)} % from the left, ${Math.round(100 * hint.y)} % from the top`;
-  return `Hint ${index + 1}: ${nameOf(MIDDLE_LIGHTNESS, hint.a, hint.b)}, ${place}`;
+  return `Hint ${index + 1}: ${nameOf(MIDDLE_LIGHTNESS, ...hint.ab)}, ${place}`;
 }
 
 function line(hint, index) {
@@ -97,7 +98,7 @@ function line(hint, index) {
     type: "button", className: "close", "aria-label": `Delete hint ${index + 1}`,
     onclick: () => state.change({ hints: without(index) }),
   }, "×");
-  return element("li", {}, swatch(MIDDLE_LIGHTNESS, hint, `Change hint ${index + 1}`, edit), element("span", {}, text), remove);
+  return element("li", {}, swatch(MIDDLE_LIGHTNESS, hint.ab, `Change hint ${index + 1}`, edit), element("span", {}, text), remove);
 }
 
 function render() {

@@ -5,7 +5,7 @@ import { cssOf, nameOf, rgbOfLab, shownRgb } from "./color.js";
 
 const REACH = 90;
 
-const picked = { a: 0, b: 0, radius: 0.02 };
+const picked = { ab: [0, 0], radius: 0.02 };
 let lightness = 50;
 let finish = () => {};
 
@@ -25,42 +25,40 @@ function drawPlane() {
   for (const [colour, radius] of [["black", 6], ["white", 4]]) {
     context.strokeStyle = colour;
     context.beginPath();
-    context.arc(((picked.a / REACH + 1) * size) / 2, ((1 - picked.b / REACH) * size) / 2, radius, 0, 2 * Math.PI);
+    context.arc(((picked.ab[0] / REACH + 1) * size) / 2, ((1 - picked.ab[1] / REACH) * size) / 2, radius, 0, 2 * Math.PI);
     context.stroke();
   }
 }
 
 function render() {
-  byId("pick-a").value = picked.a;
-  byId("pick-b").value = picked.b;
+  [byId("pick-a").value, byId("pick-b").value] = picked.ab;
   byId("pick-radius").value = 100 * picked.radius;
   const chosen = byId("chosen");
-  chosen.style.backgroundColor = cssOf(shownRgb(lightness, picked.a, picked.b));
-  chosen.setAttribute("aria-label", `Chosen colour: ${nameOf(lightness, picked.a, picked.b)}`);
+  chosen.style.backgroundColor = cssOf(shownRgb(lightness, ...picked.ab));
+  chosen.setAttribute("aria-label", `Chosen colour: ${nameOf(lightness, ...picked.ab)}`);
   drawPlane();
 }
 
 function pick(a, b) {
-  picked.a = Math.round(10 * a) / 10;
-  picked.b = Math.round(10 * b) / 10;
+  picked.ab = [Math.round(10 * a) / 10, Math.round(10 * b) / 10];
   render();
 }
 
-export function swatch(l, { a, b }, title, onclick) {
+export function swatch(l, ab, title, onclick) {
   const made = element("button", { type: "button", className: "swatch", title, "aria-label": title, onclick });
-  made.style.backgroundColor = cssOf(shownRgb(l, a, b));
+  made.style.backgroundColor = cssOf(shownRgb(l, ...ab));
   return made;
 }
 
 function likelySwatch(colour, index) {
   const title = `${nameOf(lightness, colour.a, colour.b)}, likely colour ${index + 1}`;
-  return swatch(lightness, colour, title, () => pick(colour.a, colour.b));
+  return swatch(lightness, [colour.a, colour.b], title, () => pick(colour.a, colour.b));
 }
 
-/** Ask for a colour: resolves to `{a, b, radius}`, "delete", "eyedrop" or null. */
+/** Ask for a colour: resolves to `{ab, radius}`, "delete", "eyedrop" or null. */
 export function openPicker({ lightness: l, colours, current, canDelete, canEyedrop }) {
   lightness = l;
-  Object.assign(picked, current ?? { ...colours[0], radius: 0.02 });
+  Object.assign(picked, current ?? { ab: [colours[0].a, colours[0].b], radius: 0.02 });
   byId("likely").replaceChildren(...colours.map(likelySwatch));
   byId("pick-delete").hidden = !canDelete;
   byId("eyedrop").hidden = !canEyedrop;
@@ -83,12 +81,12 @@ export function startPicker() {
   };
   plane.addEventListener("pointerdown", take);
   plane.addEventListener("pointermove", take);
-  byId("pick-a").addEventListener("input", (event) => pick(Number(event.target.value), picked.b));
-  byId("pick-b").addEventListener("input", (event) => pick(picked.a, Number(event.target.value)));
+  byId("pick-a").addEventListener("input", (event) => pick(Number(event.target.value), picked.ab[1]));
+  byId("pick-b").addEventListener("input", (event) => pick(picked.ab[0], Number(event.target.value)));
   byId("pick-radius").addEventListener("input", (event) => { picked.radius = Number(event.target.value) / 100; });
   byId("pick-delete").addEventListener("click", () => finish("delete"));
   byId("eyedrop").addEventListener("click", () => finish("eyedrop"));
   dialog.addEventListener("close", () => {
-    finish(dialog.returnValue === "ok" ? { a: picked.a, b: picked.b, radius: picked.radius } : null);
+    finish(dialog.returnValue === "ok" ? { ab: picked.ab, radius: picked.radius } : null);
   });
 }

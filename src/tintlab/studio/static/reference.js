@@ -49,10 +49,10 @@ function colourAt(x, y) {
   const at = (share, size) => Math.min(size - 1, Math.max(0, Math.floor(share * size)));
   const data = canvas.getContext("2d").getImageData(at(x, canvas.width), at(y, canvas.height), 1, 1).data;
   const [, a, b] = labOfRgb([data[0], data[1], data[2]]);
-  return { a: Math.round(10 * a) / 10, b: Math.round(10 * b) / 10 };
+  return [Math.round(10 * a) / 10, Math.round(10 * b) / 10];
 }
 
-/** Let a colour be taken from the reference: resolves to `{a, b}`, or to nothing. */
+/** Let a colour be taken from the reference: resolves to `[a, b]`, or to null. */
 export function eyedrop() {
   const canvas = byId("like-picture");
   canvas.classList.add("aiming");
@@ -76,7 +76,7 @@ function key(event) {
     aim.y = Math.min(1, Math.max(0, aim.y + moves[event.key][1]));
     say(`${Math.round(100 * aim.x)} % from the left, ${Math.round(100 * aim.y)} % from the top`);
   } else if (event.key === "Enter") drop(colourAt(aim.x, aim.y));
-  else if (event.key === "Escape") drop({});
+  else if (event.key === "Escape") drop(null);
   else return;
   event.preventDefault();
   event.stopPropagation();

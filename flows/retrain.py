@@ -46,7 +46,7 @@ def retrain(
     """
     common.begin()
     try:
-        with retrain_clone.held():
+        with retrain_clone.hold_lock():
             return _Retraining(preset, overrides or [], promote, wait_hours, cause).run(force)
     except HeldError as error:
         return Completed(name="UnderWay", message=str(error))
@@ -74,7 +74,7 @@ class _Retraining:
             refresh_sources(prepared)
             settings = {"preset": self.preset, "overrides": list(self.overrides), "promote": self.promote}
             digest = retrain_clone.inputs_digest(prepared, settings)
-            last = retrain_clone.last_retraining()
+            last = retrain_clone.read_last_retraining()
             known = last.get("digest") == digest
             repeats = last["repeats"] if known else 0
             if known and not force:
@@ -166,7 +166,7 @@ def repro(
 @task(cache_policy=NO_CACHE)
 def bring_back(prepared: retrain_clone.Workspace, experiment: str) -> None:
     """Make the experiment visible to `dvc exp show` in the user's repository."""
-    if retrain_clone.bring_back(prepared, experiment):
+    if retrain_clone.fetch_experiment(prepared, experiment):
         get_run_logger().info("`dvc exp show` lists it as %s; `dvc exp apply` takes it over", experiment)
 
 

@@ -42,7 +42,7 @@ def watch() -> State[Any]:
     is told to people: more of the same photographs would not cure it.
     """
     common.begin()
-    known = arrivals.seen()
+    known = arrivals.read_seen()
     came = [finding for finding in look_at_photographs(Path.cwd()) if finding.cause not in known]
     drifted = [finding for finding in look_for_drift() if finding.cause not in known]
     for finding in came:
@@ -63,12 +63,12 @@ def watch() -> State[Any]:
 def look_at_photographs(repository: Path) -> list[Finding]:
     """New photographs, if they are enough, and sources that changed."""
     params = load_params()
-    new = arrivals.new_photographs(repository / paths.INBOX, paths.workspace() / paths.INBOX, params)
+    new = arrivals.find_new_photographs(repository / paths.INBOX, paths.workspace() / paths.INBOX, params)
     get_run_logger().info("%d new files, %d or more are colour photographs", new.files, new.coloured)
     found = []
     if new.coloured >= params.watch.min_new_photos:
         found.append(Finding(new.digest, f"{new.files} new files in {paths.INBOX}"))
-    changed = arrivals.changed_sources(params)
+    changed = arrivals.find_changed_sources(params)
     if changed:
         cause = hashlib.sha256("\0".join(sorted(changed.values())).encode()).hexdigest()
         found.append(Finding(cause, f"changed: {', '.join(sorted(changed))}"))
@@ -81,7 +81,7 @@ def look_for_drift() -> list[Finding]:
     try:
         return [
             Finding(one.run_id, f"drift in {one.name} (MLflow run {one.run_id})")
-            for one in arrivals.drifted_archives()
+            for one in arrivals.find_drifted_archives()
         ]
     except TrackingUnavailableError as error:
         get_run_logger().warning("%s", error)

@@ -218,8 +218,8 @@ def test_experiments_come_back_as_references_alone(tree: Path) -> None:
     run(folder, "git", "update-ref", "refs/exps/ab/cdef/retrain-1", "HEAD")
     prepared = retrain_clone.prepare(tree)
     head = run(tree, "git", "rev-parse", "HEAD")
-    assert retrain_clone.bring_back(prepared, "retrain-1")
-    assert not retrain_clone.bring_back(prepared, "retrain-2")
+    assert retrain_clone.fetch_experiment(prepared, "retrain-1")
+    assert not retrain_clone.fetch_experiment(prepared, "retrain-2")
     assert run(tree, "git", "show", "refs/exps/ab/cdef/retrain-1:found.txt") == "x"
     assert run(tree, "git", "rev-parse", "HEAD") == head
     assert run(tree, "git", "status", "--porcelain") == ""
@@ -251,9 +251,9 @@ def test_without_a_commit_one_line_says_so(tmp_path: Path, monkeypatch: pytest.M
 def test_one_retraining_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path))
     with (
-        retrain_clone.held(),
+        retrain_clone.hold_lock(),
         pytest.raises(HeldError, match="another retraining is under way: pid"),
-        retrain_clone.held(),
+        retrain_clone.hold_lock(),
     ):
         pass
 
@@ -282,19 +282,19 @@ def test_only_new_colour_photographs_count(
     (inbox / "README.md").write_text("no photograph")
     for number in range(3):
         (inbox / f"{number}.png").write_bytes(encoded(picture(64, 64, number)))
-    found = arrivals.new_photographs(inbox, known, default_params)
+    found = arrivals.find_new_photographs(inbox, known, default_params)
     assert (found.files, found.coloured) == (5, 3)
-    again = arrivals.new_photographs(inbox, known, default_params)
+    again = arrivals.find_new_photographs(inbox, known, default_params)
     assert again.digest == found.digest
     (inbox / "late.png").write_bytes(encoded(picture(64, 64, 9)))
-    assert arrivals.new_photographs(inbox, known, default_params).digest != found.digest
-    assert arrivals.new_photographs(inbox, inbox, default_params) == arrivals.Arrivals(0, 0, "")
+    assert arrivals.find_new_photographs(inbox, known, default_params).digest != found.digest
+    assert arrivals.find_new_photographs(inbox, inbox, default_params) == arrivals.Arrivals(0, 0, "")
 
 
 def test_causes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path))
-    assert arrivals.seen() == set()
+    assert arrivals.read_seen() == set()
     arrivals.remember({"a"})
     arrivals.remember({"b"})
-    assert arrivals.seen() == {"a", "b"}
+    assert arrivals.read_seen() == {"a", "b"}
     assert json.loads(paths.watch_record().read_text()) == {"seen": ["a", "b"]}

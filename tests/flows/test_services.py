@@ -365,7 +365,7 @@ def test_drift_without_new_photographs_is_told_and_trains_nothing(up: Up, receiv
 
 def test_a_silent_run_has_crashed(silent: Run) -> None:
     assert silent.ends(150)[0] == "CRASHED"
-    assert silent.record["state"]["message"] == "no sign of life"
+    assert silent.record["state"]["message"] == "no heartbeat"
 
 
 def test_asked_to_end_it_ends_all(up: Up) -> None:

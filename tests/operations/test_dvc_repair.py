@@ -42,20 +42,20 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_guard_dvc_lock_one_that_is_cut_anywhere_is_restored_with_a_word(repository: Path) -> None:
-    """Guard: `dvc_repair.mend`. Cut between two stages, it may be an older one, and DVC's run cache knows."""
+    """Guard: `dvc_repair.repair`. Cut between two stages, it may be an older one, and DVC's run cache knows."""
     whole = lock_file()
     paths.DVC_LOCK.write_text(whole)
-    dvc_repair.keep_dvc_lock()
+    dvc_repair.back_up_dvc_lock()
     boundaries = {len(lock_file(count)) for count in (1, 2, 3)}
     for length in range(len(whole)):
         paths.DVC_LOCK.write_text(whole[:length])
-        said = dvc_repair.mend()
+        said = dvc_repair.repair()
         if length in boundaries:
             assert said == [] and paths.DVC_LOCK.read_text() == whole[:length]
         else:
             assert len(said) == 1 and re.match("dvc.lock (was cut short|is damaged): restored the c", said[0])
             assert paths.DVC_LOCK.read_text() == whole
-        dvc_repair.keep_dvc_lock()
+        dvc_repair.back_up_dvc_lock()
         paths.dvc_lock_copy().write_text(whole)
 
 
@@ -67,36 +67,36 @@ def test_guard_dvc_lock_one_that_is_damaged_is_restored_and_never_copied(
 ) -> None:
     """Guard: `dvc_repair.dvc_lock_fault`."""
     paths.DVC_LOCK.write_text(lock_file())
-    dvc_repair.keep_dvc_lock()
+    dvc_repair.back_up_dvc_lock()
     paths.DVC_LOCK.write_bytes(broken)
-    dvc_repair.keep_dvc_lock()
+    dvc_repair.back_up_dvc_lock()
     assert dvc_repair.dvc_lock_fault() == "is damaged"
-    assert "restored" in dvc_repair.mend()[0]
+    assert "restored" in dvc_repair.repair()[0]
     assert paths.DVC_LOCK.read_text() == lock_file()
 
 
 def test_a_half_written_new_one_is_restored_from_the_one_before(repository: Path) -> None:
     paths.DVC_LOCK.write_text(lock_file())
-    dvc_repair.keep_dvc_lock()
+    dvc_repair.back_up_dvc_lock()
     new = lock_file(md5=OTHER)
     paths.DVC_LOCK.write_text(new[: len(new) // 2])
-    assert "cut short" in dvc_repair.mend()[0]
+    assert "cut short" in dvc_repair.repair()[0]
     assert paths.DVC_LOCK.read_text() == lock_file()
 
 
 def test_without_a_copy_it_goes(repository: Path) -> None:
     paths.DVC_LOCK.write_text("")
-    assert "removed" in dvc_repair.mend()[0]
+    assert "removed" in dvc_repair.repair()[0]
     assert not paths.DVC_LOCK.exists()
-    assert dvc_repair.mend() == []
+    assert dvc_repair.repair() == []
 
 
 def test_whole_ones_stay_as_they_are(repository: Path) -> None:
     for content in (lock_file(), lock_file(1), lock_file(3, OTHER), "schema: '2.0'\nstages: {}\n"):
         paths.DVC_LOCK.write_text(content)
-        assert dvc_repair.mend() == []
+        assert dvc_repair.repair() == []
         assert paths.DVC_LOCK.read_text() == content
-        dvc_repair.keep_dvc_lock()
+        dvc_repair.back_up_dvc_lock()
 
 
 def test_a_real_one_is_whole(repository: Path) -> None:
@@ -154,9 +154,9 @@ def test_guard_dead_locks_an_entry_whose_number_another_process_has_is_cleared(
     assert not dvc_would_run(folder)
     if younger:
         os.utime(lock, (1e9, 1e9))
-    assert dvc_repair.mend() == [f"cleared a lock of a dead process: {where}/rwlock: dvc repro"]
+    assert dvc_repair.repair() == [f"cleared a lock of a dead process: {where}/rwlock: dvc repro"]
     assert dvc_would_run(folder)
-    assert dvc_repair.mend() == []
+    assert dvc_repair.repair() == []
     living.kill()
     living.wait()
 
@@ -166,7 +166,7 @@ def test_guard_dead_locks_a_lock_file_that_can_t_be_read_is_made_anew(repository
     """Guard: `dvc_repair._living`. DVC would stop at it."""
     folder = repository / ".dvc/tmp"
     (folder / "rwlock").write_text(content)
-    assert len(dvc_repair.mend()) == 1
+    assert len(dvc_repair.repair()) == 1
     assert dvc_would_run(folder)
 
 
@@ -176,5 +176,5 @@ def test_a_living_one_s_lock_stays(repository: Path) -> None:
     folder = repository / ".dvc/tmp"
     with rwlock(str(folder), localfs, "dvc repro", [], [f"{folder}/out"], False):
         before = json.loads((folder / "rwlock").read_text())
-        assert dvc_repair.stale_locks() == dvc_repair.mend() == []
+        assert dvc_repair.stale_locks() == dvc_repair.repair() == []
         assert json.loads((folder / "rwlock").read_text()) == before

@@ -360,7 +360,7 @@ def test_a_plan_removes_nothing(repository: Path, client: MlflowClient, tmp_path
 def test_twice_is_as_once(repository: Path, tmp_path: Path) -> None:
     assert prune().items
     found = plan(FEW)
-    assert (found.items, text(found)) == ((), "nothing to prune")
+    assert (found.items, text(found)) == ((), "nothing to remove")
 
 
 def test_what_became_needed_meanwhile_stays(repository: Path, client: MlflowClient, tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_not_while_dvc_is_at_work(repository: Path) -> None:
         while not Path("started").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        with pytest.raises(TintlabError, match="DVC is at work"):
+        with pytest.raises(TintlabError, match="DVC is running"):
             plan(FEW)
     finally:
         Path("go").touch()
@@ -534,14 +534,14 @@ def test_runs_of_a_server_lose_their_artifacts(
 def test_the_command_asks_shows_and_removes(repository: Path) -> None:
     few = ["gc", "--keep", "1", "--days", "0"]
     shown = CliRunner().invoke(app, [*few, "--dry-run"]).output
-    assert "4 things" in shown
+    assert "4 items" in shown
     refused = CliRunner().invoke(app, few, input="n\n")
     assert (refused.exit_code, "Remove all of this?" in refused.output) == (0, True)
     assert CliRunner().invoke(app, [*few, "--dry-run"]).output == shown
     removed = CliRunner().invoke(app, [*few, "--yes"]).output
     assert removed.count("removing ") == 4
     assert removed.endswith(" MB freed\n")
-    assert "nothing to prune" in CliRunner().invoke(app, few).output
+    assert "nothing to remove" in CliRunner().invoke(app, few).output
 
 
 class Patience:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DVC = (sys.executable, "-m", "dvc")
 SEED = 4
-MEND = "from tintlab.operations import dvc_repair; print(*dvc_repair.mend(), sep='\\n')"
+MEND = "from tintlab.operations import dvc_repair; print(*dvc_repair.repair(), sep='\\n')"
 VICTIMS = ("all", "dvc", "stage")
 """Who is killed: the whole process group, as by a power cut; DVC alone; the stage alone."""
 

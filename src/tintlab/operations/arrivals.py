@@ -1,4 +1,4 @@
-"""What came into data/inbox since the last retraining: is it worth another one?"""
+"""New photographs, changed sources and drift since the last retraining: is another one worthwhile?"""
 
 import hashlib
 from contextlib import suppress
@@ -23,9 +23,9 @@ class Arrivals:
     """New files of the inbox.
 
     Attributes:
-        files: how many.
-        coloured: how many of them are colour photographs; counting stops when there are enough.
-        digest: of their names, sizes and times; empty where there are none.
+        files: number of files.
+        coloured: number of colour photographs among them. Counting stops when there are enough.
+        digest: of their names, sizes and times; empty without files.
     """
 
     files: int
@@ -35,19 +35,19 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Drift:
-    """A scored archive that is unlike what the champion was trained on.
+    """A scored archive that differs from the champion's training photographs.
 
     Attributes:
         run_id: in MLflow.
-        name: of that run.
+        name: the name of the run.
     """
 
     run_id: str
     name: str
 
 
-def new_photographs(inbox: Path, known: Path, params: Params) -> Arrivals:
-    """What lies in `inbox` and not, with the same name, size and time, in `known`."""
+def find_new_photographs(inbox: Path, known: Path, params: Params) -> Arrivals:
+    """Find the files of `inbox` that `known` lacks. Files with the same name, size and time are the same."""
     new = [path for path in sorted(inbox.rglob("*")) if _is_new(path, known / path.relative_to(inbox))]
     coloured = 0
     for path in new:
@@ -57,10 +57,10 @@ def new_photographs(inbox: Path, known: Path, params: Params) -> Arrivals:
     return Arrivals(len(new), coloured, _digest(new))
 
 
-def changed_sources(params: Params) -> dict[str, str]:
-    """Local sources that are not what the last retraining recorded, with their digests now; none before it.
+def find_changed_sources(params: Params) -> dict[str, str]:
+    """Find local sources that have changed since the last retraining, with their present digests.
 
-    One that is out of reach has not changed: a retraining could not read it either.
+    A source out of reach counts as unchanged: a retraining could not read it either.
     """
     changed = {}
     with suppress(FileNotFoundError, TintlabError):
@@ -73,8 +73,8 @@ def changed_sources(params: Params) -> dict[str, str]:
     return changed
 
 
-def drifted_archives() -> list[Drift]:
-    """The scored archives in MLflow that drifted, the latest first.
+def find_drifted_archives() -> list[Drift]:
+    """Find the scored archives in MLflow that drifted, the latest first.
 
     Raises:
         TrackingUnavailableError: MLflow can't be reached.
@@ -87,16 +87,16 @@ def drifted_archives() -> list[Drift]:
         return [Drift(run.info.run_id, run.info.run_name or run.info.run_id) for run in runs]
 
 
-def seen() -> set[str]:
-    """Causes that were acted on already: digests of arrivals and of sources, runs of drift."""
+def read_seen() -> set[str]:
+    """Read the causes that were acted on before: digests of arrivals and of sources, runs of drift."""
     with suppress(FileNotFoundError, TintlabError):
         return set(read_json(paths.watch_record())["seen"])
     return set()
 
 
 def remember(causes: set[str]) -> None:
-    """Add to `seen`."""
-    write_json(paths.watch_record(), {"seen": sorted(seen() | causes)})
+    """Add causes to those of `read_seen`."""
+    write_json(paths.watch_record(), {"seen": sorted(read_seen() | causes)})
 
 
 def _is_new(path: Path, known: Path) -> bool:

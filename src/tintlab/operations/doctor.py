@@ -1,4 +1,4 @@
-"""What state all is in, and what to do about what is not well."""
+"""Check the state of everything, and advise."""
 
 import shutil
 import time
@@ -17,17 +17,17 @@ from tintlab.system.params import load_params
 from tintlab.tracking import delivery, interrupted, lineage, store
 
 MIN_FREE_GB = 2.0
-"""Room for a training at its default size, its caches and its artifacts, several times over."""
+"""Room for several trainings of the default size, with caches and artifacts."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        state: in what state it is.
-        advice: what to do; empty where all is well.
+        name: the subject.
+        state: its state.
+        advice: empty if all is well.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything; nothing is changed."""
+    """Run all checks. Nothing is changed."""
     return [finding for look in _LOOKS for finding in look()]
 
 
 def text(findings: list[Finding]) -> str:
-    """The findings, a line each, what needs doing marked and followed by the advice."""
+    """One line per finding; those with advice are marked and followed by it."""
     lines = []
     for finding in findings:
         lines.append(f"{'!' if finding.advice else ' '} {finding.name:20}{finding.state}")
@@ -74,7 +74,7 @@ def _params() -> Iterator[Finding]:
         load_params()
         yield Finding("params.yaml", "readable")
     except TintlabError as error:
-        yield Finding("params.yaml", one_line(error), "mend that line")
+        yield Finding("params.yaml", one_line(error), "correct that line")
 
 
 def _disk() -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def _disk() -> Iterator[Finding]:
         yield Finding(
             name,
             f"{free:.1f} GB free at {folder.absolute()}",
-            "" if free >= MIN_FREE_GB else "make space: `tintlab gc` removes what nothing needs",
+            "" if free >= MIN_FREE_GB else "free some space: `tintlab gc` removes unused data",
         )
 
 
@@ -92,7 +92,7 @@ def _tracking() -> Iterator[Finding]:
     if not store.store_exists():
         yield Finding("MLflow", f"no store yet in {paths.state()}; the first training makes one")
         return
-    # MLflow's client may think about an absent server for long.
+    # MLflow's client may wait long for an absent server.
     pool = ThreadPoolExecutor(1)
     answer = pool.submit(delivery.find_run, "none")
     try:
@@ -130,9 +130,9 @@ def _undelivered() -> Iterator[Finding]:
 
 def _dvc() -> Iterator[Finding]:
     fault = dvc_repair.dvc_lock_fault()
-    yield Finding("dvc.lock", fault or "whole", "run `tintlab repro`, which mends it" if fault else "")
+    yield Finding("dvc.lock", fault or "whole", "run `tintlab repro`, which repairs it" if fault else "")
     for line in dvc_repair.stale_locks():
-        yield Finding("stale lock", line, "run `tintlab repro`, which clears it")
+        yield Finding("stale lock", line, "run `tintlab repro`, which removes it")
 
 
 def _trainings() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What killed processes leave behind: half a dvc.lock, DVC's locks; found and put right."""
+"""Repair what killed processes leave behind: a dvc.lock cut in half, and DVC's locks."""
 
 import fcntl
 import json
@@ -21,18 +21,18 @@ _ENTRIES, _HASHES = ("deps", "outs"), {"md5", "etag", "checksum"}
 _STAGE_BEGINS = re.compile(rb"  \S")
 
 
-def mend() -> list[str]:
-    """Put right what killed processes left broken, and say what; nothing where all is well."""
+def repair() -> list[str]:
+    """Repair dvc.lock and remove locks of dead processes. Returns one line per repair."""
     return [line for line in (_restore_dvc_lock(), *_clear_dead_locks()) if line]
 
 
 def dvc_lock_fault() -> str | None:
-    """What is wrong with dvc.lock, or None. DVC writes it in place: killed meanwhile, it leaves half of it."""
+    """The fault of dvc.lock, or None. DVC writes it in place, so a killed DVC can leave half of it."""
     return _fault(paths.DVC_LOCK.read_bytes()) if paths.DVC_LOCK.exists() else None
 
 
-def keep_dvc_lock() -> None:
-    """Copy dvc.lock into the state folder, if it is whole and differs from the copy."""
+def back_up_dvc_lock() -> None:
+    """Copy dvc.lock into the state folder, if it is intact and differs from the copy."""
     if not paths.DVC_LOCK.exists():
         return
     content = paths.DVC_LOCK.read_bytes()
@@ -48,7 +48,7 @@ def _restore_dvc_lock() -> str | None:
     copy = paths.dvc_lock_copy()
     if not copy.exists():
         paths.DVC_LOCK.unlink()
-        return f"dvc.lock {fault}: removed, for there is no copy; DVC takes what it knows from its run cache"
+        return f"dvc.lock {fault}: removed, because there is no copy; DVC restores what its run cache knows"
     with atomic_path(paths.DVC_LOCK) as temporary:
         shutil.copyfile(copy, temporary)
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(copy.stat().st_mtime))
@@ -57,7 +57,7 @@ def _restore_dvc_lock() -> str | None:
 
 def _fault(content: bytes) -> str | None:
     copy = _copied()
-    # One that ends before another stage begins may well be an older one, as from a branch.
+    # A file that ends where a stage begins may be an older one, for example from a branch.
     rest = copy[len(content) :] if copy.startswith(content) else b""
     cut = bool(rest) and not _STAGE_BEGINS.match(rest)
     if cut or not content.endswith(b"\n"):
@@ -79,12 +79,12 @@ def _copied() -> bytes:
 
 
 def stale_locks() -> list[str]:
-    """DVC's locks whose holders have died, as `path: command`."""
+    """DVC's locks whose holders are dead, as `path: command`."""
     return [line for path in _rwlocks() for line in _stale(path)]
 
 
 def held_locks() -> list[str]:
-    """DVC's locks whose holders are at work, as `path: command`."""
+    """DVC's locks whose holders are alive, as `path: command`."""
     return [
         f"{path}: {entry['cmd']}"
         for path in _rwlocks()
@@ -94,10 +94,10 @@ def held_locks() -> list[str]:
 
 
 def _clear_dead_locks() -> list[str]:
-    """Take the entries of dead processes out of DVC's lock files.
+    """Remove the entries of dead processes from DVC's lock files.
 
-    DVC drops those whose process number is free; where another process has it by now, it waits for ever, and a
-    file that it was killed at while writing stops it. `.dvc/tmp/lock` needs none of this: it is the kernel's.
+    DVC itself removes an entry only if its process number is unused. If another process has the number, DVC waits
+    for ever; if the file is damaged, DVC fails. `.dvc/tmp/lock` needs no repair: it is a kernel lock.
     """
     cleared = []
     for path in _rwlocks():
@@ -138,9 +138,9 @@ def _living(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _holds(entry: dict[str, Any], path: Path) -> bool:
-    """Whether the process of an entry lives, and may be the one that wrote it.
+    """Whether the process of an entry is alive and can be its author.
 
-    That one is not younger than the file; and it works here, or was called with the same arguments.
+    The author is older than the file, and works in this folder or was called with the same arguments.
     """
     with suppress(psutil.NoSuchProcess):
         holder = psutil.Process(int(entry["pid"]))
@@ -167,7 +167,7 @@ def _rwlocks() -> list[Path]:
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[bool]:
-    """Hold the lock under which DVC edits a lock file; False where DVC has it."""
+    """Hold the lock under which DVC edits a lock file; False if DVC holds it."""
     with path.with_name(f"{path.name}.lock").open("a") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)

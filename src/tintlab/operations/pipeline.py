@@ -1,4 +1,4 @@
-"""The pipeline as one command: DVC does the work, its runs reach MLflow, a summary ends it."""
+"""The pipeline as one command: run DVC, deliver its runs to MLflow, print a summary."""
 
 import os
 import signal
@@ -21,16 +21,16 @@ from tintlab.system.files import read_json
 from tintlab.tracking import delivery, store, training_runs
 
 _COPY_SECONDS = 1.0
-"""Between two looks at dvc.lock while DVC works."""
+"""Between two checks of dvc.lock while DVC works."""
 
 
 def repro(preset: str | None, overrides: list[str], experiment: str | None = None) -> None:
-    """Run `dvc repro`, or `dvc exp run -S …` where there is something to override; then sync and summarise.
+    """Run `dvc repro`, or `dvc exp run -S …` with overrides; then sync and print a summary.
 
-    With `experiment`, it is an experiment of this name in any case.
+    With `experiment`, always run an experiment of this name.
 
     Raises:
-        TintlabError: no such preset, or a stage failed.
+        TintlabError: the preset is unknown, or a stage failed.
     """
     settings = [*(preset_overrides(preset) if preset else []), *overrides]
     arguments = ["repro"]
@@ -38,8 +38,8 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
         arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))]
         arguments += ["--name", experiment] if experiment else []
     processes.watch_owners()
-    for mended in dvc_repair.mend():
-        print(mended, flush=True)
+    for line in dvc_repair.repair():
+        print(line, flush=True)
     status = run_dvc(arguments)
     print(sync())
     if status != 0:
@@ -50,41 +50,41 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
 
 
 def run_dvc(arguments: list[str]) -> int:
-    """Run DVC, and keep a copy of dvc.lock whenever it has changed; DVC's status.
+    """Run DVC, and back up dvc.lock whenever it changes. Returns DVC's status.
 
-    When this process is asked to leave, the stage is asked too, and DVC may end by itself: killed, it would
-    leave dvc.lock as it stands.
+    When this process is asked to stop, it asks the stage to stop and lets DVC end by itself: a killed DVC would
+    leave dvc.lock half written.
     """
     dvc = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], env=_environment())
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return dvc.wait(_COPY_SECONDS)
-            dvc_repair.keep_dvc_lock()
+            dvc_repair.back_up_dvc_lock()
     except processes.Interrupted:
         with suppress(psutil.Error):
             for stage in _stages(psutil.Process(dvc.pid)):
                 stage.terminate()
-        # DVC heeds Ctrl-C, between stages; SIGTERM would end it on the spot.
+        # DVC reacts to Ctrl-C between stages; SIGTERM would end it at once.
         dvc.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             dvc.wait(processes.LEAVE_SECONDS - 1)
         raise
     finally:
-        dvc_repair.keep_dvc_lock()
+        dvc_repair.back_up_dvc_lock()
 
 
 def _stages(dvc: psutil.Process) -> Iterator[psutil.Process]:
-    """The stage that DVC runs now, below the shell that it may use; not the stage's own processes."""
+    """The stage that DVC runs now, without its child processes. DVC may start it through a shell."""
     for child in dvc.children():
         yield from child.children() if child.name() in processes.SHELLS else [child]
 
 
 def preset_overrides(name: str) -> list[str]:
-    """The settings of presets/NAME.yaml as `section.key=value`, the way `dvc exp run -S` takes them.
+    """Read presets/NAME.yaml as `section.key=value`, the form that `dvc exp run -S` takes.
 
     Raises:
-        TintlabError: there is no such preset.
+        TintlabError: the preset is unknown.
     """
     path = paths.PRESETS / f"{name}.yaml"
     if not path.is_file():
@@ -99,13 +99,13 @@ def preset_overrides(name: str) -> list[str]:
 
 
 def sync() -> str:
-    """Deliver to MLflow what waits, and make a run for a model that has none; a line that says what was done.
+    """Deliver waiting records to MLflow, and create a run for a model without one. Returns a line about it.
 
-    MLflow out of reach is no failure: the line says so, and nothing is lost.
+    If MLflow is out of reach, the line says so, and nothing is lost.
     """
     try:
         delivered = delivery.sync()
-        # The figures are in git, the model is not: a clone in which nothing was built has no model.
+        # The figures are in git but the model is not: a new clone has no model.
         if not (paths.METRICS.exists() and (paths.GENERATOR / paths.MODEL_CONFIG).exists()):
             return f"{delivered} records delivered to MLflow"
         run = training_runs.restore_missing_run()
@@ -115,7 +115,7 @@ def sync() -> str:
 
 
 def summary() -> str:
-    """The figures of the present model beside the baselines, and where to look."""
+    """The figures of the present model beside the baselines, and where to find the rest."""
     metrics = read_json(paths.METRICS)
     return "\n".join(
         [
@@ -129,7 +129,7 @@ def summary() -> str:
 
 
 def serve_ui(port: int) -> None:
-    """Serve MLflow's UI on 127.0.0.1 until Ctrl-C, after a sync; a server that is there already is only named."""
+    """Sync, then serve MLflow's UI on 127.0.0.1 until Ctrl-C; if a server is configured, print its address."""
     print(sync())
     uri = store.tracking_uri()
     if store.is_server(uri):
@@ -138,12 +138,12 @@ def serve_ui(port: int) -> None:
     store.prepare_store()
     print(f"MLflow: http://127.0.0.1:{port}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    # By the environment, for a command line shows passwords to everyone on the machine.
+    # In the environment: everyone on the machine can read the passwords in a command line.
     subprocess.run(command, env=_environment() | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
 
 
 def _hydra(value: Any) -> str:
-    """A value in the grammar of -S (Hydra's), where None is `null` and lists have no spaces."""
+    """A value in the grammar of -S, which is Hydra's: None is `null`, and lists have no spaces."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -154,9 +154,9 @@ def _hydra(value: Any) -> str:
 
 
 def _environment() -> dict[str, str]:
-    # DVC runs the stages' `python`: it must be this one, also when .venv is not activated.
+    # DVC runs the stages with `python`: it must be this one, even if .venv is not activated.
     here = str(Path(sys.executable).parent)
     search = here + os.pathsep + os.environ.get("PATH", "")
-    # Threads that spin while they wait slow each other several times as soon as the machine does anything else.
+    # Threads that spin while they wait slow each other down as soon as the machine does anything else.
     polite = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
     return polite | os.environ | processes.ownership() | {"PATH": search}

@@ -1,4 +1,4 @@
-"""Prefect as this project uses it: settings, the pool, deployments, automations; and runs that died."""
+"""Prefect for this project: settings, work pool, deployments, automations, and runs that died."""
 
 import asyncio
 import hashlib
@@ -25,10 +25,10 @@ PREFECT_FILE = Path("prefect.yaml")
 POOL = "tintlab"
 
 HEARTBEAT_SECONDS = 30
-"""Between two signs of life of a run; Prefect sends none more often."""
+"""Between two heartbeats of a run; Prefect's shortest interval."""
 
 SILENT_SECONDS = 100
-"""After so long without one, a run has crashed."""
+"""After this time without a heartbeat a run has crashed."""
 
 _PENDING_SECONDS = 600
 _DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
@@ -36,11 +36,11 @@ _DEPLOY_SECONDS = 300
 
 
 def environment(prefect: str, mlflow: str) -> dict[str, str]:
-    """What Prefect's server, its worker, and all flows are started with; what the user set stays.
+    """The environment of Prefect's server, its worker and all flows. The user's own settings stay.
 
     Args:
         prefect: address of Prefect's server.
-        mlflow: address of MLflow's.
+        mlflow: address of MLflow's server.
     """
     home = paths.services() / "prefect"
     ours = {
@@ -50,7 +50,7 @@ def environment(prefect: str, mlflow: str) -> dict[str, str]:
         "PREFECT_WORKER_QUERY_SECONDS": "5",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite's writers wait for each other on a busy machine
-        # A server that is restarted must not end the runs that it did not answer meanwhile.
+        # A restart of the server must not end the runs that it left unanswered.
         "PREFECT_CLIENT_MAX_RETRIES": "10",
     }
     if not any(name in os.environ for name in _DATABASE):
@@ -65,25 +65,25 @@ def environment(prefect: str, mlflow: str) -> dict[str, str]:
 
 
 def set_up(settings: Mapping[str, str]) -> None:
-    """Make the pool, the deployments of prefect.yaml, and the automations; what is there already stays.
+    """Create the pool, the deployments of prefect.yaml, and the automations. Existing ones stay.
 
     Args:
-        settings: see `environment`; with a server that answers.
+        settings: see `environment`. The server must answer.
 
     Raises:
-        TintlabError: Prefect refused one; with its words.
+        TintlabError: Prefect refused one; the message is Prefect's.
     """
     _with_client(settings, _make_pool)
     _deploy(settings)
     _with_client(settings, _make_automations)
 
 
-def sweep(settings: Mapping[str, str]) -> int:
-    """Mark what Prefect believes to be under way in our pool as crashed, or cancelled; how many it were.
+def end_orphaned_runs(settings: Mapping[str, str]) -> int:
+    """Mark the runs that Prefect takes for running in our pool as crashed or cancelled. Returns their number.
 
-    For a pool without a worker: a run ends with the worker that started it.
+    Call it only while the pool has no worker: a run ends with its worker.
     """
-    return _with_client(settings, _sweep)
+    return _with_client(settings, _end_orphaned_runs)
 
 
 def has_worker(settings: Mapping[str, str]) -> bool:
@@ -92,7 +92,7 @@ def has_worker(settings: Mapping[str, str]) -> bool:
 
 
 def automations() -> list["AutomationCore"]:
-    """Rules by which the server ends what nobody else would: runs of workers that died with their machine."""
+    """Rules by which the server ends runs whose worker died together with its machine."""
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -102,7 +102,7 @@ def automations() -> list["AutomationCore"]:
             name=f"tintlab: {name}",
             trigger=EventTrigger(
                 after={after},
-                # Any other, for the last one bears the name of the state, and ours have names of their own.
+                # Any event: the event of a state carries the state's name, and ours have names of their own.
                 expect={"prefect.flow-run.*"},
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 for_each={"prefect.resource.id"},
@@ -117,20 +117,20 @@ def automations() -> list["AutomationCore"]:
         f"prefect.flow-run.{name}" for name in ("heartbeat", "Pending", "Cancelling")
     )
     return [
-        rule("silent runs have crashed", silent, SILENT_SECONDS, StateType.CRASHED, "no sign of life"),
+        rule("silent runs have crashed", silent, SILENT_SECONDS, StateType.CRASHED, "no heartbeat"),
         rule(
             "runs that never start have crashed",
             unstarted,
             _PENDING_SECONDS,
             StateType.CRASHED,
-            "its worker died before it began",
+            "its worker died before the run began",
         ),
         rule(
-            "runs whose worker died are cancelled all the same",
+            "cancelled runs of a dead worker are cancelled",
             uncancelled,
             SILENT_SECONDS,
             StateType.CANCELLED,
-            "its worker died before it ended it",
+            "its worker died before it could end the run",
         ),
     ]
 
@@ -148,7 +148,7 @@ async def _make_pool(client: "PrefectClient") -> None:
 async def _make_automations(client: "PrefectClient") -> None:
     for automation in automations():
         known = await client.read_automations_by_name(automation.name)
-        # One that is changed forgets which runs it waits for: only what is another one is replaced.
+        # A replaced automation forgets the runs that it waits for, so replace only those that differ.
         digest = hashlib.sha256(automation.model_dump_json(exclude={"description"}).encode()).hexdigest()[:16]
         marked = automation.model_copy(update={"description": f"made by `tintlab up` ({digest})"})
         if any(one.description == marked.description for one in known):
@@ -158,7 +158,7 @@ async def _make_automations(client: "PrefectClient") -> None:
         await client.create_automation(marked)
 
 
-async def _sweep(client: "PrefectClient") -> int:
+async def _end_orphaned_runs(client: "PrefectClient") -> int:
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -212,5 +212,5 @@ def _deploy(settings: Mapping[str, str]) -> None:
         check=False,
     )
     if ended.returncode != 0:
-        said = redacted((ended.stdout + ended.stderr).strip())
-        raise TintlabError(f"{PREFECT_FILE} was not deployed: {' '.join(said.split())[-400:]}")
+        output = redacted((ended.stdout + ended.stderr).strip())
+        raise TintlabError(f"{PREFECT_FILE} was not deployed: {' '.join(output.split())[-400:]}")

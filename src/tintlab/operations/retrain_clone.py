@@ -1,7 +1,8 @@
-"""The clone of the repository in which scheduled retrainings work: the user's own tree is never touched.
+"""The clone of the repository for scheduled retrainings, which never touch the user's own tree.
 
-It lies in the state folder and stays: DVC's cache is shared with the user's tree, data that a failed retraining
-left can be looked at. Each retraining sets it to the user's last commit and to a snapshot of data/inbox.
+The clone lives in the state folder and is reused. It shares DVC's cache with the user's tree, and the data of a
+failed retraining stays there for inspection. Each retraining sets it to the user's last commit and copies
+data/inbox.
 """
 
 import hashlib
@@ -33,10 +34,10 @@ class Workspace:
     """The clone, ready for a retraining.
 
     Attributes:
-        folder: where it lies.
-        repository: the user's tree that it follows.
-        commit: what it was set to.
-        left_out: what differs from that commit in the user's source and parameters, as git lists it.
+        folder: its path.
+        repository: the user's tree.
+        commit: the commit that it was set to.
+        left_out: uncommitted changes of the user's source and parameters, as git lists them.
     """
 
     folder: Path
@@ -45,7 +46,7 @@ class Workspace:
     left_out: tuple[str, ...]
 
     def environment(self) -> dict[str, str]:
-        """For programs that work in it: the commit's source, the user's state folder."""
+        """For programs that run in the clone: the commit's source, the user's state folder."""
         return {
             "PYTHONPATH": str(self.folder / "src"),
             "TINTLAB_STATE": str(paths.state()),
@@ -53,21 +54,21 @@ class Workspace:
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Be the one retraining.
+def hold_lock() -> Iterator[None]:
+    """Hold the lock of the only retraining.
 
     Raises:
-        HeldError: another one is under way; it says who, and since when.
+        HeldError: another one is running; the message has its process and its start.
     """
     with exclusive(paths.retrain_lock(), "another retraining"):
         yield
 
 
 def prepare(repository: Path) -> Workspace:
-    """Set the clone to the last commit of `repository`, with its sources and its inbox as they are now.
+    """Set the clone to the last commit of `repository`, with its present sources and inbox.
 
     Raises:
-        TintlabError: `repository` is no git repository with a commit, or a source can't be linked.
+        TintlabError: `repository` is not a git repository with a commit, or a source can't be linked.
     """
     commit = _git(repository, "rev-parse", "--verify", "HEAD", advice="commit something there first")
     folder = paths.workspace()
@@ -83,7 +84,7 @@ def prepare(repository: Path) -> Workspace:
 
 
 def inputs_digest(workspace: Workspace, settings: Mapping[str, Any]) -> str:
-    """A digest of all that a retraining is made from: commit, settings, inbox and recorded sources."""
+    """Hash all inputs of a retraining: commit, settings, inbox and recorded sources."""
     digest = hashlib.sha256()
     for part in (
         workspace.commit,
@@ -95,8 +96,8 @@ def inputs_digest(workspace: Workspace, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def last_retraining() -> dict[str, Any]:
-    """What `record_retraining` put down; empty before the first."""
+def read_last_retraining() -> dict[str, Any]:
+    """Read what `record_retraining` wrote; empty before the first retraining."""
     with suppress(FileNotFoundError, TintlabError):
         record: dict[str, Any] = read_json(paths.retrain_record())
         return record
@@ -104,20 +105,20 @@ def last_retraining() -> dict[str, Any]:
 
 
 def record_retraining(digest: str, repeats: int, experiment: str) -> None:
-    """Remember a retraining that came to its end.
+    """Record a finished retraining.
 
     Args:
         digest: see `inputs_digest`.
-        repeats: how often the same inputs were trained with another seed.
+        repeats: number of trainings of the same inputs with another seed.
         experiment: the name of its DVC experiment.
     """
     write_json(paths.retrain_record(), {"digest": digest, "repeats": repeats, "experiment": experiment})
 
 
-def bring_back(workspace: Workspace, experiment: str) -> bool:
-    """Copy a DVC experiment to the user's repository, as `dvc exp pull` would; False where there is none.
+def fetch_experiment(workspace: Workspace, experiment: str) -> bool:
+    """Copy a DVC experiment to the user's repository, as `dvc exp pull` would. Returns False if there is none.
 
-    Only a reference and its objects: neither files nor index of the user's tree.
+    Only a reference and its objects are copied. The files and the index of the user's tree do not change.
     """
     listed = _git(workspace.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     found = [name for name in listed if name.rpartition("/")[2] == experiment]
@@ -131,7 +132,7 @@ def bring_back(workspace: Workspace, experiment: str) -> bool:
 
 
 def _follow(repository: Path, folder: Path, commit: str) -> None:
-    # A git that was killed leaves its lock; only one retraining works here.
+    # A killed git leaves its lock. Only one retraining works here, so the lock is stale.
     for lock in (folder / ".git").glob("*.lock"):
         lock.unlink()
     for key, otherwise in _UNNAMED.items():
@@ -142,19 +143,19 @@ def _follow(repository: Path, folder: Path, commit: str) -> None:
 
 
 def _share_cache(repository: Path, folder: Path) -> None:
-    """The user's own settings of DVC, and his cache."""
+    """Copy the user's local DVC settings, and use the same cache."""
     local = Path(".dvc/config.local")
     if (repository / local).exists():
         shutil.copyfile(repository / local, folder / local)
     else:
         (folder / local).unlink(missing_ok=True)
     cache = _output([sys.executable, "-m", "dvc", "cache", "dir"], repository, "is it a DVC repository?")
-    # The same format as git's; and DVC takes seconds.
+    # Written with git, which has the same format: DVC would take seconds.
     _git(folder, "config", "--file", str(local), "cache.dir", str((repository / cache).resolve()))
 
 
 def _link_sources(repository: Path, folder: Path) -> None:
-    """Sources that are named relative to the repository, and are not in git, are linked."""
+    """Link the sources that have a path relative to the repository and are not in git."""
     for source in load_params(folder / paths.PARAMS).fetch.sources:
         path = Path(source.path)
         if path.is_absolute() or urls.is_url(source.path):
@@ -162,7 +163,7 @@ def _link_sources(repository: Path, folder: Path) -> None:
         if ".." in path.parts:
             raise TintlabError(
                 f"fetch.sources names {source.path}, outside the repository: "
-                "name it by its absolute path, for scheduled runs work in a clone"
+                "give its absolute path, because scheduled runs work in a clone"
             )
         link = folder / path
         if link.is_symlink() or not link.exists():
@@ -172,19 +173,19 @@ def _link_sources(repository: Path, folder: Path) -> None:
 
 
 def _snapshot(inbox: Path, target: Path) -> None:
-    """Copy the inbox, so that what arrives meanwhile waits for the next retraining."""
+    """Copy the inbox, so that later arrivals wait for the next retraining."""
     inbox.mkdir(parents=True, exist_ok=True)
     with atomic_folder(target) as new:
         for path in sorted(inbox.rglob("*")):
             name = path.relative_to(inbox)
             if path.is_file():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):  # taken away meanwhile
+                with suppress(FileNotFoundError):  # removed in the meantime
                     _copy_or_keep(path, target / name, new / name)
 
 
 def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:
-    """Copy a file, or link the earlier copy where that is of the same size and time."""
+    """Copy a file, or link the earlier copy if it has the same size and time."""
     now = path.stat()
     with suppress(OSError):
         then = earlier.stat()
@@ -194,7 +195,7 @@ def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:
     shutil.copy2(path, copy)
 
 
-def _git(folder: Path, *arguments: str, advice: str = "see git's words") -> str:
+def _git(folder: Path, *arguments: str, advice: str = "see git's message") -> str:
     return _output(["git", *arguments], folder, advice)
 
 
@@ -205,7 +206,7 @@ def _git_or_empty(folder: Path, *arguments: str) -> str:
 
 
 def _output(command: Sequence[str], folder: Path, advice: str) -> str:
-    # Else git, started from a hook, would work on the hook's repository.
+    # Otherwise git, started from a hook, would work on the hook's repository.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
         ended = subprocess.run(
@@ -220,7 +221,7 @@ def _output(command: Sequence[str], folder: Path, advice: str) -> str:
             check=True,
         )
     except FileNotFoundError:
-        raise TintlabError(f"{command[0]} is not installed: install it") from None
+        raise TintlabError(f"{command[0]} is missing: install it") from None
     except subprocess.CalledProcessError as error:
         words = " ".join(error.stderr.split()) or f"status {error.returncode}"
         called = " ".join(command[:2] if command[0] == "git" else command[1:4])

@@ -1,7 +1,7 @@
-"""`tintlab up`: MLflow's server, Prefect's server and a worker, on this machine alone, until Ctrl-C.
+"""`tintlab up`: MLflow's server, Prefect's server and a worker, on this machine only, until Ctrl-C.
 
-A service that dies is started again; what it left unfinished in Prefect is marked as crashed, so that nothing
-waits for it.
+A service that dies is restarted. The runs of a dead worker are marked as crashed in Prefect, so that nothing
+waits for them.
 """
 
 import ctypes
@@ -27,10 +27,10 @@ from tintlab.system.urls import redacted
 from tintlab.tracking import store
 
 START_SECONDS = 180.0
-"""How long a service may take until it answers."""
+"""Longest time until a service must answer."""
 
 STOP_SECONDS = 6.0
-"""How long it may take to end; less than `processes.LEAVE_SECONDS`, after which we end ourselves."""
+"""Longest time for its end; less than `processes.LEAVE_SECONDS`, after which this process ends."""
 
 _POLL_SECONDS, _PAUSE_SECONDS = 0.2, 2.0
 _SHORT_LIFE_SECONDS, _SHORT_LIVES = 30.0, 3
@@ -41,11 +41,11 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the services listen.
+    """Addresses of the services.
 
     Attributes:
-        mlflow: of MLflow's server; one of somebody else's where `MLFLOW_TRACKING_URI` names it.
-        prefect: of Prefect's UI; its API lies below.
+        mlflow: of MLflow's server, or the server that `MLFLOW_TRACKING_URI` names.
+        prefect: of Prefect's UI; the API is at /api.
     """
 
     mlflow: str
@@ -53,14 +53,14 @@ class Addresses:
 
 
 class Service:
-    """A program that is kept running.
+    """A program that is restarted when it dies.
 
     Args:
-        name: for people, and for the log file.
-        command: without secrets, for everyone on the machine can read it.
+        name: display name, also of the log file.
+        command: without secrets, because everyone on the machine can read it.
         environment: of the program.
-        answers: whether it is ready.
-        orphaned: the signal that it gets when we die.
+        answers: tells whether it is ready.
+        orphaned: the signal that it gets when this process dies.
     """
 
     def __init__(
@@ -95,33 +95,31 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we end them in order
+                start_new_session=True,  # Ctrl-C goes to this process, which ends them in order
                 preexec_fn=partial(_end_with_parent, self._orphaned) if _LIBC else None,  # noqa: PLW1509
             )
         while not self._answers():
             if not self.runs:
-                raise TintlabError(
-                    f"{self.name} ended at once: {self._last_words()} ({self.log} has all of it)"
-                )
+                raise TintlabError(f"{self.name} ended at once: {self._last_line()} (see {self.log})")
             if time.monotonic() - self._started > START_SECONDS:
                 raise TintlabError(f"{self.name} does not answer after {START_SECONDS:.0f} s: see {self.log}")
             time.sleep(_POLL_SECONDS)
 
     @property
     def runs(self) -> bool:
-        """Whether the program is there."""
+        """Whether the program is running."""
         return self._process is not None and self._process.poll() is None
 
     def revive(self) -> None:
-        """Start it again after its death.
+        """Restart it after its death.
 
         Raises:
-            TintlabError: it died soon after its start several times.
+            TintlabError: it died several times soon after its start.
         """
         brief = time.monotonic() - self._started < _SHORT_LIFE_SECONDS
         self._short_lives = self._short_lives + 1 if brief else 0
         if self._short_lives >= _SHORT_LIVES:
-            raise TintlabError(f"{self.name} ends again and again: {self._last_words()} (see {self.log})")
+            raise TintlabError(f"{self.name} keeps dying: {self._last_line()} (see {self.log})")
         self.start()
 
     def ask_to_end(self) -> None:
@@ -130,25 +128,25 @@ class Service:
             self._process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait for the end until `deadline` on the monotonic clock; then force it."""
+        """Wait until `deadline` on the monotonic clock, then kill it."""
         if self._process is None:
             return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, deadline - time.monotonic()))
-        with suppress(ProcessLookupError):  # its session: also what it started
+        with suppress(ProcessLookupError):  # its session, with everything it started
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return redacted(next((line.strip() for line in reversed(lines) if line.strip()), "no word"))[:300]
+        return redacted(next((line.strip() for line in reversed(lines) if line.strip()), "no output"))[:300]
 
 
 def up(mlflow_port: int, prefect_port: int) -> None:
-    """Run all services until Ctrl-C; what they hold lies in the state folder.
+    """Run all services until Ctrl-C. Their data is in the state folder.
 
     Raises:
-        TintlabError: they run already, a port is taken, or a service does not start.
+        TintlabError: they are already running, a port is in use, or a service does not start.
     """
     if not prefect_server.PREFECT_FILE.exists():
         raise TintlabError(f"{prefect_server.PREFECT_FILE} is missing: run this in the repository's folder")
@@ -179,19 +177,19 @@ def _run(mlflow_port: int, prefect_port: int) -> None:
             time.sleep(_PAUSE_SECONDS)
             for service in [*servers, worker]:
                 if not service.runs:
-                    print(f"{service.name} died: starting it again", flush=True)
+                    print(f"{service.name} died: restarting it", flush=True)
                     if service is worker:
-                        time.sleep(_ORPHANS_SECONDS)  # its runs end, for their owner is gone
+                        time.sleep(_ORPHANS_SECONDS)  # its runs end after it
                         _sweep_and_start(worker, environment, revive=True)
                     else:
                         service.revive()
 
 
 def _sweep_and_start(worker: Service, environment: Mapping[str, str], revive: bool = False) -> None:
-    """No run is under way where no worker is: what Prefect still believes to be, has crashed."""
-    swept = prefect_server.sweep(environment)
-    if swept:
-        print(f"{swept} runs whose worker had died are marked as crashed", flush=True)
+    """Start the worker, after marking the runs of dead workers as crashed."""
+    crashed = prefect_server.end_orphaned_runs(environment)
+    if crashed:
+        print(f"{crashed} runs of a dead worker are marked as crashed", flush=True)
     if revive:
         worker.revive()
     else:
@@ -199,7 +197,7 @@ def _sweep_and_start(worker: Service, environment: Mapping[str, str], revive: bo
 
 
 def _mlflow(addresses: Addresses, environment: Mapping[str, str], port: int) -> Service:
-    # By the environment, for a command line shows passwords to everyone on the machine.
+    # In the environment: everyone on the machine can read the passwords in a command line.
     ours = paths.tracking_artifacts().as_uri()
     places = {
         "MLFLOW_BACKEND_STORE_URI": store.tracking_uri(),
@@ -207,7 +205,7 @@ def _mlflow(addresses: Addresses, environment: Mapping[str, str], port: int) -> 
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     if "MLFLOW_ARTIFACTS_DESTINATION" not in os.environ:
-        # Artifacts that only the server can reach would be lost to `make run` and `tintlab promote` without it.
+        # `make run` and `tintlab promote` must reach the artifacts without the server.
         places["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = ours
     arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     return Service(
@@ -236,7 +234,7 @@ def _worker(environment: Mapping[str, str]) -> Service:
         [sys.executable, "-m", "prefect", "worker", "start", *pool],
         environment,
         partial(prefect_server.has_worker, environment),
-        orphaned=signal.SIGKILL,  # asked, it would wait for a server that is gone; its runs watch it
+        orphaned=signal.SIGKILL,  # SIGTERM would make it wait for a server that is gone; its runs watch it
     )
 
 
@@ -277,7 +275,7 @@ def _refuse_taken(ports: Sequence[int]) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 raise TintlabError(
-                    f"port {port} on 127.0.0.1 is taken: end what listens there, or choose another "
+                    f"port {port} on 127.0.0.1 is in use: end the program that listens there, or choose another "
                     "(--mlflow-port, --prefect-port)"
                 ) from None
 
@@ -291,6 +289,6 @@ def _says_ok(url: str) -> bool:
 
 
 def _end_with_parent(number: signal.Signals) -> None:
-    """In the child, before it becomes the service: the kernel ends it with us, however we die."""
+    """Runs in the child before it becomes the service: the kernel will end it when the parent dies."""
     if _LIBC:
         _LIBC.prctl(_PR_SET_PDEATHSIG, number)

@@ -1,8 +1,8 @@
-"""`tintlab gc`: what nobody needs any more goes; what history and rollback need stays.
+"""`tintlab gc`: remove unused data; keep everything that history and rollback need.
 
-Each thing goes in steps that leave it whole or gone for every other command, so that an interrupted pruning
-breaks nothing, and the next one finishes it. Nothing is looked at or removed while a training, a `dvc repro`,
-a retraining or a registration is under way, and none of them starts meanwhile.
+An item is removed in steps. After each step every other command sees it either complete or gone. So an
+interrupted removal breaks nothing, and the next one finishes it. Nothing is examined or removed during a
+training, a `dvc repro`, a retraining or a registration, and none of them can start during a removal.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,34 +23,34 @@ __all__ = ["Item", "Plan", "Rules", "carry_out", "plan", "text"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes, in the order in which it goes, and what is to be known of what stays."""
+    """The items to remove, in order, and notes about what stays."""
 
     items: tuple[Item, ...]
     notes: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
-        """What it frees, as far as it is known."""
+        """Bytes that it frees, as far as known."""
         return sum(item.bytes for item in self.items)
 
 
 def plan(rules: Rules) -> Plan:
-    """Look for what can go; nothing is removed.
+    """Find the items that can be removed. Nothing is removed.
 
     Raises:
-        TintlabError: something is under way, MLflow can't be reached, or this is no DVC repository.
+        TintlabError: a training or the like is running, MLflow can't be reached, or this is no DVC repository.
     """
     with _found(rules) as found:
         return found
 
 
 def carry_out(rules: Rules, shown: Plan, say: Callable[[str], None]) -> int:
-    """Remove what was shown, unless it is needed by now; the number of bytes.
+    """Remove the items of a plan that are still unused. Returns the number of bytes.
 
     Args:
         rules: as for `plan`.
-        shown: what someone agreed to.
-        say: told of each thing before it goes.
+        shown: the plan that the user agreed to.
+        say: called with a line for each item before its removal.
 
     Raises:
         TintlabError: see `plan`.
@@ -67,7 +67,7 @@ def carry_out(rules: Rules, shown: Plan, say: Callable[[str], None]) -> int:
 
 
 def text(found: Plan) -> str:
-    """A plan for people: a line a thing, sums by kind, notes."""
+    """A plan as text: one line per item, the sum, notes."""
     rows = [
         (item.kind, printable(item.name), printable(item.about), _megabytes(item.bytes))
         for item in found.items
@@ -77,36 +77,36 @@ def text(found: Plan) -> str:
         "  ".join(f"{cell:{'>' if column == 3 else '<'}{widths[column]}}" for column, cell in enumerate(row))
         for row in rows
     ]
-    count = f"{len(rows)} things" if len(rows) > 1 else "1 thing"
-    lines.append(f"{count}, {_megabytes(found.bytes)}" if rows else "nothing to prune")
+    count = f"{len(rows)} items" if len(rows) > 1 else "1 item"
+    lines.append(f"{count}, {_megabytes(found.bytes)}" if rows else "nothing to remove")
     return "\n".join([*lines, *found.notes])
 
 
 @contextmanager
 def _found(rules: Rules) -> Iterator[Plan]:
-    """What can go, while nothing that could need it starts."""
+    """Find the items that can be removed, and keep everything that could use them from starting."""
     if not paths.DVC_FILE.exists():  # before the locks, which are files
         raise TintlabError("this is no DVC repository: run this in the repository's folder")
-    with _alone(), dvc_cache.locked_repositories() as repos:
+    with _alone(), dvc_cache.lock_repositories() as repos:
         delivery.sync()
         clone = paths.workspace() / paths.PARENT_LOCK
-        parents = registry.recorded_parents(paths.PARENT_LOCK) | registry.recorded_parents(clone)
-        continued = state.continued(rules)
+        parents = registry.read_parents(paths.PARENT_LOCK) | registry.read_parents(clone)
+        continued = state.find_continued(rules)
         with store.connect() as client:
-            needs = registry.needed(client, rules, parents)
+            needs = registry.find_needed(client, rules, parents)
             items = [
-                *registry.versions(client, needs),
-                *registry.runs(client, needs, state.tracked(continued), rules),
+                *registry.unused_versions(client, needs),
+                *registry.unused_runs(client, needs, state.find_tracked(continued), rules),
             ]
-        experiments, stay = dvc_cache.experiments(repos, rules, needs.experiments)
+        experiments, stay = dvc_cache.sort_experiments(repos, rules, needs.experiments)
         items += [
             *experiments,
-            *dvc_cache.cache(repos, stay),
-            *state.checkpoints(continued),
-            *state.idle_spools(continued, rules),
-            *state.downloads(needs.models),
-            *state.explorations(needs.weights, rules),
-            *state.judgements(rules),
+            *dvc_cache.unused_objects(repos, stay),
+            *state.unused_checkpoints(continued),
+            *state.unused_spools(continued, rules),
+            *state.unused_downloads(needs.models),
+            *state.unused_explorations(needs.weights, rules),
+            *state.unused_verdicts(rules),
         ]
         note = dvc_cache.note(repos)
         yield Plan(tuple(items), (note,) if note else ())
@@ -120,7 +120,7 @@ def _alone() -> Iterator[None]:
         exclusive(paths.registering_lock(), "a registration"),
     ):
         if working := dvc_repair.held_locks():
-            raise TintlabError(f"DVC is at work ({working[0]}): try again when it has ended")
+            raise TintlabError(f"DVC is running ({working[0]}): try again later")
         yield
 
 

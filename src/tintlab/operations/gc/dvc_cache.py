@@ -1,7 +1,7 @@
-"""What goes from DVC: experiments beyond the newest, and objects of the cache that no version refers to.
+"""Remove from DVC: old experiments, and cached objects that nothing refers to.
 
-What any commit of any branch or tag refers to stays, and what the workspace, the clone of scheduled
-retrainings and the experiments that stay do: `dvc gc --workspace --all-commits` and those experiments.
+An object stays if a commit of any branch or tag, the workspace, the clone of scheduled retrainings or a remaining
+experiment refers to it: `dvc gc --workspace --all-commits`, plus those experiments.
 """
 
 import logging
@@ -29,11 +29,11 @@ class Experiment:
 
 
 @contextmanager
-def locked_repositories() -> Iterator[list[Any]]:
-    """The repository here, and the clone of scheduled retrainings where there is one, held against `dvc repro`.
+def lock_repositories() -> Iterator[list[Any]]:
+    """Lock this repository, and the clone of scheduled retrainings if there is one, against `dvc repro`.
 
     Raises:
-        TintlabError: no DVC repository here, or DVC is at work.
+        TintlabError: this is no DVC repository, or DVC is running.
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.lock import LockError
@@ -49,27 +49,27 @@ def locked_repositories() -> Iterator[list[Any]]:
             except NotDvcRepoError:
                 raise TintlabError("this is no DVC repository: run this in the repository's folder") from None
             except LockError:
-                raise TintlabError(
-                    f"DVC is at work in {folder.absolute()}: try again when it has ended"
-                ) from None
+                raise TintlabError(f"DVC is running in {folder.absolute()}: try again later") from None
             repos.append(repo)
-        # Of each commit in which a stage had not been run.
+        # It warns about each commit whose stages have not run.
         logging.getLogger("dvc").setLevel(logging.ERROR)
         yield repos
 
 
-def experiments(repos: list[Any], rules: Rules, needed: set[str]) -> tuple[list[Item], dict[str, set[str]]]:
-    """The experiments that go, and the commits of those that stay, by the repository's folder.
+def sort_experiments(
+    repos: list[Any], rules: Rules, needed: set[str]
+) -> tuple[list[Item], dict[str, set[str]]]:
+    """The experiments to remove, and the commits of the others by the repository's folder.
 
     Args:
-        repos: see `locked_repositories`.
-        rules: how many are the newest.
-        needed: names of those that stay in any case.
+        repos: see `lock_repositories`.
+        rules: which count as new.
+        needed: names of experiments that always stay.
     """
     found = sorted(
         (one for repo in repos for one in _experiments(repo)), key=lambda one: one.time, reverse=True
     )
-    # The clone's are also here, under the same names.
+    # The experiments of the clone are here too, under the same names.
     newest = set(list(dict.fromkeys(one.ref.name for one in found))[: rules.keep]) | needed
     stay: dict[str, set[str]] = {repo.root_dir: set() for repo in repos}
     going: dict[str, list[Experiment]] = {}
@@ -85,8 +85,8 @@ def experiments(repos: list[Any], rules: Rules, needed: set[str]) -> tuple[list[
     return items, stay
 
 
-def cache(repos: list[Any], experiments_that_stay: dict[str, set[str]]) -> Iterator[Item]:
-    """The objects of DVC's cache that go, as one item; none where others may use the same cache."""
+def unused_objects(repos: list[Any], experiments_that_stay: dict[str, set[str]]) -> Iterator[Item]:
+    """The unreferenced objects of DVC's cache, as one item; none if others may use the same cache."""
     if _is_shared(repos):
         return
     unused = _unused(repos, experiments_that_stay)
@@ -96,12 +96,12 @@ def cache(repos: list[Any], experiments_that_stay: dict[str, set[str]]) -> Itera
 
 
 def note(repos: list[Any]) -> str | None:
-    """Why DVC's cache is left alone, or None."""
+    """Why DVC's cache is left unchanged, or None."""
     if not _is_shared(repos):
         return None
     return (
         f"DVC's cache in {repos[0].cache.local_cache_dir} lies outside this repository, so others may use it: "
-        "prune it with `dvc gc --projects`"
+        "clean it with `dvc gc --projects`"
     )
 
 
@@ -135,7 +135,7 @@ def _used(repos: list[Any], experiments_that_stay: dict[str, set[str]]) -> set[A
             found = repo.used_objs(all_commits=True, revs=commits, force=True)
         except DvcException as error:
             raise TintlabError(
-                f"DVC can't tell what is in use ({one_line(error)}): nothing of its cache can be pruned"
+                f"DVC can't tell what is in use ({one_line(error)}): its cache can't be cleaned"
             ) from error
         used.update(*found.values())
     return used
@@ -160,6 +160,6 @@ def _remove_unused(repos: list[Any], experiments_that_stay: dict[str, set[str]])
 
 
 def _stores(repo: Any) -> list[Any]:
-    """The stores of the local cache: that of DVC 3, and that of its predecessors."""
+    """The stores of the local cache: of DVC 3 and of earlier versions."""
     stores = {store.path: store for _, store in repo.cache.by_scheme() if store}
     return list(stores.values())

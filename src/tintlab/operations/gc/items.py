@@ -1,4 +1,4 @@
-"""What can be pruned: one thing, where it lies, and how it goes."""
+"""Items that can be removed, and rules about their age."""
 
 import os
 import time
@@ -11,12 +11,12 @@ _DAY_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Rules:
-    """What stays in any case, beside what history and rollback need."""
+    """What always stays, besides the data of history and rollback."""
 
     keep: int
-    """This many of each kind, the newest."""
+    """The newest items of each kind: this many."""
     days: float
-    """And what is younger than this."""
+    """Items younger than this."""
 
     def young(self, moment: float) -> bool:
         """Whether a moment, in seconds since 1970, lies within `days`."""
@@ -25,25 +25,25 @@ class Rules:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that nobody needs any more."""
+    """One unused item."""
 
     kind: str
     name: str
     about: str
-    """For people."""
+    """A description."""
     bytes: int
-    """What it frees; 0 where that is not known."""
+    """Bytes that it frees; 0 if unknown."""
     remove: Callable[[], None] = field(compare=False, repr=False)
-    """Can be called again after it was interrupted."""
+    """Removes it. Can be called again after an interruption."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tells items apart, also when they are looked for again."""
+        """Identifies the item across searches."""
         return self.kind, self.name
 
 
 def size_of(paths: Iterable[Path]) -> int:
-    """Bytes of files, and of all that folders hold; what is gone counts nothing."""
+    """Bytes of files and of the content of folders; missing files count as 0."""
     total = 0
     for path in paths:
         files = [path]
@@ -58,5 +58,5 @@ def size_of(paths: Iterable[Path]) -> int:
 
 
 def day(moment: float) -> str:
-    """A moment, in seconds since 1970, as people write a day."""
+    """The date of a moment in seconds since 1970."""
     return time.strftime("%Y-%m-%d", time.localtime(moment))

@@ -1,7 +1,7 @@
-"""What goes from MLflow: versions that were never champion, and runs that no version came from.
+"""Remove from MLflow: versions that were never champion, and runs without a version.
 
-A run's artifacts go with it, and its row in the database where we reach that; a server's rows stay in its
-trash, which `mlflow gc` empties there.
+The artifacts of a run are removed with it, and its row too if the database is within reach. On a server the row
+stays in the trash until `mlflow gc` runs there.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _LEFT_TAG = "tintlab.gc."
-"""Of a run, before the name of a registered model's folder: its version is gone, its files are about to."""
+"""Prefix of a run's tag. The rest is the folder of a deleted version whose files are still to be removed."""
 
 _MOST = 1000
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What the registry needs of other stores."""
+    """What stays, and what it needs from other stores."""
 
     versions: frozenset[int]
-    """That stay."""
+    """Versions that stay."""
     runs: tuple["Run", ...]
-    """That these versions came from."""
+    """The runs of these versions."""
     models: tuple[str, ...]
     """Names of their folders in `paths.downloaded_models`."""
     weights: frozenset[str]
@@ -51,13 +51,13 @@ class Needed:
         return {run.data.tags["dvc.experiment"] for run in self.runs if "dvc.experiment" in run.data.tags}
 
 
-def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Needed:
-    """What stays: every champion there ever was, what an alias names, the newest, the young, and their parents.
+def find_needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Needed:
+    """Find what stays: all past champions, versions with an alias, the newest and young ones, and their parents.
 
     Args:
         client: of MLflow.
-        rules: how many are the newest, and what is young.
-        parents: versions that trainings of the present workspace start from.
+        rules: what counts as new and young.
+        parents: versions that trainings of this workspace start from.
     """
     known = {int(version.version): version for version in models.list_versions(client)}
     model = history.registered_model(client, MODEL_NAME)
@@ -86,18 +86,18 @@ def needed(client: "MlflowClient", rules: Rules, parents: Iterable[int]) -> Need
     )
 
 
-def recorded_parents(lock: Path) -> set[int]:
-    """The versions that a lock file of parents names; none where there is no such file."""
+def read_parents(lock: Path) -> set[int]:
+    """Read the versions in a lock file of parents; none without the file."""
     try:
         return {entry["version"] for entry in read_json(lock).values() if entry["version"]}
     except FileNotFoundError:
         return set()
     except (AttributeError, KeyError, TypeError):
-        raise TintlabError(f"{lock} is not what `tintlab sources refresh` writes: restore it") from None
+        raise TintlabError(f"{lock} is damaged: run `tintlab sources refresh`") from None
 
 
-def versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
-    """The versions that go, and files of versions that went when this was interrupted."""
+def unused_versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
+    """Unused versions, and files left by an interrupted removal of versions."""
     known = models.list_versions(client)
     sources = {version.source for version in known}
     stay = {run.info.run_id for run in needs.runs}
@@ -117,14 +117,16 @@ def versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
             yield Item("version's files", tag, "of a version that is gone", sum(map(_size, files)), remove)
 
 
-def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: Rules) -> Iterator[Item]:
-    """The runs that go from our experiments.
+def unused_runs(
+    client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: Rules
+) -> Iterator[Item]:
+    """Unused runs of our experiments.
 
     Args:
         client: of MLflow.
-        needs: of the registry.
+        needs: see `find_needed`.
         fingerprints: of trainings whose runs stay.
-        rules: how many are the newest; a run that is under way somewhere stays while it is young.
+        rules: what counts as new; a running run stays while it is young.
     """
     stay = {run.info.run_id for run in needs.runs}
     going = [
@@ -147,13 +149,13 @@ def runs(client: "MlflowClient", needs: Needed, fingerprints: set[str], rules: R
             counted = sum(_size(uri) for uri in going if uri.startswith(f"{run.info.artifact_uri}/"))
             size = _size(run.info.artifact_uri) - counted
             if deleted and not size and not _database(client):
-                continue  # in the server's trash, and empty: no more can be done from here
+                continue  # in the server's trash and empty: the rest is up to the server
             about = f"{run.info.run_name}, {day(run.info.start_time / 1000)}" + ", deleted" * deleted
             yield Item("run", run.info.run_id, about, size, partial(_remove_run, run))
 
 
 def _all_runs(client: "MlflowClient", experiment: str) -> Iterator["Run"]:
-    """All runs, deleted ones too, the newest first."""
+    """All runs including deleted ones, the newest first."""
     from mlflow.entities import ViewType
 
     page = None
@@ -174,7 +176,7 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
     with store.connect() as client:
         if run_stays:
             client.set_tag(run_id, tag, "true")
-        # First the version, for one without files would be broken.
+        # First the version: without files it would be broken.
         client.delete_model_version(MODEL_NAME, str(version.version))
         others = {other.source for other in models.list_versions(client)}
         files = [] if source in others else [source]
@@ -192,7 +194,7 @@ def _remove_left(run_id: str, tag: str, files: list[str]) -> None:
 
 def _remove_run(run: "Run") -> None:
     with store.connect() as client:
-        # Into the trash first: a run that is seen has its files.
+        # Into the trash first: a visible run must have its files.
         if run.info.lifecycle_stage != "deleted":
             client.delete_run(run.info.run_id)
         _delete([run.info.artifact_uri])
@@ -201,7 +203,7 @@ def _remove_run(run: "Run") -> None:
 
 
 def _database(client: "MlflowClient") -> Any:
-    """The store, where it can delete for good as `mlflow gc` does; else None."""
+    """The store if it can delete permanently, as `mlflow gc` does; else None."""
     database = client._tracking_client.store
     return database if hasattr(database, "_hard_delete_run") else None
 
@@ -212,7 +214,7 @@ def _delete(uris: Iterable[str]) -> None:
     for uri in uris:
         get_artifact_repository(uri, tracking_uri=store.tracking_uri()).delete_artifacts()  # type: ignore[no-untyped-call]
         if folder := _local(uri):
-            with suppress(OSError):  # the run's own folder, when it held nothing else
+            with suppress(OSError):  # the run's own folder, if it is empty now
                 folder.parent.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""What goes from the state folder: trainings that nobody will continue, spools without a reader, caches."""
+"""Remove from the state folder: abandoned trainings, finished spools, caches."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -14,23 +14,23 @@ from tintlab.tracking import interrupted, lineage, training_runs
 from tintlab.tracking.spool import Spool, hold_lock, list_spools
 
 
-def continued(rules: Rules) -> set[str]:
-    """The fingerprints of unfinished trainings that stay: the newest, and what `dvc repro` would continue."""
+def find_continued(rules: Rules) -> set[str]:
+    """The fingerprints of unfinished trainings that stay: new ones, and the one that `dvc repro` would resume."""
     newest = [training.folder.name for training in interrupted.trainings()[: rules.keep]]
     young = [training.folder.name for training in interrupted.trainings() if rules.young(training.time)]
     return {*newest, *young, *_present_training()}
 
 
-def tracked(continued: set[str]) -> set[str]:
-    """The fingerprints of trainings whose runs stay: the present model's, and what is still to be told of."""
+def find_tracked(continued: set[str]) -> set[str]:
+    """The fingerprints of trainings whose runs stay: the present model's, and those with waiting records."""
     waiting = {spool.fingerprint for spool in list_spools() if _waits(spool)}
     with suppress(TintlabError, FileNotFoundError):
         return {*continued, *waiting, training_runs.model_fingerprint()}
     return {*continued, *waiting}
 
 
-def checkpoints(continued: set[str]) -> Iterator[Item]:
-    """The unfinished trainings that go."""
+def unused_checkpoints(continued: set[str]) -> Iterator[Item]:
+    """Checkpoints of abandoned trainings."""
     for training in interrupted.trainings():
         if training.folder.name not in continued:
             about = f"iteration {training.iteration}, {day(training.time)}"
@@ -38,21 +38,21 @@ def checkpoints(continued: set[str]) -> Iterator[Item]:
             yield Item("checkpoint", training.folder.name, about, size_of([training.folder]), remove)
 
 
-def idle_spools(continued: set[str], rules: Rules) -> Iterator[Item]:
-    """The spools that go: all was delivered or refused, and the training ended or can't be continued."""
+def unused_spools(continued: set[str], rules: Rules) -> Iterator[Item]:
+    """Spools whose records are all delivered or refused, of trainings that ended or can't be resumed."""
     for spool in list_spools():
         if _waits(spool) or not (spool.progress().ended or spool.fingerprint not in continued):
             continue
         refused = spool.undelivered()
         written = max((path.stat().st_mtime for path in spool.folder.iterdir()), default=0.0)
         if refused and rules.young(written):
-            continue  # someone may yet want to know why
-        about = f"{refused} records that MLflow refused" if refused else "delivered; never to be continued"
+            continue  # someone may want to read the reasons
+        about = f"{refused} records that MLflow refused" if refused else "delivered; training abandoned"
         yield Item("spool", spool.fingerprint, about, size_of([spool.folder]), partial(_remove_spool, spool))
 
 
-def downloads(needed: Iterable[str]) -> Iterator[Item]:
-    """Registered models on this disk that go: all but those of the folders that are needed."""
+def unused_downloads(needed: Iterable[str]) -> Iterator[Item]:
+    """Local copies of registered models, except the needed folders."""
     stay = set(needed)
     for folder in _inside(paths.downloaded_models()):
         if folder.is_dir() and not folder.name.startswith(".") and folder.name not in stay:
@@ -61,8 +61,8 @@ def downloads(needed: Iterable[str]) -> Iterator[Item]:
             )
 
 
-def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
-    """What was found in latent spaces, of models that go: of all but those with the `needed` weights."""
+def unused_explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
+    """Results of `tintlab explore`, except those of models with the `needed` weights."""
     stay = {paths.explored_model(sha256) for sha256 in needed}
     for folder, written in _old(filter(Path.is_dir, _inside(paths.explored())), rules):
         if folder not in stay:
@@ -70,8 +70,8 @@ def explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
             yield Item("exploration", folder.name, f"of {day(written)}", size_of([folder]), remove)
 
 
-def judgements(rules: Rules) -> Iterator[Item]:
-    """Figures and pages of judged models that go; `tintlab judge` makes them again."""
+def unused_verdicts(rules: Rules) -> Iterator[Item]:
+    """Old figures and pages of judged models; `tintlab judge` writes them again."""
     for kind, place in (("judged figures", paths.judged()), ("verdict page", paths.verdicts())):
         for path, written in _old(filter(Path.is_file, _inside(place)), rules):
             remove = partial(path.unlink, missing_ok=True)
@@ -79,7 +79,7 @@ def judgements(rules: Rules) -> Iterator[Item]:
 
 
 def _old(found: Iterable[Path], rules: Rules) -> Iterator[tuple[Path, float]]:
-    """Those that are neither among the newest nor young, hidden ones apart, and when they were written."""
+    """Paths that are neither new nor young, with their times; hidden ones are skipped."""
     times = {path: path.stat().st_mtime for path in found if not path.name.startswith(".")}
     for path in sorted(times, key=times.__getitem__, reverse=True)[rules.keep :]:
         if not rules.young(times[path]):
@@ -87,7 +87,7 @@ def _old(found: Iterable[Path], rules: Rules) -> Iterator[tuple[Path, float]]:
 
 
 def _present_training() -> set[str]:
-    """The fingerprint of the training that `dvc repro` would run now, if there are unfinished ones at all."""
+    """The fingerprint of the training that `dvc repro` would run now; looked up only if any is unfinished."""
     if not interrupted.trainings():
         return set()
     with suppress(TintlabError, OSError):
@@ -106,7 +106,7 @@ def _remove_training(folder: Path) -> None:
 
 def _remove_spool(spool: Spool) -> None:
     with suppress(FileNotFoundError), hold_lock(spool.folder):
-        # As in `Spool.remove_if_done`: the rest without it is rubbish.
+        # First the records, as in `Spool.remove_if_done`: the rest is useless without them.
         spool.records.unlink(missing_ok=True)
         shutil.rmtree(spool.folder)
 

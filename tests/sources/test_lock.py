@@ -46,6 +46,16 @@ def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None
     assert sources_lock.digest(folder) != before
 
 
+def test_a_source_may_follow_links(tmp_path: Path) -> None:
+    whole = write_folder(tmp_path / "whole", {"a.jpg": b"1", "album/b.jpg": b"2"})
+    linking = write_folder(tmp_path / "linking", {"a.jpg": b"1"})
+    (linking / "album").symlink_to(whole / "album")
+    with pytest.raises(TintlabError, match="is a linked folder"):
+        recorded(SourceParams(path=str(linking)))
+    lock = recorded(SourceParams(path=str(linking), follow_links=True))
+    assert lock[str(linking)]["digest"] == sources_lock.digest(whole)
+
+
 def test_digests_of_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match="does not exist"):
         sources_lock.digest(tmp_path / "absent.zip")

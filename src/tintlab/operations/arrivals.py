@@ -9,6 +9,7 @@ from tintlab.imaging import color
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.scoring import drift_report
 from tintlab.sources import lock as sources_lock
+from tintlab.sources.walk import walk
 from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
@@ -48,7 +49,8 @@ class Drift:
 
 def find_new_photographs(inbox: Path, known: Path, params: Params) -> Arrivals:
     """Find the files of `inbox` that `known` lacks. Files with the same name, size and time are the same."""
-    new = [path for path in sorted(inbox.rglob("*")) if _is_new(path, known / path.relative_to(inbox))]
+    files = walk(inbox).files if inbox.is_dir() else ()
+    new = [path for path in files if _is_new(path, known / path.relative_to(inbox))]
     coloured = 0
     for path in new:
         if coloured >= params.watch.min_new_photos:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tintlab.sources import lock as sources_lock
+from tintlab.sources.archives import list_files
 from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
@@ -176,7 +177,7 @@ def _snapshot(inbox: Path, target: Path) -> None:
     """Copy the inbox, so that later arrivals wait for the next retraining."""
     inbox.mkdir(parents=True, exist_ok=True)
     with atomic_folder(target) as new:
-        for path in sorted(inbox.rglob("*")):
+        for path in list_files(inbox, with_hidden=True):
             name = path.relative_to(inbox)
             if path.is_file():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ import bz2
 import gzip
 import io
 import lzma
-import os
 import posixpath
 import stat
 import struct
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tintlab.sources.walk import Why, walk
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
@@ -71,19 +71,27 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def members(path: Path, only: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Iterator[Member]:
+def members(
+    path: Path, only: str | None = None, limits: Limits = DEFAULT_LIMITS, follow_links: bool = False
+) -> Iterator[Member]:
     """Yield the files of a folder or an archive (zip, tar.*), sorted by name; hidden ones are left out.
 
-    With `only`, just the files of that name, in whatever folder. In a folder, links to files are followed
-    and links to folders are not; links inside an archive are left out, for their targets are there anyway.
+    Links inside an archive are left out: their targets are in the archive too.
+
+    Args:
+        path: of the folder or archive.
+        only: take just the files of this name, in whatever folder.
+        limits: of an archive.
+        follow_links: enter the linked folders of a folder, see `walk.walk`; links to files are always followed.
 
     Raises:
         TintlabError: nothing there, no known archive, a damaged or encrypted one, one that passes `limits`,
-            one with members or links that lead outside it, devices or a name twice, or a file larger than 4 GB.
+            one with members or links that lead outside it, devices or a name twice, or a file larger than 4 GB;
+            a folder that can't be entered, or a linked one that must not be.
     """
     with _faults_of(path):
         if path.is_dir():
-            yield from _folder_members(path, only)
+            yield from _folder_members(path, only, follow_links)
         elif path.is_file():
             with _opened(path, limits) as archive:
                 read = _zip_members if isinstance(archive, zipfile.ZipFile) else _tar_members
@@ -167,9 +175,29 @@ def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], plain: IO[bytes], l
 # --- reading
 
 
-def _folder_members(folder: Path, only: str | None) -> Iterator[Member]:
-    walk = os.walk(folder, onerror=_raise)
-    for file in sorted(Path(parent, name) for parent, _, names in walk for name in names):
+def list_files(folder: Path, follow_links: bool = False, with_hidden: bool = False) -> tuple[Path, ...]:
+    """All files of a source that is a folder, sorted; see `walk.walk`.
+
+    A model is made from all of a source or not at all, so what a walk would leave out is refused.
+
+    Raises:
+        TintlabError: a folder can't be entered, or is linked without `follow_links`.
+    """
+    found = walk(folder, follow_links, with_hidden=with_hidden)
+    for one in found.left_out:
+        if one.why == Why.UNREADABLE:
+            raise TintlabError(
+                f"{one.path} {one.reason}: change its permissions, or take it out of the source"
+            )
+        if one.why == Why.LINKED:
+            raise TintlabError(
+                f"{one.path} {one.reason}: name its target in fetch.sources, or set follow_links: true there"
+            )
+    return found.files
+
+
+def _folder_members(folder: Path, only: str | None, follow_links: bool) -> Iterator[Member]:
+    for file in list_files(folder, follow_links):
         name = PurePosixPath(file.relative_to(folder).as_posix())
         if _wanted(name, only) and file.is_file():
             size = file.stat().st_size
@@ -346,7 +374,3 @@ def _damaged(path: Path, error: Exception) -> TintlabError:
     return TintlabError(
         f"{path} is a damaged or unsupported archive ({console.one_line(error)}): get a whole copy"
     )
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -11,27 +11,24 @@ from typing import Any
 from tintlab.sources.archives import members
 from tintlab.system import paths, urls
 from tintlab.system.errors import TintlabError
+from tintlab.system.files import file_sha256
 from tintlab.system.params import SourceParams
 
-_CHUNK = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, follow_links: bool = False) -> str:
     """sha256 of an archive's bytes, or of a folder's sorted names and contents.
 
     Raises:
-        TintlabError: nothing there, or it can't be read.
+        TintlabError: nothing there, or it can't be read; see `archives.members`.
     """
-    sha = hashlib.sha256()
     if path.is_file():
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                sha.update(chunk)
-    else:
-        for member in members(path):
-            content = hashlib.sha256(member.data).hexdigest()
-            sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
+        return file_sha256(path)
+    sha = hashlib.sha256()
+    for member in members(path, follow_links=follow_links):
+        content = hashlib.sha256(member.data).hexdigest()
+        sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
     return sha.hexdigest()
 
 
@@ -84,7 +81,7 @@ def local_digest(source: SourceParams) -> str:
     Raises:
         TintlabError: it is missing, or is not the archive that params.yaml expects.
     """
-    found = digest(Path(source.path))
+    found = digest(Path(source.path), source.follow_links)
     expect(source, found)
     return found
 

@@ -56,7 +56,10 @@ class Candidate:
 
 
 def gather(
-    source: Path, folder: Path, limits: archives.Limits = archives.DEFAULT_LIMITS
+    source: Path,
+    folder: Path,
+    limits: archives.Limits = archives.DEFAULT_LIMITS,
+    follow_links: bool = False,
 ) -> Iterator[Candidate]:
     """Copy every file of a source that may be a photograph into `folder`, named by its hash.
 
@@ -64,14 +67,14 @@ def gather(
         TintlabError: see `archives.members`; or a broken attribution table.
     """
     table: dict[str, dict[str, str]] = {}
-    for member in archives.members(source, paths.ATTRIBUTION_NAME, limits):
+    for member in archives.members(source, paths.ATTRIBUTION_NAME, limits, follow_links):
         try:
             table |= attributions(member.data)
         except (csv.Error, ValueError) as error:
             raise TintlabError(
                 f"{source} holds a broken {console.printable(str(member.name))} ({error}): mend or remove it"
             ) from None
-    for member in archives.members(source, limits=limits):
+    for member in archives.members(source, None, limits, follow_links):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
         sha256 = hashlib.sha256(member.data).hexdigest()
@@ -222,7 +225,8 @@ def fetch(
         TintlabError: a source can't be read, or there is no photograph at all.
     """
     limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
-    found = (candidate for origin in origins for candidate in gather(origin, raw, limits))
+    linked = {Path(source.path) for source in params.sources if source.follow_links}
+    found = (one for origin in origins for one in gather(origin, raw, limits, origin in linked))
     kept = chosen(console.progress(found, "files", "gathering"), params.limit, params.salt)
     read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
     rows = list(console.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))

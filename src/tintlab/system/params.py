@@ -29,6 +29,8 @@ class SourceParams(Section):
     """Its path, relative to the repository; or the URL of an archive: http, https, s3 or gs."""
     sha256: Sha256 | None = None
     """Expected hash of an archive, if known."""
+    follow_links: bool = False
+    """Enter the linked folders of a folder. Each file is taken once, and links in a circle do no harm."""
 
     @model_validator(mode="after")
     def _url_is_fit_to_be_tracked(self) -> Self:

@@ -13,7 +13,7 @@ from tintlab.gan.checkpoints import Checkpoints
 from tintlab.operations import doctor
 from tintlab.system import paths
 from tintlab.system.locks import exclusive
-from tintlab.tracking import interrupted
+from tintlab.tracking import interrupted, store
 from tintlab.tracking.recorder import Recorder
 
 INPUTS = {"params": {"seed": 0}, "data": {}, "source": "b", "torch": "2", "threads": 1}
@@ -35,6 +35,7 @@ def advised() -> dict[str, doctor.Finding]:
 
 def test_all_is_well_here() -> None:
     """Through the command, with a real store."""
+    store.prepare_store()
     result = CliRunner().invoke(cli.app, ["doctor"])
     assert result.exit_code == 0, result.output
     for word in (
@@ -88,3 +89,24 @@ def test_what_is_under_way_needs_no_advice() -> None:
         assert advised() == {}
         shown = doctor.text([*doctor._trainings(), *doctor._undelivered()])
     assert "under way: pid" in shown and "on their way" in shown
+
+
+def test_what_points_elsewhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.prepare_store()
+    with store.connect() as client:
+        store.experiment_id(client)
+    moved = paths.state().rename(tmp_path / "moved")
+    monkeypatch.setenv("TINTLAB_STATE", str(moved))
+    other = tmp_path.parent / "elsewhere" / "mlflow.db"
+    Path("dvc.yaml").write_text("stages: {}")
+    Path("src/tintlab").mkdir(parents=True)
+    Path("src/tintlab/__init__.py").write_text("")
+    found = {finding.name: finding for finding in doctor._place()}
+    assert f"came from {tmp_path / 'state'}; its records follow to {moved} now" in found["MLflow store"].state
+    assert f"differs from {tmp_path / 'src'}" in found["code"].state
+    assert "`pip install -e .`" in found["code"].advice
+    assert "git init" in found["git"].advice
+    assert "shared state" not in found
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    (shared,) = [finding for finding in doctor._place() if finding.name == "shared state"]
+    assert f"MLFLOW_TRACKING_URI names {other}, outside this checkout" in shared.state

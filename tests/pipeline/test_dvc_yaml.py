@@ -13,6 +13,7 @@ STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["st
 NO_RESULT = {
     "tintlab.cli",
     "tintlab.system.console",
+    "tintlab.system.checkout",
     "tintlab.system.errors",
     "tintlab.system.locks",
     "tintlab.tracking.lineage",

@@ -99,6 +99,25 @@ def test_a_photo_in_the_inbox_reruns_all_and_moves_no_other(built: Workspace, mi
 
 
 @pytest.mark.slow
+def test_a_temporary_experiment_sees_the_same_inbox(built: Workspace, mini_collection: Path) -> None:
+    shutil.copytree(mini_collection, built.folder / "data/inbox/mini")
+    lock = built.folder / "data/sources.lock.json"
+    before = lock.read_bytes()
+    command = ("exp", "run", "--temp", "--name", "temporary", "-S", "fetch.limit=70", "fetch", "split")
+    try:
+        assert "is not as recorded (12 files, 0 were recorded)" in built.dvc(*command, status=255)
+        built.tintlab("sources", "refresh")
+        built.dvc(*command)
+        built.dvc("exp", "apply", "temporary")
+        assert "inbox/mini" in (built.folder / "data/photos.csv").read_text()
+    finally:
+        shutil.rmtree(built.folder / "data/inbox/mini")
+        lock.write_bytes(before)
+        built.run("git", "checkout", "-q", ".")
+        built.dvc("checkout", "--force")
+
+
+@pytest.mark.slow
 def test_twice_from_scratch_gives_the_same_bytes(
     built: Workspace, new_workspace: Callable[[], Workspace]
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.sources.test_archives import FILES, WRITERS, every_kind, write_folder, write_zip
 from tintlab.sources import downloads
 from tintlab.sources import lock as sources_lock
+from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import SourceParams, load_params
 
@@ -145,3 +146,66 @@ def test_guard_a_missing_or_damaged_copy_is_one_line_that_names_the_command(tmp_
 def test_guard_a_lock_file_can_t_name_a_path(digest: object) -> None:
     with pytest.raises(TintlabError, match="is not in the lock file"):
         sources_lock.located(SourceParams(path=URL), {URL: {"digest": digest}})
+
+
+# -- the inbox
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with two photographs in its inbox; the working directory is a temporary copy of DVC's of it."""
+    inbox = tmp_path / paths.INBOX
+    (inbox / "harbour").mkdir(parents=True)
+    for name in ("README.md", "a.jpg", "harbour/b.jpg"):
+        (inbox / name).write_text(name)
+    folder = tmp_path / ".dvc/tmp/exps/tmp123"
+    (folder / paths.INBOX).mkdir(parents=True)
+    (folder / paths.INBOX / "README.md").write_text("as git has it")
+    monkeypatch.chdir(folder)
+    return tmp_path
+
+
+def test_a_temporary_copy_takes_the_checkouts_inbox(copy: Path) -> None:
+    recorded = sources_lock.record_inbox({"x.zip": {"digest": "0" * 64}}, copy / paths.INBOX)
+    assert list(recorded) == ["x.zip", "data/inbox"]
+    assert recorded["data/inbox"]["files"] == 2
+    assert sources_lock.find_inbox(recorded) == copy / paths.INBOX
+
+
+@pytest.mark.parametrize(
+    "change", ["never recorded", "one more", "one less", "another content", "another name"]
+)
+def test_a_temporary_copy_refuses_an_inbox_that_is_not_as_recorded(copy: Path, change: str) -> None:
+    recorded = sources_lock.record_inbox({}, copy / paths.INBOX) if change != "never recorded" else {}
+    photo = copy / paths.INBOX / "a.jpg"
+    if change == "one more":
+        photo.with_name("c.jpg").write_text("c")
+    elif change == "one less":
+        photo.unlink()
+    elif change == "another content":
+        photo.write_text("z")
+    elif change == "another name":
+        photo.rename(photo.with_name("z.jpg"))
+    advice = "run `tintlab sources refresh` and queue the experiment again"
+    with pytest.raises(TintlabError, match=advice):
+        sources_lock.find_inbox(recorded)
+
+
+def test_an_inbox_that_was_recorded_must_not_be_missed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = sources_lock.record_inbox({}, copy / paths.INBOX)
+    monkeypatch.chdir(copy)
+    assert sources_lock.find_inbox(recorded) == paths.INBOX
+    for name in ("a.jpg", "harbour/b.jpg"):
+        (paths.INBOX / name).unlink()
+    with pytest.raises(
+        TintlabError, match=r"not as recorded \(0 files, 2 were recorded\): restore it, or run"
+    ):
+        sources_lock.find_inbox(recorded)
+
+
+def test_the_readme_of_an_inbox_does_not_count(copy: Path) -> None:
+    assert sources_lock.inbox_entry(paths.INBOX) is None
+    assert sources_lock.record_inbox({"data/inbox": {"digest": "0" * 64, "files": 1}}, paths.INBOX) == {}
+    before = sources_lock.inbox_entry(copy / paths.INBOX)
+    (copy / paths.INBOX / "README.md").write_text("another text")
+    assert sources_lock.inbox_entry(copy / paths.INBOX) == before

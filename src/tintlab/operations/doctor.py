@@ -1,5 +1,6 @@
 """Check the state of everything, and advise."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +10,12 @@ from pathlib import Path
 
 from tintlab.operations import dvc_repair
 from tintlab.registry import old_code
-from tintlab.system import paths
+from tintlab.system import checkout, paths
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import holder
 from tintlab.system.params import load_params
-from tintlab.tracking import delivery, interrupted, lineage, store
+from tintlab.tracking import delivery, interrupted, lineage, relocation, store
 
 MIN_FREE_GB = 2.0
 """Room for several trainings of the default size, with caches and artifacts."""
@@ -48,6 +49,36 @@ def text(findings: list[Finding]) -> str:
         if finding.advice:
             lines.append(f"{'':22}→ {finding.advice}")
     return "\n".join(lines)
+
+
+def _place() -> Iterator[Finding]:
+    """Which checkout this is, and what of it points elsewhere."""
+    here = Path.cwd()
+    if checkout.has_other_code():
+        yield Finding(
+            "code",
+            f"{checkout.code_in_use()} runs, and differs from {here / 'src'}",
+            "run `pip install -e .`",
+        )
+    elif (here / "src" / "tintlab").is_dir() and not checkout.code_in_use().is_relative_to(here):
+        yield Finding("code", f"{checkout.code_in_use()} runs; it is the same as here")
+    if (here / "dvc.yaml").exists() and not lineage.is_repository():
+        yield Finding("git", "this folder is no repository, and DVC needs one", "run `git init`, then commit")
+    shared = {"TINTLAB_STATE": os.environ.get("TINTLAB_STATE"), "MLFLOW_TRACKING_URI": _store_file()}
+    for name, place in shared.items():
+        if place and not Path(place).absolute().is_relative_to(here):
+            yield Finding(
+                "shared state", f"{name} names {place}, outside this checkout: others may use it too"
+            )
+    if store.is_default() and store.store_exists():
+        for former in relocation.former_places(paths.tracking_database()):
+            yield Finding("MLflow store", f"came from {former}; its records follow to {paths.state()} now")
+
+
+def _store_file() -> str:
+    """The database's file where MLFLOW_TRACKING_URI names one, else nothing."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
 
 
 def _versions() -> Iterator[Finding]:
@@ -153,6 +184,7 @@ def _trainings() -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _place,
     _versions,
     _devices,
     _params,

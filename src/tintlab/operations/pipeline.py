@@ -14,11 +14,12 @@ from ruamel.yaml import YAML
 
 from tintlab.operations import dvc_repair
 from tintlab.reports import evaluation as evaluation_page
-from tintlab.system import paths, processes
+from tintlab.sources import lock as sources_lock
+from tintlab.system import console, paths, processes
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import read_json
-from tintlab.tracking import delivery, store, training_runs
+from tintlab.system.files import read_json, write_json
+from tintlab.tracking import delivery, lineage, store, training_runs
 
 _COPY_SECONDS = 1.0
 """Between two checks of dvc.lock while DVC works."""
@@ -37,9 +38,11 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
     if settings or experiment:
         arguments = ["exp", "run", *(part for one in settings for part in ("-S", one))]
         arguments += ["--name", experiment] if experiment else []
+    _refuse_without_git()
     processes.watch_owners()
     for line in dvc_repair.repair():
         print(line, flush=True)
+    record_inbox()
     status = run_dvc(arguments)
     print(sync())
     if status != 0:
@@ -47,6 +50,34 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
     print(summary())
     if settings and not experiment:
         print("params.yaml now holds the overrides; `git checkout params.yaml` brings the defaults back.")
+
+
+def _refuse_without_git() -> None:
+    """DVC works in a git repository only; an unpacked archive of the release is none.
+
+    Raises:
+        TintlabError: this folder is none.
+    """
+    if not lineage.is_repository():
+        raise TintlabError(
+            "this folder is no git repository, which DVC needs: run "
+            "`git init && git add -A && git commit -m start`, then again"
+        )
+
+
+def record_inbox() -> None:
+    """Record what was dropped into the inbox, so that experiments in DVC's temporary copies train on it too.
+
+    An empty inbox is not recorded over a full one: on another machine its photographs may be missing, and `fetch`
+    says so.
+    """
+    recorded = read_json(paths.SOURCES_LOCK) if paths.SOURCES_LOCK.exists() else {}
+    known = recorded.get(sources_lock.INBOX)
+    now = sources_lock.inbox_entry(paths.INBOX)
+    if now and now != known:
+        write_json(paths.SOURCES_LOCK, sources_lock.record_inbox(recorded, paths.INBOX))
+        before = f" ({known['files']} before)" if known else ""
+        console.say(f"recorded {paths.INBOX}: {now['files']} files{before}, in {paths.SOURCES_LOCK}")
 
 
 def run_dvc(arguments: list[str]) -> int:

@@ -80,6 +80,7 @@ def prepare(repository: Path) -> Workspace:
     _share_cache(repository, folder)
     _link_sources(repository, folder)
     _snapshot(repository / paths.INBOX, folder / paths.INBOX)
+    _record_inbox(folder)
     changed = _git(repository, "status", "--porcelain", "--", *map(str, lineage.DECIDING)).splitlines()
     return Workspace(folder, repository, commit, tuple(line.strip() for line in changed))
 
@@ -183,6 +184,15 @@ def _snapshot(inbox: Path, target: Path) -> None:
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileNotFoundError):  # removed in the meantime
                     _copy_or_keep(path, target / name, new / name)
+
+
+def _record_inbox(folder: Path) -> None:
+    """The snapshot is what this retraining is made from, whatever the commit has recorded."""
+    lock = folder / paths.SOURCES_LOCK
+    recorded = read_json(lock) if lock.exists() else {}
+    now = sources_lock.record_inbox(recorded, folder / paths.INBOX)
+    if now != recorded:
+        write_json(lock, now)
 
 
 def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:

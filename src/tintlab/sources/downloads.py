@@ -23,7 +23,7 @@ _PROGRESS = 1 << 20  # bytes that make a new start of the attempts
 
 
 def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) -> dict[str, Any]:
-    """The content of the lock file as of now: each source's digest, keyed by its path as params.yaml spells it.
+    """The content of the lock file as of now: the digest of each source and of the inbox, keyed by their paths.
 
     What URLs name is copied, unless its ETag is that of the copy.
 
@@ -36,7 +36,7 @@ def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) ->
             entries[source.path] = _refreshed(source, params, lock, patience or Patience())
         else:
             entries[source.path] = {"digest": sources_lock.local_digest(source)}
-    return entries
+    return sources_lock.record_inbox(entries, paths.INBOX)
 
 
 def pull(params: FetchParams, lock: Any, patience: Patience | None = None) -> list[str]:

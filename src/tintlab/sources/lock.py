@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tintlab.sources.archives import members
-from tintlab.system import paths, urls
+from tintlab.system import checkout, paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import file_sha256
 from tintlab.system.params import SourceParams
+
+INBOX = paths.INBOX.as_posix()
+"""The inbox's key in the lock file."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -84,6 +87,54 @@ def local_digest(source: SourceParams) -> str:
     found = digest(Path(source.path), source.follow_links)
     expect(source, found)
     return found
+
+
+# --- the inbox, which git ignores
+
+
+def inbox_entry(inbox: Path) -> dict[str, Any] | None:
+    """What the lock file says of an inbox: the digest and the number of its files; None where it is empty.
+
+    Its README belongs to the project and does not count.
+    """
+    sha, files = hashlib.sha256(), 0
+    for member in members(inbox) if inbox.is_dir() else ():
+        if str(member.name) != "README.md":
+            content = hashlib.sha256(member.data).hexdigest()
+            sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
+            files += 1
+    return {"digest": sha.hexdigest(), "files": files} if files else None
+
+
+def record_inbox(lock: dict[str, Any], inbox: Path) -> dict[str, Any]:
+    """The lock file's content with the inbox as it is now."""
+    others = {name: entry for name, entry in lock.items() if name != INBOX}
+    entry = inbox_entry(inbox)
+    return others | ({INBOX: entry} if entry else {})
+
+
+def find_inbox(lock: Any) -> Path:
+    """The inbox with the files that were recorded: the one here, or in DVC's temporary copies the checkout's.
+
+    An inbox that was never recorded is taken as it is in an ordinary checkout, where DVC follows its content.
+    A temporary copy lacks all that git ignores, so there it has to be recorded.
+
+    Raises:
+        TintlabError: it holds other files than were recorded, or is not on this machine.
+    """
+    origin = checkout.origin_of_copy()
+    inbox = (origin / paths.INBOX) if origin else paths.INBOX
+    recorded = lock.get(INBOX) if isinstance(lock, dict) else None
+    if recorded is None and origin is None:
+        return inbox
+    now = inbox_entry(inbox)
+    if now != recorded:
+        counts = f"{now['files'] if now else 0} files, {recorded['files'] if recorded else 0} were recorded"
+        again = " and queue the experiment again" if origin else ""
+        raise TintlabError(
+            f"{inbox} is not as recorded ({counts}): restore it, or run `tintlab sources refresh`{again}"
+        )
+    return inbox
 
 
 def expect(source: SourceParams, found: str) -> None:

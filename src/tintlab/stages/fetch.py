@@ -251,7 +251,7 @@ def main() -> None:
     params = load_params()
     lock = read_json(paths.SOURCES_LOCK)
     named = [sources_lock.located(source, lock) for source in params.fetch.sources]
-    origins = [*([paths.STARTER] if params.fetch.starter else []), paths.INBOX, *named]
+    origins = [*([paths.STARTER] if params.fetch.starter else []), sources_lock.find_inbox(lock), *named]
     with atomic_folder(paths.RAW) as raw:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
     write_table(photos, paths.PHOTOS)

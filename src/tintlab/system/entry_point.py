@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
-from tintlab.system import console, processes
+from tintlab.system import checkout, console, processes
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 
@@ -62,10 +62,11 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """As `run`, for a program that also ends when those who started it die; see `processes.owners`."""
+    """As `run`, for a stage: it also ends when those who started it die, and refuses another checkout's code."""
 
     def watched() -> None:
         processes.watch_owners()
+        checkout.refuse_other_code()
         main()
 
     run(watched)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from tintlab.system import checkout
+
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
 DVC_FILE = Path("dvc.yaml")
@@ -126,8 +128,12 @@ def checkpoints() -> Path:
 
 
 def source_copies() -> Path:
-    """Copies of the archives that URLs name, a folder a digest; in `parts`, those that are under way."""
-    return state() / "sources"
+    """Copies of the archives that URLs name, a folder a digest; in `parts`, those that are under way.
+
+    DVC's temporary copies of the checkout use the checkout's.
+    """
+    origin = None if os.environ.get("TINTLAB_STATE") else checkout.origin_of_copy()
+    return (origin / ".tintlab" if origin else state()) / "sources"
 
 
 def download_lock() -> Path:

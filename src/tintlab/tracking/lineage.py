@@ -168,6 +168,11 @@ def dvc_hash(path: Path) -> str:
     )
 
 
+def is_repository(folder: Path = Path()) -> bool:
+    """Whether a folder lies in a git repository."""
+    return bool(_git(folder, "rev-parse", "--git-dir"))
+
+
 def git_state(repository: Path = Path()) -> GitState:
     """The commit, and what differs from it in source, params.yaml and dvc.yaml.
 

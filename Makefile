@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: bench fuzz help run repro test test-all lint format ui up screenshots ablation reference constraints clean
+.PHONY: bench fuzz help run repro test test-all lint format ui studio up screenshots ablation reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,7 +46,10 @@ format: $(BIN)/.installed  ## mend what can be mended
 ui: $(BIN)/.installed  ## browse the runs in MLflow
 	tintlab ui
 
-up: $(BIN)/.installed  ## MLflow, Prefect and a worker on this machine, until Ctrl-C; docs/operations.md
+studio: $(BIN)/.installed  ## a page to colour, compare, steer and hint photographs; docs/studio.md
+	tintlab studio --open
+
+up: $(BIN)/.installed  ## MLflow, Prefect, a worker and the studio on this machine, until Ctrl-C; docs/operations.md
 	tintlab up
 
 screenshots: $(BIN)/.installed  ## pictures of both UIs into docs/, while `make up` runs; needs chromium

@@ -371,11 +371,12 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 def up(
     mlflow_port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
     prefect_port: Annotated[int, typer.Option(help="Prefect's port on 127.0.0.1.")] = 4200,
+    studio_port: Annotated[int, typer.Option(help="The studio's port on 127.0.0.1.")] = 8400,
 ) -> None:
-    """Start MLflow, Prefect and a worker, on this machine only, until Ctrl-C; deploy what runs on a schedule."""
+    """Start MLflow, Prefect, a worker and the studio on this machine, until Ctrl-C; deploy the schedules."""
     from tintlab.operations import services
 
-    services.up(mlflow_port, prefect_port)
+    services.up(mlflow_port, prefect_port, studio_port)
 
 
 @app.command(epilog="Status 0: all is well; 1: something is to be done.")

@@ -97,7 +97,7 @@ class Up:
         self.workspace = workspace
         self.state = Path(workspace.environment["TINTLAB_STATE"])
         self.clone = self.state / "workspace" / "clone"
-        self.mlflow_port, self.prefect_port = free_ports(2)
+        self.mlflow_port, self.prefect_port, self.studio_port = free_ports(3)
         self.prefect = f"http://127.0.0.1:{self.prefect_port}/api"
         self.mlflow = f"http://127.0.0.1:{self.mlflow_port}"
         self.log = self.state.parent / f"{self.state.name}-up.log"
@@ -106,6 +106,7 @@ class Up:
                 [
                     sys.executable, "-m", "tintlab.cli", "up",
                     "--mlflow-port", str(self.mlflow_port), "--prefect-port", str(self.prefect_port),
+                    "--studio-port", str(self.studio_port),
                 ],
                 cwd=workspace.folder, env=workspace.environment, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True,

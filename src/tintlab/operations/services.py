@@ -1,4 +1,4 @@
-"""`tintlab up`: MLflow's server, Prefect's server and a worker, on this machine only, until Ctrl-C.
+"""`tintlab up`: MLflow's server, Prefect's server, a worker and the studio, on this machine only, until Ctrl-C.
 
 A service that dies is restarted. The runs of a dead worker are marked as crashed in Prefect, so that nothing
 waits for them.
@@ -46,10 +46,12 @@ class Addresses:
     Attributes:
         mlflow: of MLflow's server, or the server that `MLFLOW_TRACKING_URI` names.
         prefect: of Prefect's UI; the API is at /api.
+        studio: the page and the plain HTTP interface.
     """
 
     mlflow: str
     prefect: str
+    studio: str
 
 
 class Service:
@@ -142,7 +144,7 @@ class Service:
         return redacted(next((line.strip() for line in reversed(lines) if line.strip()), "no output"))[:300]
 
 
-def up(mlflow_port: int, prefect_port: int) -> None:
+def up(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
     """Run all services until Ctrl-C. Their data is in the state folder.
 
     Raises:
@@ -152,17 +154,17 @@ def up(mlflow_port: int, prefect_port: int) -> None:
         raise TintlabError(f"{prefect_server.PREFECT_FILE} is missing: run this in the repository's folder")
     paths.services().mkdir(parents=True, exist_ok=True)
     with exclusive(paths.services() / "up.lock", "another `tintlab up`"):
-        _run(mlflow_port, prefect_port)
+        _run(mlflow_port, prefect_port, studio_port)
 
 
-def _run(mlflow_port: int, prefect_port: int) -> None:
+def _run(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
     own_mlflow = not store.is_server(store.tracking_uri())
-    _refuse_taken([*([mlflow_port] if own_mlflow else []), prefect_port])
+    _refuse_taken([*([mlflow_port] if own_mlflow else []), prefect_port, studio_port])
     mlflow = f"http://127.0.0.1:{mlflow_port}" if own_mlflow else store.tracking_uri()
-    addresses = Addresses(mlflow, f"http://127.0.0.1:{prefect_port}")
+    addresses = Addresses(mlflow, f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{studio_port}")
     environment = prefect_server.environment(addresses.prefect, addresses.mlflow) | processes.ownership()
     store.prepare_store()
-    servers = [_prefect(addresses, environment, prefect_port)]
+    servers = [_prefect(addresses, environment, prefect_port), _studio(addresses, environment, studio_port)]
     if own_mlflow:
         servers.insert(0, _mlflow(addresses, environment, mlflow_port))
     worker = _worker(environment)
@@ -227,6 +229,15 @@ def _prefect(addresses: Addresses, environment: Mapping[str, str], port: int) ->
     )
 
 
+def _studio(addresses: Addresses, environment: Mapping[str, str], port: int) -> Service:
+    return Service(
+        "studio",
+        [sys.executable, "-m", "tintlab.cli", "studio", "--port", str(port)],
+        environment,
+        partial(_says_ok, f"{addresses.studio}/healthz"),
+    )
+
+
 def _worker(environment: Mapping[str, str]) -> Service:
     pool = ["--pool", prefect_server.POOL, "--type", "process", "--name", "tintlab-up"]
     return Service(
@@ -245,6 +256,7 @@ def _welcome(addresses: Addresses) -> str:
             f"Prefect  {addresses.prefect}",
             f"         export PREFECT_API_URL={addresses.prefect}/api",
             "         prefect deployment run retrain/manual",
+            f"studio   {addresses.studio}",
             f"logs     {_shown(paths.services())}",
             "Ctrl-C ends all of them.",
         ]
@@ -276,7 +288,7 @@ def _refuse_taken(ports: Sequence[int]) -> None:
             except OSError:
                 raise TintlabError(
                     f"port {port} on 127.0.0.1 is in use: end the program that listens there, or choose another "
-                    "(--mlflow-port, --prefect-port)"
+                    "(--mlflow-port, --prefect-port, --studio-port)"
                 ) from None
 
 

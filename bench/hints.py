@@ -1,0 +1,78 @@
+"""How much colour hints help: PSNR over a folder of photographs by the number of random true-colour points.
+
+    python bench/hints.py FOLDER [--model FOLDER] [--limit N]
+
+Each photograph gets its points at random places, seeded by its name; a point has the photograph's mean ab in the
+hint's disc. The points for a smaller number are the first of those for a larger one.
+"""
+
+import argparse
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tintlab.gan.hint_maps import disc
+from tintlab.imaging import color
+from tintlab.inference.colorizer import Colorizer, coloured
+from tintlab.inference.hints import Hint
+
+COUNTS = (0, 1, 3, 10, 50)
+LONGEST = 512  # pixels: enough for PSNR, and quick
+
+
+def true_points(lab: color.Float, count: int, seed: int) -> list[Hint]:
+    """Random points of a photograph in L*a*b* `(h, w, 3)` with its own colours."""
+    random = np.random.default_rng(seed)
+    height, width = lab.shape[:2]
+    hints = []
+    for x, y in random.random((count, 2)).tolist():
+        plain = Hint(x, y, 0, 0)
+        radius = plain.radius * max(height, width)
+        rows, columns, inside = disc((height, width), x * width, y * height, radius)
+        a, b = lab[rows, columns, 1:][inside].mean(axis=0).tolist()
+        hints.append(Hint(x, y, a, b))
+    return hints
+
+
+def psnr(one: color.Byte, other: color.Byte) -> float:
+    """dB between 8-bit pictures of one size."""
+    return 10 * math.log10(255**2 / max(float(np.square(one.astype(np.float64) - other).mean()), 1e-9))
+
+
+def measure(colorizer: Colorizer, file: Path) -> list[float]:
+    """PSNR of a photograph under each of `COUNTS`."""
+    picture = Image.open(file).convert("RGB")
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    rgb = np.asarray(picture)
+    lab = color.rgb_to_lab(rgb)
+    lightness = np.ascontiguousarray(lab[..., 0])
+    canvas = colorizer.open(lightness)
+    points = true_points(lab, max(COUNTS), zlib.crc32(file.name.encode()))
+    return [psnr(coloured(lightness, canvas.colours(hints=points[:count])), rgb) for count in COUNTS]
+
+
+def main() -> None:
+    """Print a table: mean PSNR, the gain over no hints, and its 95 % interval over the photographs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", type=Path, default=Path("models/generator"))
+    parser.add_argument("--limit", type=int, help="this many photographs, evenly chosen by name")
+    arguments = parser.parse_args()
+    files = sorted(file for file in arguments.folder.iterdir() if file.suffix in {".webp", ".jpg", ".png"})
+    if arguments.limit:
+        places = np.unique(np.linspace(0, len(files) - 1, arguments.limit).astype(int))
+        files = [files[place] for place in places]
+    colorizer = Colorizer.load(arguments.model)
+    figures = np.array([measure(colorizer, file) for file in files])
+    print(f"{len(files)} photographs\n\n| points | PSNR, dB | gain, dB |\n|---|---|---|")
+    for count, values in zip(COUNTS, figures.T, strict=True):
+        gains = values - figures[:, 0]
+        half = 1.96 * gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
+        print(f"| {count} | {values.mean():.2f} | {gains.mean():+.2f} ± {half:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -121,6 +121,7 @@ class _SamePadConv2d(nn.Conv2d):
 
     def _pads(self, size: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
+        size = int(size)  # a number also while torch traces: the pads are the same for all even sizes
         total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
         return total // 2, total - total // 2
 

@@ -19,11 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
+from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.hints import Hint, Palette, hint_map
+from tintlab.inference.torch_engine import TorchEngine
+from tintlab.system import paths
 from tintlab.system.errors import TintlabError
+from tintlab.system.files import read_json
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 WORKING_SIZE = 256
 """The network sees about this many pixels squared, where neither the caller nor the model says otherwise."""
@@ -185,46 +189,67 @@ class Colorizer:
     """A generator with the steps around it.
 
     Args:
-        generator: maps L* / 50 - 1 `(n, 1, h, w)` to ab / 110 `(n, 2, h, w)`; in evaluation mode.
-        multiple: the generator takes sides that are multiples of this.
+        generator: maps L* / 50 - 1 `(n, 1, h, w)` to ab / 110 `(n, 2, h, w)`; in evaluation mode. Or an engine
+            that runs one.
+        multiple: the generator takes sides that are multiples of this; None is its own.
         settings: how it is used.
     """
 
-    def __init__(self, generator: "nn.Module", multiple: int, settings: Settings | None = None) -> None:
-        self.generator = generator
-        self.multiple = multiple
+    def __init__(
+        self,
+        generator: "nn.Module | Engine",
+        multiple: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        runs = hasattr(generator, "inputs")
+        self.engine = cast(Engine, generator) if runs else TorchEngine(cast("nn.Module", generator), multiple)
         self.settings = settings or Settings()
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, choice: EngineChoice | None = None, workers: int = 1) -> Self:
         """Load a trained model, with the settings of its config.
+
+        Args:
+            folder: of weights and config.
+            choice: the engine that runs it; None is torch in fp32.
+            workers: threads that will use it at the same time.
 
         Raises:
             TintlabError: no model there, a damaged one, or one with a wrong setting.
         """
-        import torch
+        engine = open_engine(folder, choice or EngineChoice(), workers)
+        config = read_json(folder / paths.MODEL_CONFIG)
+        return cls(engine, None, Settings.of_config(config, folder))
 
-        from tintlab.gan.model_files import load_generator
+    @property
+    def generator(self) -> "nn.Module":
+        """Torch's network.
 
-        generator, config = load_generator(folder)
-        settings = Settings.of_config(config, folder)
-        # Channels last: what CPUs convolve fastest.
-        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to its stubs
-        return cls(generator, cast(int, generator.multiple), settings)
+        Raises:
+            TintlabError: another engine runs it.
+        """
+        if not isinstance(self.engine, TorchEngine):
+            raise TintlabError("this needs torch's network: use --engine torch")
+        return self.engine.generator
+
+    @property
+    def multiple(self) -> int:
+        """The network takes sides that are multiples of this."""
+        return self.engine.multiple
 
     def with_settings(self, settings: Settings) -> "Colorizer":
         """The same generator, used in another way."""
-        return Colorizer(self.generator, self.multiple, settings)
+        return Colorizer(self.engine, None, settings)
 
     @property
     def z_dim(self) -> int:
         """Length of the noise vectors that the generator takes; 0: it takes none."""
-        return cast(int, getattr(self.generator, "z_dim", 0))
+        return self.engine.z_dim
 
     @property
     def takes_hints(self) -> bool:
         """Whether the generator takes colour hints and palettes."""
-        return cast(bool, getattr(self.generator, "takes_hints", False))
+        return "hints" in self.engine.inputs
 
     def colorize(
         self,
@@ -319,8 +344,6 @@ class _Work:
     """
 
     def __init__(self, colorizer: Colorizer, lightness: color.Float) -> None:
-        import torch
-
         self.colorizer = colorizer
         self.height, self.width = lightness.shape[1:]
         down, right = -self.height % colorizer.multiple, -self.width % colorizer.multiple
@@ -328,13 +351,12 @@ class _Work:
         self.pads = ((0, 0), (self.top, down - self.top), (self.left, right - self.left))
         # numpy reflects again and again where the padding is wider than the photo.
         padded = np.pad(lightness, self.pads, mode="reflect")
-        generator: Any = colorizer.generator
-        with torch.inference_mode():
-            self.scaled = torch.from_numpy(padded / np.float32(50) - 1)[:, None]
-            if colorizer.settings.flip_average:
-                self.scaled = torch.cat([self.scaled, self.scaled.flip(3)])
-            # What all colourings share is done once.
-            self.encoded = generator.encode(self.scaled) if hasattr(generator, "encode") else None
+        scaled = (padded / np.float32(50) - 1)[:, None]
+        if colorizer.settings.flip_average:
+            scaled = np.concatenate([scaled, scaled[..., ::-1]])
+        self.count = len(scaled)
+        # What all colourings share is done once.
+        self.encoded = colorizer.engine.encode(np.ascontiguousarray(scaled, np.float32))
 
     def decode(
         self,
@@ -344,25 +366,17 @@ class _Work:
         saturation: float | None = None,
     ) -> color.Float:
         """ab `(n, h, w, 2)` under a noise vector `(z_dim,)`, hints and a palette."""
-        import torch
-
         settings = self.colorizer.settings
-        generator: Any = self.colorizer.generator
-        with torch.inference_mode():
-            strength = settings.saturation if saturation is None else saturation
-            if self.encoded is None:
-                ab = generator(self.scaled)
-            else:
-                ab = generator.decode(
-                    self.encoded, **self._inputs(code, palette, self._hint_map(hints, strength))
-                )
-            if settings.flip_average:
-                upright, mirrored = ab.chunk(2)
-                ab = (upright + mirrored.flip(3)) / 2
-            inside = ab[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
-            planes: color.Float = np.ascontiguousarray(inside.permute(0, 2, 3, 1).numpy())
-            scaled: color.Float = planes * np.float32(color.AB_SCALE * strength)
-            return scaled
+        strength = settings.saturation if saturation is None else saturation
+        inputs = self._inputs(code, palette, self._hint_map(hints, strength))
+        ab = self.colorizer.engine.decode(self.encoded, inputs)
+        if settings.flip_average:
+            upright, mirrored = np.split(ab, 2)
+            ab = (upright + mirrored[..., ::-1]) / np.float32(2)
+        inside = ab[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
+        planes: color.Float = np.ascontiguousarray(inside.transpose(0, 2, 3, 1))
+        scaled: color.Float = planes * np.float32(color.AB_SCALE * strength)
+        return scaled
 
     def _hint_map(self, hints: Sequence[Hint], strength: float) -> color.Float | None:
         """The hints' map for the padded photo, so that their colours are as they were set after `strength`."""
@@ -374,25 +388,22 @@ class _Work:
 
     def _inputs(
         self, code: color.Float | None, palette: Palette | None, hints: color.Float | None
-    ) -> "dict[str, Tensor]":
+    ) -> dict[str, color.Float]:
         """What the decoder takes besides the encoded photos: only what is given."""
-        import torch
-
-        count = len(self.scaled)
-        found: dict[str, Tensor] = {}
+        found: dict[str, color.Float] = {}
         if code is not None:
-            found["z"] = torch.from_numpy(code).float().expand(count, -1)
+            found["z"] = _repeated(code, self.count)
         if palette is not None:
-            found["palette"] = torch.from_numpy(palette.vector).expand(count, -1)
+            found["palette"] = _repeated(palette.vector, self.count)
         if hints is not None:
-            upright = torch.from_numpy(hints)[None]
+            found["hints"] = _repeated(hints, self.count)
             if self.colorizer.settings.flip_average:
-                both = torch.cat([upright.expand(count // 2, -1, -1, -1)] * 2)
-                both[count // 2 :] = upright.flip(3)
-                found["hints"] = both
-            else:
-                found["hints"] = upright.expand(count, -1, -1, -1)
+                found["hints"][self.count // 2 :] = hints[..., ::-1]
         return found
+
+
+def _repeated(values: color.Float, count: int) -> color.Float:
+    return np.repeat(np.asarray(values, np.float32)[None], count, axis=0)
 
 
 class Canvas:

@@ -96,7 +96,7 @@ class ColorizerModel(PythonModel):
             fault = error.errors()[0]
             name = "size" if fault["loc"][0] == "working_size" else fault["loc"][0]
             raise _refused(f"{name}: {fault['msg']}") from None
-        return Colorizer(self._colorizer.generator, self._colorizer.multiple, wanted)
+        return self._colorizer.with_settings(wanted)
 
 
 def _contents(model_input: object) -> list[bytes]:

@@ -92,6 +92,11 @@ def downloaded_models() -> Path:
     return state() / "models"
 
 
+def converted_models() -> Path:
+    """Models as OpenVINO's graphs, a folder a model, named by a hash of what it was made from."""
+    return state() / "engines"
+
+
 def registering_lock() -> Path:
     """Held while a model is being registered."""
     return state() / "registering.lock"

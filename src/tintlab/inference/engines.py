@@ -22,7 +22,7 @@ Precision = Literal["fp32", "bf16"]
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16")
 
-PHOTOS_THAT_PAY = 40
+PHOTOS_THAT_PAY = 20
 """Converting a model for OpenVINO takes as long as it gains on so many photographs."""
 
 
@@ -80,7 +80,7 @@ def choose(engine: str = "auto", precision: str = "auto", photos: int | None = N
         raise TintlabError(f"--engine {engine[:40]}: choose {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise TintlabError(f"--precision {precision[:40]}: choose {', '.join(PRECISIONS)}")
-    installed = importlib.util.find_spec("openvino") is not None
+    installed = _is_installed()
     if engine == "openvino" and not installed:
         raise TintlabError("--engine openvino: it is not installed: pip install 'tintlab[openvino]'")
     note, name = "", engine
@@ -97,6 +97,10 @@ def choose(engine: str = "auto", precision: str = "auto", photos: int | None = N
 def in_project() -> bool:
     """Whether converted models can be kept: there is a state folder, or a project that may have one."""
     return bool(os.environ.get("TINTLAB_STATE")) or Path(".tintlab").is_dir() or paths.PARAMS.exists()
+
+
+def _is_installed() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 def open_engine(folder: Path, choice: EngineChoice, workers: int) -> Engine:

@@ -10,10 +10,12 @@ colour as all other rounding together: see docs/decisions.md.
 """
 
 import hashlib
+import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,13 +54,12 @@ class OpenVinoEngine:
     """
 
     def __init__(self, graphs: Graphs, about: Mapping[str, Any], precision: str, workers: int) -> None:
-        import openvino
-
+        openvino = import_openvino()
         self._multiple, self._z_dim = int(about["multiple"]), int(about["z_dim"])
         self._channels: dict[str, int] = about["inputs"]
         self._graphs, self._precision, self._workers = graphs, precision, workers
         self._core = openvino.Core()
-        self._models: dict[str, openvino.CompiledModel] = {}
+        self._models: dict[str, Any] = {}
         self._compiling = threading.Lock()
         self._requests = threading.local()
 
@@ -103,7 +104,7 @@ class OpenVinoEngine:
         found = request.infer(inputs, share_inputs=True)
         return [cast(Float, found[index]) for index in range(len(found))]
 
-    def _compiled(self, name: str) -> "openvino.CompiledModel":
+    def _compiled(self, name: str) -> Any:
         with self._compiling:
             if name not in self._models:
                 precision = _PRECISIONS["fp32" if name == "fine" else self._precision]
@@ -117,6 +118,13 @@ class OpenVinoEngine:
                     config["INFERENCE_NUM_THREADS"] = self._workers
                 self._models[name] = self._core.compile_model(self._graphs[name], "CPU", config)
             return self._models[name]
+
+
+def import_openvino() -> Any:
+    """OpenVINO's module, without the telemetry that it would send at its import and at each conversion."""
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "not installed": it has a stub
+    return import_module("openvino")
 
 
 def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:
@@ -151,8 +159,7 @@ def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:
 
 def _key(folder: Path) -> str:
     """A hash of all that the graphs are made from: weights, config, OpenVINO and this module's format."""
-    import openvino
-
+    openvino = import_openvino()
     digest = hashlib.sha256(f"{_FORMAT} {openvino.__version__}".encode())
     for name in (paths.MODEL_CONFIG, paths.WEIGHTS):
         try:
@@ -164,8 +171,7 @@ def _key(folder: Path) -> str:
 
 def _read(kept: Path) -> tuple[Graphs, dict[str, Any]] | None:
     """The graphs in a folder, or None where there are none that can be used."""
-    import openvino
-
+    openvino = import_openvino()
     try:
         about = read_json(kept / _ABOUT)
         core = openvino.Core()
@@ -176,12 +182,12 @@ def _read(kept: Path) -> tuple[Graphs, dict[str, Any]] | None:
 
 def _convert(folder: Path, target: Path) -> None:
     """Write the graphs of a model's folder, and what else an engine needs to know, into another folder."""
-    import openvino
     import torch
 
     from tintlab.gan.model_files import load_generator
     from tintlab.inference.halves import cut
 
+    openvino = import_openvino()
     generator, _ = load_generator(folder)
     halves = cut(generator)
     graphs: Graphs = {}
@@ -204,8 +210,7 @@ def _convert(folder: Path, target: Path) -> None:
 
 def _cut_after_fine(first: "openvino.Model") -> Graphs:
     """The first half as two graphs: the second takes the last map of the first."""
-    import openvino
-
+    openvino = import_openvino()
     results = first.get_results()
     last = results[_FINE_MAPS - 1].input(0).get_source_output()
     taken = openvino.opset13.parameter(last.get_partial_shape(), openvino.Type.f32, name="fine")
@@ -219,17 +224,22 @@ def _cut_after_fine(first: "openvino.Model") -> Graphs:
 
 
 def _converted(network: "nn.Module", inputs: Mapping[str, "Tensor"]) -> "openvino.Model":
-    import openvino
     import torch
 
     from tintlab.inference.halves import dynamic_shape
 
+    openvino = import_openvino()
     examples = tuple(inputs.values())
     with warnings.catch_warnings():
         # Tracing follows one path through the checks of shapes, which hold for all pictures that get here.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, examples, check_trace=False)  # type: ignore[no-untyped-call]
-        model = openvino.convert_model(traced, example_input=examples)
+        # Not by openvino.convert_model, which takes several times as long and reports to its maker.
+        decoder = import_module("openvino.frontend.pytorch.ts_decoder").TorchScriptPythonDecoder(
+            traced, example_input=examples
+        )
+        frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
     for port, name in zip(model.inputs, inputs, strict=True):
         port.get_tensor().set_names({name})
     model.reshape({name: openvino.PartialShape(dynamic_shape(one)) for name, one in inputs.items()})

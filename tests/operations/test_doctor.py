@@ -110,3 +110,23 @@ def test_what_points_elsewhere_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     (shared,) = [finding for finding in doctor._place() if finding.name == "shared state"]
     assert f"MLFLOW_TRACKING_URI names {other}, outside this checkout" in shared.state
+
+
+def test_a_training_is_continued_where_it_ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def advice() -> str:
+        [finding] = doctor._trainings()
+        return finding.advice
+
+    clone, elsewhere = paths.workspace(), tmp_path / "another tree"
+    for tree, words in (
+        (Path.cwd(), "`dvc repro` goes on with it"),
+        (clone, "it is a scheduled retraining's, and the next one goes on with it"),
+        (elsewhere, f"it ran in {elsewhere}, and `dvc repro` there goes on with it"),
+    ):
+        tree.mkdir(parents=True, exist_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setenv("TINTLAB_STATE", str(paths.state()))
+            patch.chdir(tree)
+            folder = interrupted.begin(INPUTS)
+        Checkpoints(folder / "checkpoints", print).save(40, {"weight": torch.zeros(1)})
+        assert advice().startswith(words)

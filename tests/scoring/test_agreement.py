@@ -20,8 +20,7 @@ from tests.conftest import make_picture
 from tests.ordinary_user import as_ordinary_user
 from tests.scoring.conftest import make_settings, saved
 from tintlab.cli import app
-from tintlab.imaging.photos import Photo, read_photo
-from tintlab.scoring import archive, chunk, manifest
+from tintlab.scoring import archive, manifest
 from tintlab.scoring.targets import fold
 
 _JPEG = saved(Image.fromarray(make_picture(24, 16)), "JPEG")
@@ -197,13 +196,7 @@ def test_what_was_skipped_once_may_be_entered_later(model: Path, tmp_path: Path)
     }
 
 
-def test_pages_that_were_not_coloured_are_counted(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read_three_pages(source: Path, max_megapixels: float) -> Photo:
-        return replace(read_photo(source, max_megapixels), more_pages=2 * (source.suffix == ".tif"))
-
-    monkeypatch.setattr(chunk, "read_photo", read_three_pages)
+def test_pages_that_were_not_coloured_are_counted(model: Path, tmp_path: Path) -> None:
     build({"a.jpg": "photo", "b.tif": "pages"}, tmp_path / "scans", tmp_path)
     result = archive.score(tmp_path / "scans", make_settings(model, tmp_path / "out"), lambda _: None)
     assert result.status == 0

@@ -179,8 +179,17 @@ def _trainings() -> Iterator[Finding]:
         yield Finding(
             "unfinished training",
             f"{training.folder}, iteration {training.iteration}, {when}",
-            f"`dvc repro` goes on with it if params, data and code are as then; else `rm -r {training.folder}`",
+            f"{_who_goes_on(training)} if params, data and code are as then; else `rm -r {training.folder}`",
         )
+
+
+def _who_goes_on(training: interrupted.Unfinished) -> str:
+    """What continues a training: it depends on the working tree that it ran in."""
+    if training.tree in (None, Path.cwd()):
+        return "`dvc repro` goes on with it"
+    if training.tree == paths.workspace():
+        return "it is a scheduled retraining's, and the next one goes on with it"
+    return f"it ran in {training.tree}, and `dvc repro` there goes on with it"
 
 
 _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (

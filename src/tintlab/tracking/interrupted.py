@@ -16,7 +16,7 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
 from tintlab.tracking import lineage
 
-_INPUTS = "inputs.json"
+_INPUTS, _TREE = "inputs.json", "tree.json"
 _FINISHED = ".finished"
 _MOST_NAMED = 4
 _NAMES = {"data": "the data", "source": "the source code", "torch": "the version of torch"}
@@ -31,12 +31,14 @@ class Unfinished:
         iteration: steps done at its newest checkpoint.
         inputs: see `lineage.training_inputs`; empty where they can't be read.
         time: when that checkpoint was written, in seconds since 1970.
+        tree: the working tree that it ran in; None where that is not known.
     """
 
     folder: Path
     iteration: int
     inputs: dict[str, Any]
     time: float
+    tree: Path | None = None
 
 
 def folder_of(inputs: Mapping[str, Any]) -> Path:
@@ -53,6 +55,7 @@ def begin(inputs: Mapping[str, Any]) -> Path:
             shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _INPUTS, inputs)
+    write_json(folder / _TREE, str(Path.cwd()))
     return folder
 
 
@@ -69,7 +72,7 @@ def trainings() -> list[Unfinished]:
         newest = numbered(folder / "checkpoints")[:1]
         if newest and folder.suffix != _FINISHED:
             time = newest[0].stat().st_mtime
-            found.append(Unfinished(folder, iteration_of(newest[0]), _inputs(folder), time))
+            found.append(Unfinished(folder, iteration_of(newest[0]), _inputs(folder), time, _tree(folder)))
     return sorted(found, key=lambda training: training.time, reverse=True)
 
 
@@ -108,6 +111,13 @@ def _inputs(folder: Path) -> dict[str, Any]:
     except (OSError, TintlabError):
         return {}
     return inputs
+
+
+def _tree(folder: Path) -> Path | None:
+    try:
+        return Path(read_json(folder / _TREE))
+    except (OSError, TintlabError, TypeError):
+        return None
 
 
 def _worth_keeping(folder: Path) -> bool:

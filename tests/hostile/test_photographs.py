@@ -177,7 +177,7 @@ def test_guard_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_guard_deep_grey_is_converted_in_strips(tmp_path: Path) -> None:
-    (tmp_path / "deep.tif").write_bytes(encode(np.full((5000, 5000), 30_000, np.int32), "TIFF"))
+    (tmp_path / "deep.tif").write_bytes(encode(np.full((5000, 5000), 60_000, np.int32), "TIFF"))
     (finding,) = examined([tmp_path / "deep.tif"], lambda path: read_photo(path, MEGAPIXELS))
     assert finding.outcome == "used"
     assert finding.megabytes < 450  # the file, its pixels, the result: 250

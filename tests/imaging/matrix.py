@@ -21,7 +21,7 @@ from tintlab.imaging.photos import PhotoError, read_photo
 Float = NDArray[np.float64]
 TOLERANCE = 0.5
 WIDTH, HEIGHT = 64, 24
-_JPEG_2000 = Path(__file__).with_name("jpeg2000")  # ramps of `_share`, written by imagecodecs, lossless
+JPEG_2000 = Path(__file__).with_name("jpeg2000")  # ramps of `_share`, written by imagecodecs, lossless
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _pgm(case: Case) -> bytes | None:
 def _jpeg2000(case: Case) -> bytes | None:
     if case.kind.letter != "u" or case.kind.bits > 16 or (case.negative and (case.kind.bits > 1 or case.icc)):
         return None
-    stream = (_JPEG_2000 / f"{case.kind.bits}{'-negative' if case.negative else ''}.j2k").read_bytes()
+    stream = (JPEG_2000 / f"{case.kind.bits}{'-negative' if case.negative else ''}.j2k").read_bytes()
     colour = b"\2\0\0" + case.icc if case.icc else b"\1\0\0" + (0 if case.negative else 17).to_bytes(4, "big")
     return making.jp2_of(stream, WIDTH, HEIGHT, case.kind.bits, colour)
 

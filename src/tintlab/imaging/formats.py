@@ -90,6 +90,17 @@ _UNREAD = (
     _Format("a gzip file", "unpack it", ((0, b"\x1f\x8b\x08"),)),
     _Format("HDF5", _CONVERT, ((0, b"\x89HDF\r\n\x1a\n"),)),
 )
+_PHOTOSHOP_MODES = {
+    0: "bits",
+    1: "grey",
+    2: "a palette",
+    3: "RGB",
+    4: "CMYK",
+    7: "inks",
+    8: "duotone",
+    9: "L*a*b*",
+}
+_PHOTOSHOP_READ = {(0, 1), (1, 8), (2, 8), (3, 8), (4, 8), (9, 8)}
 _RIFF = {
     b"AVI ": _Format("a video (AVI)", _FRAME, ()),
     b"WAVE": _Format("a sound (WAV)", "it has no picture", ()),
@@ -113,6 +124,8 @@ def unread_reason(head: bytes) -> str | None:
     Args:
         head: the first `HEAD_SIZE` bytes.
     """
+    if head.startswith(b"8BPS\0\1"):
+        return _photoshop_reason(head)
     found = _container(head)
     if found is None:
         found = next(
@@ -124,6 +137,15 @@ def unread_reason(head: bytes) -> str | None:
             None,
         )
     return None if found is None else f"{found.name}, which is not read: {found.advice}"
+
+
+def _photoshop_reason(head: bytes) -> str | None:
+    """Why a Photoshop document is not read: its kind of channels; None where it may be."""
+    bits, mode = int.from_bytes(head[22:24], "big"), int.from_bytes(head[24:26], "big")
+    if (mode, bits) in _PHOTOSHOP_READ:
+        return None
+    kind = _PHOTOSHOP_NAMES[mode] if mode < len(_PHOTOSHOP_NAMES) else f"colour mode {mode}"
+    return f"PSD of {kind} with {bits} bits a channel, which is not read: {_CONVERT}"
 
 
 def _container(head: bytes) -> _Format | None:

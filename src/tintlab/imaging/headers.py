@@ -1,4 +1,4 @@
-"""What PNG, JPEG 2000 and AVIF files state about their values and Pillow does not tell.
+"""What PNG, JPEG 2000, AVIF and BMP files state about their values and Pillow does not tell.
 
 PNG is ISO/IEC 15948 in its third edition, JPEG 2000 is ISO/IEC 15444-1, code points are those of ITU-T H.273.
 QOI's byte for linear light is left out: its specification calls it informative, and Pillow sets it for sRGB.
@@ -83,11 +83,22 @@ def read_header(file: WatchedFile, head: bytes) -> Header:
             found = _jp2(file)
         elif head[4:8] == b"ftyp":
             found = _heif(file)
+        elif head.startswith(b"BM"):
+            found = _bmp(file, head)
     except (struct.error, IndexError, KeyError, ValueError):
         return Header()  # the decoder will say what is wrong
     finally:
         file.seek(place)
     return found
+
+
+def _bmp(file: WatchedFile, head: bytes) -> Header:
+    """The profile that a BMP of version 5 has embedded."""
+    if struct.unpack("<I", head[14:18])[0] < 124 or head[70:74] != b"DEBM":
+        return Header()
+    offset, size = struct.unpack("<II", head[126:134])
+    file.seek(14 + offset)
+    return Header(profile=file.read(min(size, _LARGEST_PROFILE)))
 
 
 def _png(file: WatchedFile) -> Header:
@@ -133,12 +144,12 @@ def _png_calibration(chunks: dict[bytes, bytes]) -> Calibration | None:
     curve: Transfer = 100_000 / gamma if gamma else "srgb"
     if b"cHRM" in chunks:
         points = tuple(value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"][:32]))
-        if _is_possible(points):
+        if is_possible(points):
             return Calibration(curve, points[2:], (points[0], points[1]))
     return Calibration(curve) if gamma else None
 
 
-def _is_possible(points: tuple[float, ...]) -> bool:
+def is_possible(points: tuple[float, ...]) -> bool:
     """Whether these are chromaticities of a white and three primaries that enclose something."""
     _, white_y, rx, ry, gx, gy, bx, by = points
     area = abs((gx - rx) * (by - ry) - (bx - rx) * (gy - ry))

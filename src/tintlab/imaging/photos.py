@@ -4,18 +4,19 @@ Files come from strangers: every fault of a decoder ends as a `PhotoError`, neve
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from tintlab.imaging import color, formats, guards, tones
 from tintlab.imaging.guards import PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, as_rgba, read_header
 from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
+from tintlab.imaging.profiles import ADOBE_RGB
 from tintlab.imaging.tiff import HEADERS as TIFF_HEADERS
 from tintlab.imaging.tiff_pictures import read_tiff, tiff_size
 from tintlab.system import console
@@ -23,6 +24,8 @@ from tintlab.system import console
 __all__ = ["Photo", "PhotoError", "megapixels_of", "read_photo"]
 
 _DEEP = re.compile(r";16|SGI16|', \d{4,5}\)")  # how Pillow's decoders of more than 8 bits are described
+_EXIF_SRGB = 1
+_PHOTOSHOP_VERSION = 1057
 _FEWEST_BYTES_A_FRAME = 12
 _FRAME_TYPE = 0xB002  # of a multi-picture file: its list of pictures
 _PICTURES = (
@@ -151,11 +154,34 @@ def _read_other(file: WatchedFile, header: Header, max_megapixels: float) -> Pho
         notes = _notes(image, header) + _more(more)
         if stored_format in ("JPEG", "MPO"):
             guards.refuse_many_scans(file, image.width * image.height / 1e6)
+        if stored_format == "PSD":
+            _refuse_without_composite(image)
         image.load()
         # Before the pixels are converted: that drops what Pillow knows of the file.
         orientation, metadata = tones.orientation_of(image), capture_metadata(image)
+        if not image.info.get("icc_profile") and _is_adobe_rgb(image):
+            header = replace(header, calibration=ADOBE_RGB)
         pixels = tones.turn(tones.finish_image(image, header), orientation)
         return Photo(pixels, stored_format, stored_mode, metadata, notes, more)
+
+
+def _refuse_without_composite(image: ImageFile) -> None:
+    """Photoshop's resource 1057 says whether there is a picture beside the layers; where not, it is white."""
+    for number, _, data in getattr(image, "resources", ()):
+        if number == _PHOTOSHOP_VERSION and data[4:5] == b"\0":
+            raise PhotoError(
+                "PSD of layers alone, without the picture that they make: save it as TIFF or PNG"
+            )
+
+
+def _is_adobe_rgb(image: ImageFile) -> bool:
+    """Whether a camera says so as DCF 2.0 asks: by the interoperability index R03, and not sRGB."""
+    try:
+        exif = image.getexif()
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(1)
+        return index == "R03" and exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) != _EXIF_SRGB
+    except Exception:  # Pillow's parsers raise nearly anything on broken metadata
+        return False
 
 
 def _notes(image: Image.Image, header: Header) -> tuple[str, ...]:

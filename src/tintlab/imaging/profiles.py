@@ -30,7 +30,7 @@ SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
-Transfer = float | Literal["srgb", "bt709"]
+Transfer = float | tuple[float, ...] | Literal["srgb", "bt709"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Calibration:
     """What a file without a profile states about its values.
 
     Attributes:
-        transfer: light is the value to this power; or `srgb`, or `bt709` (ITU-T H.273).
+        transfer: light is the value to this power; or the light of evenly spaced values from 0 to 1; or `srgb`,
+            or `bt709` (ITU-T H.273).
         primaries: x and y of red, green and blue; None for sRGB's.
         white: x and y of white.
     """
@@ -70,6 +71,8 @@ class Calibration:
             return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
         if self.transfer == "bt709":
             return np.where(value < 0.081, value / 4.5, ((value + 0.099) / 1.099) ** (1 / 0.45))
+        if isinstance(self.transfer, tuple):
+            return np.interp(value, np.linspace(0, 1, len(self.transfer)), self.transfer)
         return np.asarray(value**self.transfer)
 
 
@@ -134,6 +137,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
     except _ERRORS:
         return image
     return converted if converted is not None else image
+
+
+ADOBE_RGB = Calibration(563 / 256, (0.64, 0.33, 0.21, 0.71, 0.15, 0.06))
+"""Adobe RGB (1998), version 2005-05."""
 
 
 @functools.cache

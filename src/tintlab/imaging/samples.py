@@ -33,8 +33,10 @@ COMPRESSIONS = {
 }
 """What is undone here; other compressions hold samples of their own kinds, and Pillow reads them."""
 
+_BLOCK = 2 << 20  # bytes of samples that are converted together
 _BAND = 16 << 20  # bytes of samples that are decoded together, where segments are smaller
 _MOST_SEGMENT = 640 << 20
+_MOST_SEGMENTS = 100_000
 _NO_PREDICTOR, _HORIZONTAL, _FLOATING = 1, 2, 3
 
 
@@ -80,6 +82,8 @@ def read_samples(
         raise PhotoError("its strips claim more data than the file has, as bombs do")
     unpack = _unpacker(layout)
     down = -(-layout.height // segments.height)
+    if down * segments.across > _MOST_SEGMENTS:
+        raise PhotoError("its data is in too many small pieces: save it again, with larger strips or tiles")
     planes = layout.samples if layout.is_planar else 1
     if len(segments.offsets) < planes * down * segments.across:
         raise PhotoError("the picture's data is cut short")
@@ -92,12 +96,12 @@ def read_samples(
             some = places[at : at + together]
             numbers = range(start + at, start + at + len(some))
             heights = [_height(segments, layout, row, ifd) for row, _ in some]
-            for (row, column), rows in zip(
-                some, _decoded(file, segments, layout, numbers, heights, row_size), strict=True
-            ):
+            for number, below, rows in _decoded(file, segments, layout, numbers, heights, row_size):
+                row, column = some[number]
                 block = unpack(rows, segments.width, segments.channels)
-                top, left = row * segments.height, column * segments.width
-                yield top, left, channels, block[: layout.height - top, : layout.width - left]
+                top, left = row * segments.height + below, column * segments.width
+                if top < layout.height:
+                    yield top, left, channels, block[: layout.height - top, : layout.width - left]
 
 
 def _refuse_unread(layout: tiff.Layout) -> None:
@@ -176,36 +180,33 @@ def _decoded(
     chosen: range,
     heights: list[int],
     row_size: int,
-) -> Iterator[NDArray[np.uint8]]:
-    """The rows of bytes `(h, row_size)` of some segments."""
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Rows of bytes `(h, row_size)` of some segments, with the number among those, and of rows above them."""
+    step = max(1, _BLOCK // max(1, row_size))
     if layout.compression == _NO_COMPRESSION:
-        for index, height in zip(chosen, heights, strict=True):
-            file.seek(segments.offsets[index])
-            data = file.read(height * row_size)
-            if len(data) < height * row_size:
-                raise PhotoError("the picture's data is cut short")
-            rows = np.frombuffer(data, np.uint8).reshape(height, row_size)
-            yield _reversed_bits()[rows] if layout.reversed_bits else rows
+        for number, (index, height) in enumerate(zip(chosen, heights, strict=True)):
+            for top in range(0, height, step):
+                rows = min(step, height - top)
+                file.seek(segments.offsets[index] + top * row_size)
+                data = file.read(rows * row_size)
+                if len(data) < rows * row_size:
+                    raise PhotoError("the picture's data is cut short")
+                found = np.frombuffer(data, np.uint8).reshape(rows, row_size)
+                yield number, top, _reversed_bits()[found] if layout.reversed_bits else found
         return
     pieces = []
     for index in chosen:
         file.seek(segments.offsets[index])
         pieces.append(file.read(segments.sizes[index]))
-    # In a TIFF file all strips but the last have the same height.
-    full = heights[0]
-    groups = (
-        [(pieces, heights)]
-        if all(height == full for height in heights[:-1]) and heights[-1] <= full
-        else [([piece], [height]) for piece, height in zip(pieces, heights, strict=True)]
-    )
-    for some, tall in groups:
-        image = _Bytes(io.BytesIO(_as_tiff(some, tall, row_size, layout)))
-        image.load()
-        top = 0
-        for height in tall:
-            data = image.crop((0, top, row_size, top + height)).tobytes()
-            top += height
-            yield np.frombuffer(data, np.uint8).reshape(height, row_size)
+    image = _Bytes(io.BytesIO(_as_tiff(pieces, heights, row_size, layout)))
+    image.load()
+    start = 0
+    for number, height in enumerate(heights):
+        for top in range(0, height, step):
+            rows = min(step, height - top)
+            data = image.crop((0, start + top, row_size, start + top + rows)).tobytes()
+            yield number, top, np.frombuffer(data, np.uint8).reshape(rows, row_size)
+        start += height
 
 
 class _Bytes(TiffImageFile):

@@ -16,6 +16,7 @@ SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 
 FILL_ORDER, MAKE, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS, STRIP_SIZES = 266, 271, 273, 274, 277, 278, 279
 X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT, PREDICTOR, COLOUR_MAP = 282, 283, 284, 296, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, SUB_IFDS, INK_SET = 322, 323, 324, 325, 330, 332
+TRANSFER, WHITE_POINT, PRIMARIES = 301, 318, 319
 EXTRA, SAMPLE_FORMAT, SMALLEST, LARGEST, COEFFICIENTS, REFERENCE = 338, 339, 340, 341, 529, 532
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 4, 5, 6, 8, 9
@@ -28,10 +29,17 @@ _PHOTOMETRIC_NAMES = {
     52527: "a semantic mask",
 }
 _UNSIGNED, _SIGNED, _FLOAT, _VOID = 1, 2, 3, 4
+_MOST_TAG_BYTES = 4 << 20
 
 
 def numbers(ifd: ImageFileDirectory_v2, tag: int) -> tuple[float, ...]:
-    """The numbers of a tag; empty where there are none."""
+    """The numbers of a tag; empty where there are none.
+
+    Raises:
+        PhotoError: there are more than a million.
+    """
+    if len(ifd._tagdata.get(tag, b"")) > _MOST_TAG_BYTES:
+        raise PhotoError("its data is in too many small pieces: save it again, with larger strips or tiles")
     value = ifd.get(tag)
     if value is None:
         return ()

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImagePalette
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from tintlab.imaging import color, guards, levels, profiles, tiff, tiff_pages, tones
 from tintlab.imaging.guards import PatchedFile, PhotoError, WatchedFile
-from tintlab.imaging.headers import Header
+from tintlab.imaging.headers import Header, is_possible
 from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
+from tintlab.imaging.profiles import Calibration, Transfer
 from tintlab.imaging.samples import COMPRESSIONS
 
 _FULL_RANGE_YCBCR = (0, 255, 128, 255, 128, 255)
@@ -70,13 +71,14 @@ def read_tiff(file: WatchedFile, max_megapixels: float) -> TiffPicture:
             orientation = tones.orientation_of(outer)
         if not metadata.exif:
             metadata = capture_metadata(outer)
+    header = Header() if profile else Header(_calibration(tags.tag_v2, layout))
     if _is_for_pillow(layout):
         page.seek(0)
-        pixels, mode = _by_pillow(page, layout, profile)
+        pixels, mode = _by_pillow(page, layout, profile, header)
         if tiff.ORIENTATION in tags.tag_v2:
             orientation = 1  # Pillow has applied it
     else:
-        pixels, mode = _by_samples(page, tags, layout, profile)
+        pixels, mode = _by_samples(page, tags, layout, profile, header)
     return TiffPicture(tones.turn(pixels, orientation), mode, metadata, tuple(notes), choice.more)
 
 
@@ -97,7 +99,25 @@ def _is_for_pillow(layout: tiff.Layout) -> bool:
     return layout.bits == 8 or (layout.photometric == tiff.PALETTE and layout.bits <= 8)
 
 
-def _by_pillow(page: PatchedFile, layout: tiff.Layout, profile: bytes) -> tuple[tones.Pixels, str]:
+def _calibration(ifd: ImageFileDirectory_v2, layout: tiff.Layout) -> Calibration | None:
+    """What TransferFunction, WhitePoint and PrimaryChromaticities state (TIFF 6.0, section 20)."""
+    table, size = tiff.numbers(ifd, tiff.TRANSFER), 1 << min(layout.bits, 16)
+    primaries, white = tiff.numbers(ifd, tiff.PRIMARIES), tiff.numbers(ifd, tiff.WHITE_POINT)
+    curve: Transfer = "srgb"
+    if layout.bits <= 16 and len(table) in (size, 3 * size) and max(table) > 0:
+        first = table[:size]
+        if any(table[at : at + size] != first for at in range(0, len(table), size)):
+            raise PhotoError("TIFF of several transfer functions, which is not read: save it in sRGB")
+        first = first[::-1] if layout.photometric == tiff.WHITE_IS_ZERO else first
+        curve = tuple(value / 65535 for value in first)
+    if layout.colours == 3 and len(primaries) == 6 and len(white) == 2 and is_possible((*white, *primaries)):
+        return Calibration(curve, primaries, (white[0], white[1]))
+    return None if curve == "srgb" else Calibration(curve)
+
+
+def _by_pillow(
+    page: PatchedFile, layout: tiff.Layout, profile: bytes, header: Header
+) -> tuple[tones.Pixels, str]:
     with Image.open(page, formats=["TIFF"]) as image:  # type: ignore[arg-type]
         assert isinstance(image, TiffImageFile)
         if layout.photometric == tiff.YCBCR:
@@ -107,7 +127,7 @@ def _by_pillow(page: PatchedFile, layout: tiff.Layout, profile: bytes) -> tuple[
         if mode in ("P", "PA"):
             _widen_palette(image)
         image.info["icc_profile"] = profile
-        return tones.finish_image(image, Header()), mode
+        return tones.finish_image(image, header), mode
 
 
 def _widen_palette(image: TiffImageFile) -> None:
@@ -135,7 +155,7 @@ def _refuse_odd_ycbcr(image: TiffImageFile, layout: tiff.Layout) -> None:
 
 
 def _by_samples(
-    page: PatchedFile, tags: tiff_pages.TaggedPage, layout: tiff.Layout, profile: bytes
+    page: PatchedFile, tags: tiff_pages.TaggedPage, layout: tiff.Layout, profile: bytes, header: Header
 ) -> tuple[tones.Pixels, str]:
     ifd = tags.tag_v2
     if layout.photometric in (tiff.CIELAB, tiff.ICCLAB):
@@ -148,11 +168,11 @@ def _by_samples(
     )
     if layout.colours == 1:
         grey = levels.read_grey(page, ifd, layout)
-        return tones.finish_grey(grey, profile, Header()), ("L" if layout.alpha is None else "LA") + suffix
+        return tones.finish_grey(grey, profile, header), ("L" if layout.alpha is None else "LA") + suffix
     colours = levels.read_colours(page, ifd, layout)
     image = Image.fromarray(colours, "CMYK") if layout.colours == 4 else Image.fromarray(colours)
     image.info["icc_profile"] = profile
-    return tones.finish_image(image, Header()), image.mode + suffix
+    return tones.finish_image(image, header), image.mode + suffix
 
 
 def _lab_to_srgb(lightness: NDArray[np.float32], colours: NDArray[np.float32] | None) -> tones.Pixels:

@@ -40,6 +40,10 @@ def finish_image(image: Image.Image, header: Header) -> Pixels:
     """
     profile = b"" if header.ignores_profile else image.info.get("icc_profile", b"") or header.profile
     levels: Pixels | None = _deep_levels(image, header)
+    value = image.info.get("transparency")
+    if image.mode == "L" and isinstance(value, int) and header.depth in (2, 4):
+        # Pillow scales such pixels to 8 bits, and not the one value that PNG's tRNS calls transparent.
+        image.info["transparency"] = value * 255 // ((1 << header.depth) - 1)
     if levels is None and (image.mode in _TRANSPARENT_MODES or "transparency" in image.info):
         image = _lay_on_white(image)
     if levels is None and image.mode in ("1", "L"):

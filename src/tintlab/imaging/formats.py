@@ -90,16 +90,7 @@ _UNREAD = (
     _Format("a gzip file", "unpack it", ((0, b"\x1f\x8b\x08"),)),
     _Format("HDF5", _CONVERT, ((0, b"\x89HDF\r\n\x1a\n"),)),
 )
-_PHOTOSHOP_MODES = {
-    0: "bits",
-    1: "grey",
-    2: "a palette",
-    3: "RGB",
-    4: "CMYK",
-    7: "inks",
-    8: "duotone",
-    9: "L*a*b*",
-}
+_PHOTOSHOP_NAMES = ("bits", "grey", "a palette", "RGB", "CMYK", "HSL", "HSB", "inks", "duotone", "L*a*b*")
 _PHOTOSHOP_READ = {(0, 1), (1, 8), (2, 8), (3, 8), (4, 8), (9, 8)}
 _RIFF = {
     b"AVI ": _Format("a video (AVI)", _FRAME, ()),

@@ -71,20 +71,25 @@ def sources_refresh(
     parent: Annotated[
         str | None, typer.Option(help="Record this model to start from; train.init_from where none is named.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Record the sources and the parent that this preset names.")
+    ] = None,
 ) -> None:
     """Record what each of `fetch.sources` holds now in data/sources.lock.json; copy what URLs name.
 
     And what `train.init_from` stands for, in data/parent.lock.json.
     """
+    from tintlab.operations import pipeline
     from tintlab.registry import parents
     from tintlab.sources import downloads
     from tintlab.system.files import read_json, write_json
 
     recorded = read_json(paths.SOURCES_LOCK) if paths.SOURCES_LOCK.exists() else {}
-    lock = downloads.refresh(load_params().fetch, recorded)
+    params = load_params(sections=pipeline.read_preset(preset) if preset else {})
+    lock = downloads.refresh(params.fetch, recorded)
     write_json(paths.SOURCES_LOCK, lock)
     console.say(f"recorded {len(lock)} sources in {paths.SOURCES_LOCK}")
-    start = parents.lock_content(parent or load_params().train.init_from)
+    start = parents.lock_content(parent or params.train.init_from)
     write_json(paths.PARENT_LOCK, start)
     for spec, known in start.items():
         console.say(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")

@@ -15,6 +15,9 @@ from tintlab.system.sections import flatten
 YAML_READER = YAML(typ="safe")
 
 
+PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "presets").glob("*.yaml"))
+
+
 @pytest.fixture(scope="module")
 def defaults(repository: Path) -> dict[str, Any]:
     content: dict[str, Any] = YAML_READER.load(repository / "params.yaml")
@@ -76,11 +79,12 @@ def test_the_path_defaults_to_the_working_directory(
         load_params()
 
 
-@pytest.mark.parametrize("preset", ["smoke", "thesis"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_only_set_known_keys_to_good_values(
     preset: str, repository: Path, defaults: dict[str, Any], tmp_path: Path
 ) -> None:
     overrides = YAML_READER.load(repository / "presets" / f"{preset}.yaml")
+    assert load_params(repository / "params.yaml", overrides)
     content = copy.deepcopy(defaults)
     for section, keys in overrides.items():
         for key, value in keys.items():

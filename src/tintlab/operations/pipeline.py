@@ -117,16 +117,25 @@ def preset_overrides(name: str) -> list[str]:
     Raises:
         TintlabError: the preset is unknown.
     """
+    return [
+        f"{section}.{key}={_hydra(value)}"
+        for section, keys in read_preset(name).items()
+        for key, value in keys.items()
+    ]
+
+
+def read_preset(name: str) -> dict[str, dict[str, Any]]:
+    """Read presets/NAME.yaml: the keys that it sets, by section.
+
+    Raises:
+        TintlabError: the preset is unknown.
+    """
     path = paths.PRESETS / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(preset.stem for preset in paths.PRESETS.glob("*.yaml")))
         raise TintlabError(f"there is no preset {name!r}: known are {known}")
     sections: dict[str, dict[str, Any]] = YAML(typ="safe").load(path)
-    return [
-        f"{section}.{key}={_hydra(value)}"
-        for section, keys in sections.items()
-        for key, value in keys.items()
-    ]
+    return sections
 
 
 def sync() -> str:
@@ -181,6 +190,12 @@ def _hydra(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "[" + ",".join(_hydra(inner) for inner in value) + "]"
+    if isinstance(value, dict):
+        # A quoted text may hold the colons of a URL.
+        quoted = {
+            key: f"'{inner}'" if isinstance(inner, str) else _hydra(inner) for key, inner in value.items()
+        }
+        return "{" + ",".join(f"{key}:{inner}" for key, inner in quoted.items()) + "}"
     return str(value)
 
 

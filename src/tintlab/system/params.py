@@ -1,7 +1,8 @@
 """params.yaml as typed, validated, immutable objects. This module is its only reader."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -335,14 +336,21 @@ class Params(Section):
         return self
 
 
-def load_params(path: Path = paths.PARAMS) -> Params:
+def load_params(path: Path = paths.PARAMS, sections: Mapping[str, Mapping[str, Any]] | None = None) -> Params:
     """Read and check params.yaml.
+
+    Args:
+        path: of the file.
+        sections: values that replace those of the file, by section and key, as a preset has them.
 
     Raises:
         TintlabError: the file is missing, is not YAML, or has an unknown, missing or wrong value. The message
             names the key.
     """
     try:
-        return Params.model_validate(read_yaml(path))
+        content = read_yaml(path)
+        for section, keys in (sections or {}).items():
+            content[section] = dict(content.get(section) or {}) | dict(keys)
+        return Params.model_validate(content)
     except ValidationError as error:
         raise TintlabError(f"{path}: {first_fault(error, Params)}") from None

@@ -145,7 +145,6 @@ def sync() -> str:
     """
     try:
         delivered = delivery.sync()
-        # The figures are in git but the model is not: a new clone has no model.
         if not (paths.METRICS.exists() and (paths.GENERATOR / paths.MODEL_CONFIG).exists()):
             return f"{delivered} records delivered to MLflow"
         run = training_runs.restore_missing_run()

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 
 from tintlab.imaging.encoding import SUFFIXES
-from tintlab.scoring import drift_report
 from tintlab.scoring.chunk import load_colorizer, remaining, score_chunk, score_photo
 from tintlab.scoring.manifest import (
     MANIFEST,
@@ -258,6 +257,8 @@ def _record_skipped(output: Path, skipped: Iterable[Skipped]) -> None:
 
 def _drift_words(settings: ScoreSettings, rows: pd.DataFrame) -> tuple[str, ...]:
     """The verdict, and where it is recorded; a fault is a word too, because the photographs are done."""
+    from tintlab.scoring import drift_report  # scipy.stats takes a third of a second to import
+
     rules = load_params().drift if paths.PARAMS.exists() else None
     try:
         report = drift_report.examine(rows, drift_report.reference_of(settings.model_folder), rules)

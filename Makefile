@@ -3,12 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: bench fuzz help run repro test test-all lint format ui studio up screenshots ablation reference constraints clean
+.PHONY: foreign bench fuzz help run repro test test-all lint format ui studio up screenshots ablation reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-$(BIN)/.installed: pyproject.toml constraints.txt
+# A .venv that came along with a copied or moved checkout would run the other one's code.
+FOREIGN := $(shell test -e $(BIN)/activate && ! grep -qF "$(CURDIR)/.venv" $(BIN)/activate && echo foreign)
+foreign:
+	@echo "this .venv belongs to another checkout: making it again"
+	rm -rf .venv
+
+$(BIN)/.installed: pyproject.toml constraints.txt $(FOREIGN)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

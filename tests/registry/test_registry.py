@@ -57,7 +57,7 @@ def test_without_a_champion_the_shipped_model_is_the_default(
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "nothing there"))
     assert registry.default_spec() == "base"
     for spec in ("champion", "models:/tintlab/1"):
-        with pytest.raises(TintlabError, match=f"there is no {spec} here, because there is no registry yet"):
+        with pytest.raises(TintlabError, match=f"there is no {spec}: there is no registry in "):
             registry.locate(spec)
     assert not (tmp_path / "nothing there").exists()
 

@@ -10,11 +10,6 @@ from tintlab.system import paths
 from tintlab.system.console import printable
 from tintlab.tracking import store
 
-_NO_REGISTRY = (
-    "no model is registered yet: there is no registry in {}. Run this in the project's folder, or set "
-    "MLFLOW_TRACKING_URI; `make run` fills a new one"
-)
-
 
 def list_models() -> str:
     """All registered versions as a table.
@@ -23,7 +18,7 @@ def list_models() -> str:
         TintlabError: MLflow can't be reached.
     """
     if not store.store_exists():
-        return _NO_REGISTRY.format(paths.state())
+        return f"no model is registered yet: {store.why_missing()}"
     with store.connect() as client:
         log = read_history(client)
         versions = models.list_versions(client)
@@ -58,7 +53,7 @@ def list_history() -> str:
         TintlabError: MLflow can't be reached.
     """
     if not store.store_exists():
-        return _NO_REGISTRY.format(paths.state())
+        return f"no model is registered yet: {store.why_missing()}"
     with store.connect() as client:
         log = read_history(client)
         versions = models.list_versions(client)

@@ -74,9 +74,7 @@ def locate(spec: str) -> LocatedModel:
     if not (alias or number):
         return _local(Path(spec))
     if not store.store_exists():  # asking MLflow would make a store here
-        raise NoSuchVersionError(
-            f"there is no {spec} here, because there is no registry yet: `make run` fills it"
-        )
+        raise NoSuchVersionError(f"there is no {spec}: {store.why_missing()}")
     with store.connect() as client:
         if alias == CHAMPION:
             version = _champion(client)

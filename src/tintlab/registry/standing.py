@@ -40,6 +40,8 @@ def describe_champion() -> str:
     Raises:
         TintlabError: MLflow can't be reached.
     """
+    if not store.store_exists():
+        return f"there is no {CHAMPION} yet: {store.why_missing()}"
     with store.connect() as client:
         log = read_history(client)
         if log.champion is None:

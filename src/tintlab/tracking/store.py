@@ -69,6 +69,14 @@ def require_store() -> None:
         )
 
 
+def why_missing() -> str:
+    """Why nothing can be read where `store_exists` says no, and what to do."""
+    return (
+        f"there is no registry in {paths.state()}. Run this in the project's folder, or set TINTLAB_STATE or "
+        "MLFLOW_TRACKING_URI; `make run` fills a new one"
+    )
+
+
 def prepare_store() -> None:
     """Make the default store where it is used and missing, whole or not at all (seconds).
 

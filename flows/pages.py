@@ -1,4 +1,4 @@
-"""What a retraining leaves in Prefect: a page, and a table of its stages."""
+"""Artifacts of a retraining in Prefect: a page, and a table of its stages."""
 
 import base64
 import io
@@ -25,15 +25,15 @@ PAGE_KEY, STAGES_KEY, FAULT_KEY = "retrain", "retrain-stages", "retrain-fault"
 
 _PICTURE_WIDTH, _PICTURE_QUALITY = 1000, 70
 _VALIDATIONS = "tintlab-validations"
-"""The MLflow experiment in which the pages of unfit photographs are kept."""
+"""The MLflow experiment for validation pages of unfit photographs."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What became of a retraining.
+    """The outcome of a retraining.
 
     Attributes:
-        version: of the model in the registry.
+        version: of its model in the registry.
         run_id: of its training in MLflow.
         experiment_id: of that run.
         verdict: see `judging.record`.
@@ -57,9 +57,9 @@ class Facts:
 
     @property
     def sentence(self) -> str:
-        """The outcome, and why."""
+        """The outcome and its reasons."""
         if self.champion == self.version and not self.promoted:
-            return f"version {self.version} was champion before: the same model came out"
+            return f"version {self.version} was champion before: the training gave the same model"
         now = f"version {self.version} is champion" if self.promoted else self._stays
         reasons = "; ".join(self.verdict.get("reasons", ())) or "no reason given"
         return f"{now}; verdict: {'passed' if self.verdict.get('passed') else 'not passed'}: {reasons}"
@@ -73,7 +73,7 @@ def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
     """Look up in MLflow what `tintlab register`, `judge` and `promote` did.
 
     Args:
-        prepared: where the model lies.
+        prepared: the clone with the model.
         head: `History.head` before them.
 
     Raises:
@@ -97,10 +97,10 @@ def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
     )
 
 
-def leave(
+def publish_page(
     facts: Facts, prepared: retrain_clone.Workspace, experiment: str, clock: StageClock, cause: str
 ) -> None:
-    """The page and the table of a retraining that came to its verdict."""
+    """Publish the page and the table of a retraining with a verdict."""
     model = f"[version {facts.version}]({_link(f'models/{models.MODEL_NAME}/versions/{facts.version}')})"
     run = f"[{facts.run_id[:8]}]({_link(f'experiments/{facts.experiment_id}/runs/{facts.run_id}')})"
     link = verdicts.verdict_link(facts.experiment_id, facts.run_id, facts.version)
@@ -117,22 +117,22 @@ def leave(
         *_pictures(prepared.folder),
     ]
     create_markdown_artifact("\n\n".join(text), key=PAGE_KEY, description=as_text(facts.sentence))
-    _leave_stages(clock)
+    _publish_stages(clock)
 
 
-def leave_failure(
+def publish_failure(
     reason: str, prepared: retrain_clone.Workspace | None, champion_stays: bool, clock: StageClock, cause: str
 ) -> None:
-    """The page of a retraining that failed; it links the validation's where the photographs were unfit."""
+    """Publish the page of a failed retraining, with a link to the validation page if photographs were unfit."""
     text = ["# Failed", as_text(reason), *_why(cause)]
     if champion_stays:
-        text.append("The champion is what it was.")
+        text.append("The champion is unchanged.")
     if prepared:
-        text.append(f"What it left lies in `{prepared.folder}`.")
+        text.append(f"Its data is in `{prepared.folder}`.")
         if list(clock.stages)[-1:] == ["validate"]:
             text += _validation(prepared.folder)
     create_markdown_artifact("\n\n".join(text), key=PAGE_KEY, description=as_text(reason))
-    _leave_stages(clock)
+    _publish_stages(clock)
 
 
 def figures_table(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
@@ -153,17 +153,17 @@ def figures_table(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _leave_stages(clock: StageClock) -> None:
+def _publish_stages(clock: StageClock) -> None:
     if clock.stages:
         create_table_artifact(clock.rows(), key=STAGES_KEY, description="stages, ran or cached, in seconds")
 
 
 def _why(cause: str) -> list[str]:
-    return [f"Set off by: {as_text(cause)}"] if cause else []
+    return [f"Started by: {as_text(cause)}"] if cause else []
 
 
 def _pictures(folder: Path) -> list[str]:
-    """The sheet of test photographs, inside the page: it must show without anything being served."""
+    """The sheet of test photographs, embedded in the page."""
     try:
         with Image.open(folder / paths.SHEET) as sheet:
             sheet.thumbnail((_PICTURE_WIDTH, 100_000))
@@ -176,11 +176,11 @@ def _pictures(folder: Path) -> list[str]:
 
 
 def _validation(folder: Path) -> list[str]:
-    """Where the page of the unfit photographs is: in MLflow, if that can be reached, and on this disk."""
+    """Links to the validation page: in MLflow, if that can be reached, and on this disk."""
     page = folder / paths.VALIDATION_PAGE
     if not page.exists():
         return []
-    text = [f"The validation page lies in `{page}`."]
+    text = [f"The validation page is `{page}`."]
     with suppress(store.TrackingUnavailableError), store.connect() as client:
         experiment = store.experiment_id(client, _VALIDATIONS)
         run = client.create_run(experiment, run_name="unfit photographs")
@@ -196,13 +196,13 @@ def _validation(folder: Path) -> list[str]:
 
 
 def _link(path: str) -> str:
-    """A page of MLflow's; where no server is known, the one that `tintlab ui` starts."""
+    """The URL of a page in MLflow; without a configured server, of the one that `tintlab ui` starts."""
     uri = store.shown_uri()
     base = uri if store.is_server(uri) else "http://127.0.0.1:5000"
     return f"{redacted(base).rstrip('/')}/#/{path}"
 
 
 def as_text(text: str) -> str:
-    """Plain words in Markdown: what could be markup is escaped, such as a photograph's name."""
+    """Escape text for Markdown, such as a photograph's name."""
     plain = printable(" ".join(redacted(text).split()))
     return "".join(f"\\{char}" if char in r"\`*_{}[]<>#|!" else char for char in plain)

@@ -1,4 +1,4 @@
-"""retrain: what changed is trained, judged against the champion, and promoted if it is better; a page says so."""
+"""retrain: train on what changed, judge the model against the champion, promote it if better, publish a page."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,20 +31,20 @@ def retrain(
     wait_hours: float = 12.0,
     cause: str = "",
 ) -> State[Any]:
-    """Train on what is there now, register, judge, and promote what is better.
+    """Train on the present data, register and judge the model, and promote it if it is better.
 
-    Works in a clone of the last commit; the user's working tree is never touched. It ends as `NothingToDo`
-    where nothing changed since the last time, as `UnderWay` where another retraining is.
+    Works in a clone of the last commit; the user's working tree is never touched. It ends as `NothingToDo` if
+    nothing has changed since the last time, and as `UnderWay` if another retraining is running.
 
     Args:
         preset: of presets/, as in `tintlab repro --preset`.
         overrides: as in `tintlab repro -S`, such as `train.epochs=20`.
-        force: train once more, with another seed, though nothing changed.
+        force: train again with another seed although nothing has changed.
         promote: make the model champion if the verdict allows it.
-        wait_hours: how long to wait for a training that somebody started by hand.
-        cause: what set this off, for the page.
+        wait_hours: longest wait for a training that was started by hand.
+        cause: the reason for this run, for the page.
     """
-    common.begin()
+    common.start_flow()
     try:
         with retrain_clone.hold_lock():
             return _Retraining(preset, overrides or [], promote, wait_hours, cause).run(force)
@@ -53,7 +53,7 @@ def retrain(
 
 
 class _Retraining:
-    """One retraining, with the workspace's lock in its hands."""
+    """One retraining, under the lock of the clone."""
 
     def __init__(
         self, preset: str | None, overrides: Sequence[str], promote: bool, wait_hours: float, cause: str
@@ -80,14 +80,14 @@ class _Retraining:
             if known and not force:
                 return Completed(
                     name="NothingToDo",
-                    message=f"nothing changed since {last['experiment']}; `force` trains once more",
+                    message=f"nothing has changed since {last['experiment']}; `force` trains again",
                 )
             if force:
                 repeats += 1
             self._build(prepared, repeats)
             outcome = self._judge(prepared)
         except TintlabError as error:
-            return self._failed(str(error))
+            return self._fail(str(error))
         retrain_clone.record_retraining(digest, repeats, self.experiment)
         common.notify(f"tintlab retrain: {outcome.name}", f"{outcome.message}\n{common.run_link()}")
         return outcome
@@ -95,13 +95,13 @@ class _Retraining:
     def _build(self, prepared: retrain_clone.Workspace, repeats: int) -> None:
         overrides = list(self.overrides)
         if repeats and not any(one.startswith("train.seed=") for one in overrides):
-            # Repeated because it was killed, a forced training takes the same seed and goes on.
+            # A forced training that was killed and repeated has the same seed, so it resumes.
             seed = load_params(prepared.folder / paths.PARAMS).train.seed + repeats
             overrides.append(f"train.seed={seed}")
         arguments = ["--experiment", self.experiment, *(["--preset", self.preset] if self.preset else [])]
         arguments += [part for one in overrides for part in ("-S", one)]
         repro(prepared, arguments, self.environment, self.clock)
-        bring_back(prepared, self.experiment)
+        fetch_experiment(prepared, self.experiment)
 
     def _judge(self, prepared: retrain_clone.Workspace) -> State[Any]:
         deliver(prepared)
@@ -112,29 +112,29 @@ class _Retraining:
             self.champion_stays = False
             promote_if_passed(prepared)
         facts = read_facts(prepared, head)
-        pages.leave(facts, prepared, self.experiment, self.clock, self.cause)
+        pages.publish_page(facts, prepared, self.experiment, self.clock, self.cause)
         return Completed(name=facts.outcome, message=facts.sentence)
 
-    def _failed(self, reason: str) -> State[Any]:
-        pages.leave_failure(reason, self.workspace, self.champion_stays, self.clock, self.cause)
+    def _fail(self, reason: str) -> State[Any]:
+        pages.publish_failure(reason, self.workspace, self.champion_stays, self.clock, self.cause)
         common.notify("tintlab retrain failed", f"{reason}\n{common.run_link()}")
         return Failed(message=reason)
 
 
 @task(cache_policy=NO_CACHE)
 def prepare(repository: Path) -> retrain_clone.Workspace:
-    """Set the clone to the last commit and today's inbox."""
+    """Set the clone to the last commit and the present inbox."""
     prepared = retrain_clone.prepare(repository)
     logger = get_run_logger()
     logger.info("commit %s in %s", prepared.commit[:12], prepared.folder)
     if prepared.left_out:
-        logger.warning("not committed, so left out: %s", "; ".join(prepared.left_out))
+        logger.warning("not committed, so not used: %s", "; ".join(prepared.left_out))
     return prepared
 
 
 @task(retries=2, retry_delay_seconds=30, cache_policy=NO_CACHE)
 def refresh_sources(prepared: retrain_clone.Workspace) -> None:
-    """Record what the sources hold now; they may lie on a network."""
+    """Record the present content of the sources, which may be on a network."""
     if load_params(prepared.folder / paths.PARAMS).fetch.sources:
         _tintlab(prepared, "sources", "refresh")
 
@@ -146,7 +146,7 @@ def repro(
     environment: dict[str, str],
     clock: StageClock,
 ) -> None:
-    """Run the pipeline as a DVC experiment; its lines are this task's log, its stages a progress bar."""
+    """Run the pipeline as a DVC experiment, with its lines in the log and its stages as a progress bar."""
     bar = create_progress_artifact(0.0, key="retrain-progress", description="stages of the pipeline")
 
     def on_line(line: str) -> None:
@@ -154,7 +154,7 @@ def repro(
             update_progress_artifact(bar, progress=100 * clock.share_done, description=clock.text)  # type: ignore[arg-type]
 
     try:
-        common.tintlab(
+        common.run_tintlab(
             "repro", *arguments,
             folder=prepared.folder, environment=prepared.environment() | environment, on_line=on_line,
         )  # fmt: skip
@@ -164,10 +164,10 @@ def repro(
 
 
 @task(cache_policy=NO_CACHE)
-def bring_back(prepared: retrain_clone.Workspace, experiment: str) -> None:
+def fetch_experiment(prepared: retrain_clone.Workspace, experiment: str) -> None:
     """Make the experiment visible to `dvc exp show` in the user's repository."""
     if retrain_clone.fetch_experiment(prepared, experiment):
-        get_run_logger().info("`dvc exp show` lists it as %s; `dvc exp apply` takes it over", experiment)
+        get_run_logger().info("`dvc exp show` lists it as %s; `dvc exp apply` applies it", experiment)
 
 
 @task(**common.NETWORK)
@@ -180,14 +180,14 @@ def deliver(prepared: retrain_clone.Workspace) -> None:
 
 @task(**common.NETWORK)
 def read_head() -> int:
-    """The last entry of the history of champions before this retraining changes it."""
+    """Read the last entry of the history of champions, before this retraining changes it."""
     with store.connect() as client:
         return history.read(client).head
 
 
 @task(**common.NETWORK)
 def register(prepared: retrain_clone.Workspace) -> None:
-    """Make a version of the model."""
+    """Register the model as a version."""
     _tintlab(prepared, "register")
 
 
@@ -199,15 +199,15 @@ def judge(prepared: retrain_clone.Workspace) -> None:
 
 @task(**common.PROMOTION)
 def promote_if_passed(prepared: retrain_clone.Workspace) -> None:
-    """Make it champion, if the verdict is that it is better."""
+    """Promote it if the verdict says that it is better."""
     _tintlab(prepared, "promote", "--if-passed")
 
 
 @task(**common.NETWORK)
 def read_facts(prepared: retrain_clone.Workspace, head: int) -> pages.Facts:
-    """Look up what became of it."""
+    """Read the outcome."""
     return pages.read_facts(prepared, head)
 
 
 def _tintlab(prepared: retrain_clone.Workspace, *arguments: str) -> list[str]:
-    return common.tintlab(*arguments, folder=prepared.folder, environment=prepared.environment())
+    return common.run_tintlab(*arguments, folder=prepared.folder, environment=prepared.environment())

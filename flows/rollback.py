@@ -1,4 +1,4 @@
-"""rollback: the former champion is champion again; for the person on call."""
+"""rollback: make the former champion champion again, for the person on call."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from flows.pages import as_text
 
 @flow
 def rollback(why: str) -> None:
-    """Make the former champion champion again; once more goes one further back.
+    """Make the former champion champion again. A second call goes one further back.
 
     Args:
-        why: kept in the history, see `tintlab history`.
+        why: reason, recorded in the history (`tintlab history`).
     """
-    common.begin()
+    common.start_flow()
     lines = roll_back(why)
     create_markdown_artifact(
         "\n\n".join(["# Rollback", *map(as_text, lines)]), key="rollback", description=as_text(why)
@@ -26,5 +26,5 @@ def rollback(why: str) -> None:
 
 @task(**common.NETWORK)
 def roll_back(why: str) -> list[str]:
-    """`tintlab rollback`; what it said."""
-    return common.tintlab("rollback", "--why", why, folder=Path.cwd())
+    """Run `tintlab rollback`; returns its lines."""
+    return common.run_tintlab("rollback", "--why", why, folder=Path.cwd())

@@ -1,4 +1,4 @@
-"""score: an archive is coloured in chunks, on this machine or on a Dask cluster."""
+"""score: colour an archive in chunks, on this machine or on a Dask cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def score(
         depth: bits a channel.
         follow_links: enter linked folders too.
     """
-    common.begin()
+    common.start_flow()
     options = Options(file_format, quality, depth)  # type: ignore[arg-type]
     try:
         settings = settings_for(common.pinned(Path(output)), model, options)
@@ -59,14 +59,14 @@ def score(
     except TintlabError as error:
         return Failed(message=str(error))
     except TerminationSignal:
-        # The threads that colour are in the middle of photographs, and would be waited for.
+        # Prefect would wait for the threads that are colouring photographs.
         processes.end_now(143)
         raise
 
 
 def _runner(dask: str | None) -> TaskRunner[Any]:
     if dask is None:
-        return ThreadPoolTaskRunner(max_workers=1)  # a chunk itself uses all CPUs
+        return ThreadPoolTaskRunner(max_workers=1)  # a single chunk uses all CPUs
     try:
         from prefect_dask import DaskTaskRunner
     except ImportError:

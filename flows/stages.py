@@ -1,4 +1,4 @@
-"""Reading DVC's lines: which stages ran or were taken from the cache, and for how long."""
+"""Read from DVC's lines which stages ran or came from the cache, and how long they took."""
 
 import re
 import time
@@ -14,23 +14,23 @@ _BEGINS = {
 
 
 class StageClock:
-    """Hears DVC's lines and takes the time.
+    """Reads DVC's lines and measures the time of each stage.
 
     Attributes:
-        stages: what became of each stage so far, and its seconds, in the order of their begin.
+        stages: the outcome and the seconds of each stage so far, in order.
 
     Args:
         now: a clock, in seconds.
     """
 
-    # No dataclass: Prefect hands copies of those to tasks.
+    # Not a dataclass: Prefect passes copies of dataclasses to tasks.
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.stages: dict[str, tuple[str, float]] = {}
         self._now = now
         self._begun: tuple[str, float] | None = None
 
     def read(self, line: str) -> bool:
-        """Heed a line; True if a stage begins with it."""
+        """Read a line. Returns True if a stage begins with it."""
         for became, pattern in _BEGINS.items():
             if found := pattern.search(line):
                 self.stop()
@@ -40,7 +40,7 @@ class StageClock:
         return False
 
     def stop(self) -> None:
-        """The stage that runs has ended."""
+        """End the running stage."""
         if self._begun:
             name, since = self._begun
             self.stages[name] = (self.stages[name][0], self._now() - since)
@@ -48,16 +48,16 @@ class StageClock:
 
     @property
     def share_done(self) -> float:
-        """Stages that are behind us, as a share of all; the one that runs is not."""
+        """Share of all stages that are done."""
         return max(0, len(self.stages) - 1) / len(STAGES)
 
     @property
     def text(self) -> str:
-        """What happens now, as in `train: ran`."""
+        """The present stage, as in `train: ran`."""
         return ", ".join(f"{name}: {became}" for name, (became, _) in list(self.stages.items())[-1:])
 
     def rows(self) -> list[dict[str, str | float]]:
-        """A row a stage for a table."""
+        """One row per stage."""
         return [
             {"stage": name, "outcome": became, "seconds": round(seconds, 1)}
             for name, (became, seconds) in self.stages.items()

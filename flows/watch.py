@@ -1,4 +1,4 @@
-"""watch: are there enough new photographs for a retraining? Has what is scored drifted from what was learnt?"""
+"""watch: start a retraining when there are enough new photographs; report drift of scored archives."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from tintlab.system.params import load_params
 from tintlab.tracking.store import TrackingUnavailableError
 
 ARRIVED = "tintlab.photographs.arrived"
-"""The event on which prefect.yaml sets off a retraining."""
+"""The event that starts a retraining, by an automation in prefect.yaml."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is acted on once.
+    """A reason to act, once.
 
     Attributes:
-        cause: names it for ever.
-        text: for people.
+        cause: a permanent identifier.
+        text: a description.
     """
 
     cause: str
@@ -38,18 +38,18 @@ class Finding:
 def watch() -> State[Any]:
     """Look at the inbox, the sources and the drift of scored archives.
 
-    Enough new colour photographs, or a changed source, set off a retraining, once a cause. Drift without them
-    is told to people: more of the same photographs would not cure it.
+    Enough new colour photographs or a changed source start a retraining, once for each cause. Drift alone is only
+    reported: training on the same photographs again would not help.
     """
-    common.begin()
+    common.start_flow()
     known = arrivals.read_seen()
     came = [finding for finding in look_at_photographs(Path.cwd()) if finding.cause not in known]
     drifted = [finding for finding in look_for_drift() if finding.cause not in known]
     for finding in came:
-        set_off(finding)
+        start_retraining(finding)
     if drifted and not came:
         text = "\n".join(finding.text for finding in drifted)
-        common.notify("tintlab: what is scored is unlike what was learnt", text)
+        common.notify("tintlab: scored photographs differ from the training photographs", text)
         get_run_logger().warning("%s", text)
     arrivals.remember({finding.cause for finding in (*came, *drifted)})
     if came:
@@ -61,7 +61,7 @@ def watch() -> State[Any]:
 
 @task(cache_policy=NO_CACHE)
 def look_at_photographs(repository: Path) -> list[Finding]:
-    """New photographs, if they are enough, and sources that changed."""
+    """Find new photographs, if there are enough, and changed sources."""
     params = load_params()
     new = arrivals.find_new_photographs(repository / paths.INBOX, paths.workspace() / paths.INBOX, params)
     get_run_logger().info("%d new files, %d or more are colour photographs", new.files, new.coloured)
@@ -77,7 +77,7 @@ def look_at_photographs(repository: Path) -> list[Finding]:
 
 @task(cache_policy=NO_CACHE)
 def look_for_drift() -> list[Finding]:
-    """Archives that drifted; none where MLflow is away: it is asked again in an hour."""
+    """Find archives that drifted; none if MLflow is away, because the next run asks again."""
     try:
         return [
             Finding(one.run_id, f"drift in {one.name} (MLflow run {one.run_id})")
@@ -89,8 +89,8 @@ def look_for_drift() -> list[Finding]:
 
 
 @task(cache_policy=NO_CACHE)
-def set_off(finding: Finding) -> None:
-    """Tell Prefect; an automation of `retrain/manual` listens."""
+def start_retraining(finding: Finding) -> None:
+    """Emit the event for the automation that starts `retrain/manual`."""
     emit_event(
         event=ARRIVED,
         resource={"prefect.resource.id": "tintlab.inbox", "prefect.resource.name": "data/inbox"},

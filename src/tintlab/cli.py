@@ -1,19 +1,17 @@
-"""`tintlab …`: thin commands over the package. Heavy imports happen inside the commands that need them."""
+"""`tintlab …`: arguments and output of all commands. Heavy imports are inside the commands that need them."""
 
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tintlab.explore import commands as explore
+from tintlab.registry import commands as versions
 from tintlab.studio import commands as studio
 from tintlab.system import console, entry_point, paths
 from tintlab.system.params import load_params
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="tintlab",
@@ -25,6 +23,7 @@ app = typer.Typer(
 )
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
+app.add_typer(versions.app)
 app.add_typer(explore.app, name="explore")
 app.command(epilog="Example: `tintlab studio --open`")(studio.studio)
 app.command(
@@ -33,7 +32,9 @@ app.command(
 )(studio.colorize)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
-WorkingSize = Annotated[int | None, typer.Option(min=32, help="What the network sees, about this squared.")]
+WorkingSize = Annotated[
+    int | None, typer.Option(min=32, help="Size of the network's input: about this squared.")
+]
 ScoringModel = Annotated[
     str | None,
     typer.Option(
@@ -57,16 +58,16 @@ def repro(
         list[str] | None, typer.Option("-S", "--set-param", help="One override, as in `train.seed=1`.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="Keep it as a DVC experiment of this name, in any case.")
+        str | None, typer.Option(help="Always run it as a DVC experiment of this name.")
     ] = None,
 ) -> None:
-    """Run the pipeline: what is up to date is skipped. Overrides make it a `dvc exp run`."""
+    """Run the stages that are out of date. With overrides, run them as a `dvc exp run`."""
     from tintlab.operations import pipeline
 
     pipeline.repro(preset, override or [], experiment)
 
 
-@sources_app.command("refresh", epilog="Run it after you changed fetch.sources or what lies there.")
+@sources_app.command("refresh", epilog="Run it after a change of fetch.sources or of their content.")
 def sources_refresh(
     parent: Annotated[
         str | None, typer.Option(help="Record this model to start from; train.init_from where none is named.")
@@ -75,9 +76,9 @@ def sources_refresh(
         str | None, typer.Option(help="Record the sources and the parent that this preset names.")
     ] = None,
 ) -> None:
-    """Record what each of `fetch.sources` holds now in data/sources.lock.json; copy what URLs name.
+    """Record the present content of `fetch.sources` in data/sources.lock.json; download those with a URL.
 
-    And what `train.init_from` stands for, in data/parent.lock.json.
+    Also record the model of `train.init_from` in data/parent.lock.json.
     """
     from tintlab.operations import pipeline
     from tintlab.registry import parents
@@ -95,9 +96,9 @@ def sources_refresh(
         console.say(f"recorded {spec}: weights {known['weights_sha256'][:16]} in {paths.PARENT_LOCK}")
 
 
-@sources_app.command("pull", epilog="Run it on a machine that has the repository, but not the archives.")
+@sources_app.command("pull", epilog="Run it on a machine that has the repository but not the archives.")
 def sources_pull() -> None:
-    """Copy the archives that data/sources.lock.json records and URLs name; refuse other bytes."""
+    """Download the archives with a URL in data/sources.lock.json; refuse other bytes."""
     from tintlab.sources import downloads
     from tintlab.system.files import read_json
 
@@ -134,9 +135,9 @@ def score(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter linked folders too; each file is coloured once.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
-    """Colour an archive, each file with its origin; started again, it goes on where it was.
+    """Colour an archive, each file with its provenance. A second call resumes.
 
     OUTPUT/manifest.parquet says what became of each file, OUTPUT/quarantine.csv lists those that can't be used.
     Status 0: all photographs are coloured; 2: some are not, or a folder was not entered; 1: none is.
@@ -159,7 +160,7 @@ def score(
 
 @app.command(epilog="Example: `tintlab trace coloured/1931/harbour.png`")
 def trace(file: Annotated[Path, typer.Argument(help="A file that tintlab has coloured.")]) -> None:
-    """Tell where a coloured file came from: its model, run, parameters, commit and data."""
+    """Show the origin of a coloured file: its model, run, parameters, commit and data."""
     from tintlab.scoring import trace
 
     console.say(trace.trace(file).text())
@@ -211,117 +212,17 @@ def sheet(
     console.say(make_sheet(output, model, photos))
 
 
-@app.command(
-    epilog="Examples: `tintlab judge` · `tintlab judge models:/tintlab/4 --against models:/tintlab/2`"
-)
-def judge(
-    challenger: Annotated[
-        str, typer.Argument(help="An alias, `models:/tintlab/3`, or the folder of a model.")
-    ] = "challenger",
-    against: Annotated[
-        str | None, typer.Option(help="Another one; the champion where none is named.")
-    ] = None,
-) -> None:
-    """Judge a model against the champion: what the test photographs prove. Status 0, whatever the verdict."""
-    from tintlab.registry import judging
-    from tintlab.reports import verdict as verdict_page
-
-    outcome = judging.judge(challenger, against)
-    console.print_table(verdict_page.verdict_table(outcome.record))
-    for line in filter(None, [*outcome.record["reasons"], verdict_page.sensitivity(outcome.record)]):
-        console.say(line)
-    kept = (
-        f"; kept with version {outcome.record['version']}" if outcome.stored else "; not kept in the registry"
-    )
-    console.say(f"{verdict_page.verdict_line(outcome.record)} (page: {outcome.page}{kept})")
-
-
-@app.command(epilog="Examples: `tintlab register` · `tintlab register --model ~/downloads/generator`")
-def register(
-    model: Annotated[
-        str, typer.Option(help="A folder; `models:/tintlab/3` or an alias to register that one again.")
-    ] = str(paths.GENERATOR),
-) -> None:
-    """Make a version of the model in MLflow's registry; it becomes the challenger."""
-    from tintlab.registry import register
-
-    done = register.register(model)
-    verb = "is new" if done.new else "was registered before; nothing is made twice"
-    console.say(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
-
-
-@app.command(
-    epilog="Examples: `tintlab promote` · `tintlab promote 3 --force --why 'the archive likes it better'`"
-)
-def promote(
-    version: Annotated[int | None, typer.Argument(min=1, help="The challenger where none is named.")] = None,
-    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Without a verdict; needs --why.")] = False,
-    if_passed: Annotated[
-        bool, typer.Option("--if-passed", help="Status 0 also where the verdict does not allow it.")
-    ] = False,
-) -> None:
-    """Make a version champion, on a passing verdict for exactly this version."""
-    from tintlab.registry import promotion, verdicts
-
-    try:
-        console.say(promotion.promote(version, why, force))
-    except verdicts.NotPassedError as reason:
-        if not if_passed:
-            raise
-        console.say(f"nothing is promoted: {reason}")
-
-
-@app.command()
-def adopt() -> None:
-    """Make `base`, the model that ships with tintlab, a version and champion, where there is no champion yet."""
-    from tintlab.registry import standing
-
-    console.say(standing.adopt_base())
-
-
-@app.command()
-def champion() -> None:
-    """Say which version is champion and why, and why the newest version is not."""
-    from tintlab.registry import standing
-
-    console.say(standing.describe_champion())
-
-
-@app.command(
-    epilog="Example: `tintlab rollback --why 'red skies'`; once more goes one champion further back."
-)
-def rollback(why: Annotated[str, typer.Option(help="Kept in the history.")] = "") -> None:
-    """Bring back the champion before the present one."""
-    from tintlab.registry import promotion
-
-    console.say(promotion.rollback(why))
-
-
-@app.command()
-def models() -> None:
-    """List the registered versions, their verdicts, and which one is champion."""
-    from tintlab.registry import listing
-
-    console.say(listing.list_models())
-
-
-@app.command()
-def history() -> None:
-    """List who was champion from when to when, and why."""
-    from tintlab.registry import listing
-
-    console.say(listing.list_history())
-
-
 @app.command(epilog="Example: `tintlab drift coloured/` · Status 0: no drift; 2: drift.")
 def drift(
     place: Annotated[Path, typer.Argument(help="What `tintlab score` wrote into, or its manifest.parquet.")],
     model: Annotated[
-        str | None, typer.Option(help="Compare with what this one was trained on; else the one that scored.")
+        str | None,
+        typer.Option(
+            help="Compare with the training photographs of this model; by default the one that scored."
+        ),
     ] = None,
 ) -> None:
-    """Tell how far scored photographs are from those that the model was trained on, and record it in MLflow."""
+    """Compare scored photographs with the training photographs, and record the drift in MLflow."""
     from tintlab.scoring import drift_report
 
     rules = load_params().drift if paths.PARAMS.exists() else None
@@ -336,14 +237,14 @@ def drift(
 
 @app.command(epilog="Examples: `tintlab gc --dry-run` · `tintlab gc --keep 3 --days 7 --yes`")
 def gc(
-    keep: Annotated[int, typer.Option(min=0, help="Keep this many of each kind, the newest.")] = 10,
-    days: Annotated[float, typer.Option(min=0, help="Keep what is younger than this.")] = 30,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and end.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="Keep the newest of each kind, this many.")] = 10,
+    days: Annotated[float, typer.Option(min=0, help="Keep everything younger than this.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Prune versions, runs, experiments, DVC's cache and unfinished trainings that nothing needs.
+    """Remove unused versions, runs, experiments, cached data and abandoned trainings.
 
-    Champions, past ones too, and what they were made from stay in any case.
+    All past and present champions stay, with the data that they were made from.
     """
     from tintlab.operations import gc
 
@@ -356,9 +257,9 @@ def gc(
     console.say(f"{freed / 1e6:.1f} MB freed")
 
 
-@app.command(epilog="Runs by itself after `tintlab repro`; needed after a plain `dvc repro` or an outage.")
+@app.command(epilog="`tintlab repro` does it by itself; needed after a plain `dvc repro` or an outage.")
 def sync() -> None:
-    """Deliver to MLflow what has not reached it; make a run for a model restored from DVC's cache."""
+    """Deliver waiting records to MLflow; create a run for a model restored from DVC's cache."""
     from tintlab.operations import pipeline
 
     console.say(pipeline.sync())
@@ -378,15 +279,15 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Prefect's port on 127.0.0.1.")] = 4200,
     studio_port: Annotated[int, typer.Option(help="The studio's port on 127.0.0.1.")] = 8400,
 ) -> None:
-    """Start MLflow, Prefect, a worker and the studio on this machine, until Ctrl-C; deploy the schedules."""
+    """Run MLflow, Prefect, a worker and the studio on this machine until Ctrl-C; deploy the scheduled flows."""
     from tintlab.operations import services
 
     services.up(mlflow_port, prefect_port, studio_port)
 
 
-@app.command(epilog="Status 0: all is well; 1: something is to be done.")
+@app.command(epilog="Status 0: all is well; 1: something needs attention.")
 def doctor() -> None:
-    """Look at versions, devices, disk, MLflow, locks and unfinished trainings; say what to do."""
+    """Check versions, devices, disk, MLflow, locks and unfinished trainings; advise."""
     from tintlab.operations import doctor
 
     findings = doctor.examine()

@@ -140,7 +140,7 @@ def test_a_model_is_judged_at_its_own_working_size_unless_told_otherwise(trial: 
 
 def test_the_judge_asks_for_the_class_of_the_true_photo() -> None:
     features = np.array([[3.0, 4.0], [4.0, 3.0], [3.0, 4.0], [-4.0, 3.0]])
-    row = evaluate.judged(features, np.array([7, 7, 8, 7]))
+    row = evaluate.judge_figures(features, np.array([7, 7, 8, 7]))
     assert row == {
         "judge_similarity": pytest.approx(24 / 25),
         "judge_same_class": 1.0,
@@ -225,7 +225,7 @@ def test_kept_pictures_are_those_of_the_first_photographs_and_the_model(
     kept = evaluate.evaluate(photos, trial, model, judge, PARAMS, keep_pictures=2).triptychs
     assert list(kept) == ["photo0.png", "photo1.png"]
     for photo, pictures in kept.items():
-        again = evaluate.triptych(photo, trial, model, PARAMS.working_size)
+        again = evaluate.draw_triptych(photo, trial, model, PARAMS.working_size)
         for ours, theirs in zip(pictures, again, strict=True):
             np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(pictures[2], np.asarray(Image.open(trial.raw / photo)))

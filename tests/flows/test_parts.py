@@ -112,7 +112,7 @@ def test_what_a_program_says_is_passed_on_without_credentials_as_it_comes() -> N
     code = f"import sys; print('50 %\\r100 %'); print({SECRETS!r}); sys.exit({'error: ' + SECRETS!r})"
     lines = []
     with pytest.raises(TintlabError) as fault:
-        for line in common.said_by([sys.executable, "-c", code]):
+        for line in common.run_lines([sys.executable, "-c", code]):
             lines.append(line)
     assert lines[:3] == ["50 %", "100 %", "https://host/a.zip?… failed"]
     assert str(fault.value) == "https://host/a.zip?… failed"
@@ -124,7 +124,7 @@ def test_a_program_that_is_left_ends_with_all_it_started() -> None:
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
         "print(os.getpid(), child.pid, flush=True); time.sleep(600)"
     )
-    lines = common.said_by([sys.executable, "-c", code])
+    lines = common.run_lines([sys.executable, "-c", code])
     pids = [int(word) for word in next(lines).split()]
     lines.close()  # as an exception does, such as a cancelled run's
     seconds_until_gone(pids, 10)

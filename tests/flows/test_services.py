@@ -357,7 +357,7 @@ def test_drift_without_new_photographs_is_told_and_trains_nothing(up: Up, receiv
     """What the cluster coloured are drawings, unlike all photographs."""
     before = up.runs("retrain/manual")
     assert up.start("watch/hourly").ends() == ("COMPLETED", "Drifted")
-    (told,) = receiver.titled("tintlab: what is scored is unlike what was learnt")
+    (told,) = receiver.titled("tintlab: scored photographs differ from the training photographs")
     assert "drift in " in told
     assert up.start("watch/hourly").ends() == ("COMPLETED", "NothingNew")  # once
     assert [run.id for run in up.runs("retrain/manual")] == [run.id for run in before]

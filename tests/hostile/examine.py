@@ -32,7 +32,7 @@ from tintlab.scoring.chunk import load_colorizer, score_photo
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import Options, settings_for
 from tintlab.scoring.targets import as_text
-from tintlab.stages.fetch import facts, fetch, gather
+from tintlab.stages.fetch import fetch, gather, read_facts
 from tintlab.system.errors import TintlabError
 from tintlab.system.memory import keep_freed_memory
 from tintlab.system.params import load_params
@@ -185,7 +185,7 @@ def fetch_one(folder: Path) -> Callable[[Path], object]:
         ):
             (Path(source) / path.name).symlink_to(path)
             for candidate in gather(Path(source), Path(raw)):
-                if problem := facts(candidate, Path(raw), MEGAPIXELS)["problem"]:
+                if problem := read_facts(candidate, Path(raw), MEGAPIXELS)["problem"]:
                     raise PhotoError(problem)
                 return
         raise PhotoError("left out for its name")

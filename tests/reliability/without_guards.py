@@ -86,7 +86,7 @@ GUARDS = [
           "", f"{LOOP}::test_guard_divergence_what_has_diverged_is_never_saved"),
     Guard("divergence stops", "gan/loop.py:Training._stop_if_diverged", "broken = [name for name, value in means.items() if not math.isfinite(value)]",
           "broken = []", f"{LOOP}::test_guard_divergence_keeps_the_last_good_weights_and_says_where"),
-    Guard("collapse stops", "gan/loop.py:Training._stop_if_collapsed", "in_gan_phase and means['loss_D'] < COLLAPSED_LOSS_D",
+    Guard("collapse stops", "gan/loop.py:Training._stop_if_collapsed", "with_discriminator and means['loss_D'] < COLLAPSED_LOSS_D",
           "False", f"{LOOP}::test_guard_collapse_a_discriminator_that_knows_all_stops_the_training"),
     Guard("a checkpoint when asked to stop", "gan/loop.py:Training.run", "self._agreed(asked_to_stop)",
           "False", f"{LOOP}::test_guard_stop_who_is_asked_to_stop_saves_after_the_step"),

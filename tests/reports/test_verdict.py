@@ -18,7 +18,7 @@ def check(figure: str, against: str, passed: bool, interval: bool = True) -> dic
     ends = (-0.002, 0.012) if interval else (None, None)
     return {
         "figure": figure, "against": against, "value": 0.005, "low": ends[0], "high": ends[1], "rule": "> 0",
-        "passed": passed, "said": "so",
+        "passed": passed, "sentence": "so",
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_the_page_escapes_names_and_loads_nothing(champion: bool) -> None:
     assert [row[0] for row in conditions[1:]] == ["✗", "✓", "✓", "✓"]
     assert conditions[1][3:5] == ["+0.0050", "−0.0020 to +0.0120"]
     assert conditions[3][4] == ""
-    assert ("show a gain of 0.0123" in page.text) == champion
+    assert ("reveal a gain of 0.0123" in page.text) == champion
     assert verdict_page.verdict_page(verdict(champion), GAINS, chosen, pictures) == html
 
 
@@ -99,5 +99,5 @@ def test_the_line_and_the_sensitivity() -> None:
     assert line == "models:/tintlab/2 against models:/tintlab/1: not promoted"
     assert "without a champion" in verdict_page.verdict_line(verdict(champion=False))
     told = verdict_page.sensitivity(verdict())
-    assert told.startswith("9 photographs (8 clusters) show a gain of 0.0123 with a probability of 80%")
+    assert told.startswith("9 photographs (8 clusters) reveal a gain of 0.0123 with a probability of 80%")
     assert verdict_page.sensitivity(verdict(champion=False)) == ""

@@ -1,8 +1,8 @@
-"""Whether a challenger takes the champion's place: two tables of the same photographs, and rules.
+"""Decide whether a challenger replaces the champion, from two tables of the same photographs and rules.
 
-Pure statistics; what the tables and the totals hold is told in `evaluation`. The question is not which mean is
-higher but what the photographs prove: all that is compared photo by photo is compared by the interval of the
-mean difference. What remains open is no promotion.
+Pure statistics; `evaluate.Evaluation` describes the tables and totals. The question is not which mean is higher,
+but what the photographs prove: figures by photo are compared by the interval of the mean difference. An open
+question is no promotion.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.params import PromotionParams
 
 PRIMARY = "judge_similarity"
-"""The figure in which a challenger must be better; the judge has taken no part in training."""
+"""The figure in which a challenger must be better. The judge takes no part in training."""
 
 GUARDED = ("psnr", "ssim", "delta_e00")
-"""Figures in which it must not be much worse."""
+"""Figures in which a challenger must not be much worse."""
 
 LEVEL = 0.95
-"""Of the intervals."""
+"""Confidence level of the intervals."""
 
 POWER = 0.8
-"""The probability with which a gain of `Verdict.smallest_difference` would be seen."""
+"""The probability of detecting a gain of `Verdict.smallest_difference`."""
 
 RESAMPLINGS = 10_000
 
@@ -47,14 +47,14 @@ class Check:
     """One condition of a promotion.
 
     Attributes:
-        figure: what is looked at.
-        against: `champion`, a baseline of `evaluation.METHODS`, or `true` for the true photographs.
-        value: the mean difference; of `colourfulness_share` and `judge_kernel_distance` the figure itself.
-        low: lower end of its interval; None where it has none.
+        figure: the figure that is checked.
+        against: `champion`, a baseline of `methods.METHODS`, or `true` for the true photographs.
+        value: the mean difference; for `colourfulness_share` and `judge_kernel_distance` the figure itself.
+        low: lower end of its interval; None without an interval.
         high: upper end.
-        rule: what must hold, for people.
-        passed: whether it does.
-        said: a sentence about it.
+        rule: the condition in words.
+        passed: whether the condition holds.
+        sentence: the result in words.
     """
 
     figure: str
@@ -64,20 +64,20 @@ class Check:
     high: float | None
     rule: str
     passed: bool
-    said: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided, and why.
+    """A decision and its reasons.
 
     Attributes:
         passed: the challenger is to be promoted.
-        reasons: why not, a sentence a condition; or why.
+        reasons: one sentence per condition that failed; or the reason for the promotion.
         checks: all conditions.
         photos: number of photographs.
-        clusters: of near-duplicates among them; these are what is resampled.
-        smallest_difference: the smallest gain in `PRIMARY` that these photographs show with a probability of
+        clusters: number of clusters of near-duplicates, which are resampled.
+        smallest_difference: the smallest gain in `PRIMARY` that these photographs reveal with a probability of
             `POWER`: min_gain + (1.96 + 0.84) · SE, with the bootstrap's standard error SE of the mean
             difference. None without a champion.
     """
@@ -92,7 +92,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over photographs, and how sure it is.
+    """A mean over photographs with its uncertainty.
 
     Attributes:
         mean: over the photographs.
@@ -126,20 +126,21 @@ def decide(
     """Decide on a challenger.
 
     Args:
-        challenger: its per-photo table, see `evaluation.Evaluation`.
+        challenger: its per-photo table, see `evaluate.Evaluation`.
         totals: its totals.
-        champion: the champion's table of the same photographs; None where there is no champion, so that the
-            baselines alone decide.
+        champion: the champion's table of the same photographs; None without a champion: then only the baselines
+            decide.
         rules: of the promotion.
 
     Raises:
         TintlabError: fewer than two clusters of photographs.
-        ValueError: the tables are not of the same photographs.
+        ValueError: the tables cover different photographs.
     """
     clusters = challenger["cluster"].nunique()
     if clusters < 2:
         raise TintlabError(
-            f"{len(challenger)} test photographs of one cluster prove nothing: add some, or raise split.test"
+            f"{len(challenger)} test photographs of one cluster prove nothing: add photographs, or raise "
+            "split.test"
         )
     checks: list[Check] = []
     smallest = None
@@ -149,8 +150,8 @@ def decide(
         smallest = rules.min_gain + _detectable(spreads[PRIMARY].error)
     checks += [*_against_baselines(challenger, totals), _colourfulness(challenger, rules)]
     passed = all(check.passed for check in checks)
-    # What was won says why; all else only did not stand in the way.
-    reasons = [check.said for check in checks if not check.passed] or [checks[0].said]
+    # The reason is the criterion that passed with a gain; the others merely did not fail.
+    reasons = [check.sentence for check in checks if not check.passed] or [checks[0].sentence]
     if passed and champion is None:
         reasons = ["the first model: it is better than no colours and than the median colour"]
     return Verdict(passed, tuple(reasons), tuple(checks), len(challenger), clusters, smallest)
@@ -162,12 +163,12 @@ def differences(
     """The mean differences challenger - champion of per-photo figures, by figure.
 
     Raises:
-        ValueError: the tables are not of the same photographs in the same clusters.
+        ValueError: the tables cover different photographs or clusters.
     """
     first, second = (table.sort_values("photo", ignore_index=True) for table in (challenger, champion))
     for column in ("photo", "cluster"):
         if first[column].tolist() != second[column].tolist():
-            raise ValueError(f"the tables differ in their column {column!r}: judge both models anew")
+            raise ValueError(f"the tables differ in their column {column!r}: judge both models again")
     names = list(figures)
     paired = first[names].to_numpy(np.float64) - second[names].to_numpy(np.float64)
     return dict(zip(names, spreads(paired, first["cluster"].tolist()), strict=True))
@@ -176,10 +177,10 @@ def differences(
 def by_category(challenger: pd.DataFrame, champion: pd.DataFrame, smallest: int) -> list[Group]:
     """The differences within each category of at least `smallest` photographs, and within all others together.
 
-    They decide nothing: they tell what was learnt and what was forgotten.
+    They decide nothing. They show what was learnt and what was forgotten.
 
     Raises:
-        ValueError: the tables are not of the same photographs.
+        ValueError: the tables cover different photographs.
     """
     sizes = challenger["category"].value_counts()
     large = sorted(name for name in sizes[sizes >= smallest].index if name)
@@ -195,7 +196,7 @@ def by_category(challenger: pd.DataFrame, champion: pd.DataFrame, smallest: int)
 
 
 def gains(challenger: pd.DataFrame, champion: pd.DataFrame | None) -> "pd.Series[float]":
-    """Gains in `PRIMARY` by photo, the greatest first: over the champion, or over grey where there is none."""
+    """Gains in `PRIMARY` by photo, the greatest first: over the champion, or over grey without one."""
     own = challenger.set_index("photo")
     before = own[f"{PRIMARY}_grey"] if champion is None else champion.set_index("photo")[PRIMARY]
     found = (own[PRIMARY] - before.reindex(own.index)).sort_index()
@@ -206,7 +207,7 @@ def spreads(values: metrics.Numbers, clusters: Sequence[str], n: int = RESAMPLIN
     """Means of the columns of `values` `(photos, k)` with intervals, clusters resampled together.
 
     Expanded percentile intervals (Hesterberg 2015, arXiv 1411.5279): the plain percentile
-    bootstrap is too narrow by √((m-1)/m), and by the normal's quantile in place of Student's, with m clusters.
+    bootstrap is too narrow: by √((m-1)/m) with m clusters, and by the normal quantile instead of Student's.
 
     Args:
         values: rows belong to photos.
@@ -224,7 +225,7 @@ def spreads(values: metrics.Numbers, clusters: Sequence[str], n: int = RESAMPLIN
 
 
 def _detectable(error: float) -> float:
-    """A true difference whose interval of `LEVEL` leaves 0 out with a probability of `POWER`."""
+    """A true difference whose interval of `LEVEL` excludes 0 with a probability of `POWER`."""
     return float(ndtri((1 + LEVEL) / 2) + ndtri(POWER)) * error
 
 
@@ -232,28 +233,28 @@ def _against_champion(spreads: Mapping[str, Spread], rules: PromotionParams) -> 
     gain = spreads[PRIMARY]
     passed = gain.low > rules.min_gain
     if passed:
-        said = f"{_NAMES[PRIMARY]} is higher than the champion’s by {_range(gain, 4)}"
+        sentence = f"{_NAMES[PRIMARY]} is higher than the champion’s by {_range(gain, 4)}"
     elif gain.high < rules.min_gain:
         fault = "worse" if gain.high < 0 else "too little gain"
         asked = f"promotion.min_gain is {rules.min_gain:g}"
-        said = f"{fault}: {_NAMES[PRIMARY]} changes by {_range(gain, 4)}, and {asked}"
+        sentence = f"{fault}: {_NAMES[PRIMARY]} changes by {_range(gain, 4)}, and {asked}"
     elif gain.low == gain.high == gain.mean == 0:
-        said = "a tie: both models colour every photograph alike"
+        sentence = "a tie: both models colour every photograph alike"
     else:
-        said = (
+        sentence = (
             f"a tie: {_NAMES[PRIMARY]} changes by {_range(gain, 4)}, so it may be {rules.min_gain:g} or less"
         )
-    yield _check(PRIMARY, "champion", gain, f"> {rules.min_gain:g}", passed, said)
+    yield _check(PRIMARY, "champion", gain, f"> {rules.min_gain:g}", passed, sentence)
     for figure in GUARDED:
         spread, tolerance = spreads[figure], float(getattr(rules.tolerance, figure))
         worse_is_more = figure == "delta_e00"
         worst = spread.high if worse_is_more else -spread.low
         rule = f"≤ {tolerance:g} worse"
         may = f"{_NAMES[figure]} may be worse by {worst:.3g}: it changes by {_range(spread, 3)}"
-        said = may if worst > tolerance else f"{_NAMES[figure]} changes by {_range(spread, 3)}"
+        sentence = may if worst > tolerance else f"{_NAMES[figure]} changes by {_range(spread, 3)}"
         if worst > tolerance:
-            said += f", and promotion.tolerance.{figure} is {tolerance:g}"
-        yield _check(figure, "champion", spread, rule, worst <= tolerance, said)
+            sentence += f", and promotion.tolerance.{figure} is {tolerance:g}"
+        yield _check(figure, "champion", spread, rule, worst <= tolerance, sentence)
 
 
 def _against_baselines(challenger: pd.DataFrame, totals: Mapping[str, Any]) -> Iterator[Check]:
@@ -261,28 +262,28 @@ def _against_baselines(challenger: pd.DataFrame, totals: Mapping[str, Any]) -> I
         gains = (challenger[PRIMARY] - challenger[f"{PRIMARY}_{baseline}"]).to_numpy(np.float64)
         (gain,) = spreads(gains[:, None], challenger["cluster"].tolist())
         above = "is" if gain.low > 0 else "is not surely"
-        said = f"{_NAMES[PRIMARY]} {above} better than {name}’s: by {_range(gain, 4)}"
-        yield _check(PRIMARY, baseline, gain, "> 0", gain.low > 0, said)
+        sentence = f"{_NAMES[PRIMARY]} {above} better than {name}’s: by {_range(gain, 4)}"
+        yield _check(PRIMARY, baseline, gain, "> 0", gain.low > 0, sentence)
     distance, grey = (float(totals[method]["judge_kernel_distance"]) for method in ("model", "grey"))
-    said = f"kernel distance is {distance:.4f}, grey’s {grey:.4f}"
+    sentence = f"kernel distance is {distance:.4f}, grey’s {grey:.4f}"
     rule = f"< {grey:.4f}"
-    yield Check("judge_kernel_distance", "grey", distance, None, None, rule, distance < grey, said)
+    yield Check("judge_kernel_distance", "grey", distance, None, None, rule, distance < grey, sentence)
 
 
 def _colourfulness(challenger: pd.DataFrame, rules: PromotionParams) -> Check:
     own, true = (float(challenger[name].mean()) for name in ("colourfulness", "colourfulness_true"))
     share = own / true if true > 0 else 0.0
     low, high = rules.colourfulness
-    said = f"colourfulness is {own:.1f}, {share:.0%} of the true photographs’"
+    sentence = f"colourfulness is {own:.1f}, {share:.0%} of the true photographs’"
     passed = low <= share <= high
     if not passed:
-        said += f", outside promotion.colourfulness, {low:.0%} to {high:.0%}"
+        sentence += f", outside promotion.colourfulness, {low:.0%} to {high:.0%}"
     rule = f"{low:.0%} to {high:.0%}"
-    return Check("colourfulness_share", "true", share, None, None, rule, passed, said)
+    return Check("colourfulness_share", "true", share, None, None, rule, passed, sentence)
 
 
-def _check(figure: str, against: str, spread: Spread, rule: str, passed: bool, said: str) -> Check:
-    return Check(figure, against, spread.mean, spread.low, spread.high, rule, passed, said)
+def _check(figure: str, against: str, spread: Spread, rule: str, passed: bool, sentence: str) -> Check:
+    return Check(figure, against, spread.mean, spread.low, spread.high, rule, passed, sentence)
 
 
 def _range(spread: Spread, digits: int) -> str:

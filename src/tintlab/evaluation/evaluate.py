@@ -1,4 +1,4 @@
-"""A model judged on photographs at full size, beside what needs no model at all."""
+"""Judge a model on photographs at full size, beside baselines that need no model."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,15 +26,15 @@ from tintlab.system.params import EvaluateParams
 T = TypeVar("T")
 
 Triptych = tuple[color.Byte, color.Byte, color.Byte]
-"""A photo grey, coloured and true."""
+"""A photo in grey, coloured and true."""
 
 _PICTURE_SIDE = 320
-_TASKS_AHEAD = 4  # a process; bounds what waits in memory
+_TASKS_AHEAD = 4  # per process; bounds the tasks that wait in memory
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What photographs are judged with.
+    """How photographs are read and measured.
 
     Attributes:
         raw: the folder of the photographs.
@@ -54,7 +54,7 @@ class Trial:
         """Read a photograph of the folder.
 
         Raises:
-            TintlabError: it is missing or broken, though it was accepted.
+            TintlabError: the photograph is missing or broken although it was accepted.
         """
         try:
             found = read_photo(self.raw / photo, self.max_megapixels)
@@ -72,7 +72,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network said of a photo: L* `(h, w)` as it saw it, and ab `(h, w, 2)`, at working size."""
+    """The network's input L* `(h, w)` and output ab `(h, w, 2)` for a photo, at working size."""
 
     photo: str
     lightness: color.Float
@@ -81,12 +81,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a process finds out about a photo.
+    """The measurements of one photo.
 
     Attributes:
-        figures: its row in the table, but for its name and the judge's figures.
+        figures: its row in the table, without its name and the judge's figures.
         views: the true photo, then those of `METHODS`, as the judge sees them: `(4, h, w, 3)`.
-        triptych: reduced pictures of it, where they were asked for.
+        triptych: reduced pictures, if wanted.
     """
 
     figures: dict[str, float]
@@ -96,14 +96,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model and its baselines do.
+    """The figures of a model and its baselines.
 
     Attributes:
         totals: by method, means over the photographs and the judge's distances of the sets.
-        per_photo: a row a photograph, sorted by name: `photo`, `cluster`, `category`, `colourfulness_true` and
-            the figures, plain for the model, with the suffixes `_grey` and `_median_ab` for the baselines.
+        per_photo: rows sorted by photograph: `photo`, `cluster`, `category`, `colourfulness_true`, and figures:
+            plain for the model, with the suffixes `_grey` and `_median_ab` for the baselines.
         intervals: see `summary.intervals`.
-        triptychs: reduced pictures of as many photographs as were asked for, the first by name.
+        triptychs: reduced pictures of the first photographs by name.
     """
 
     totals: dict[str, Any]
@@ -126,11 +126,11 @@ def evaluate(
 
     Args:
         photos: columns `photo`, `cluster` and `category`.
-        trial: what they are judged with.
+        trial: how they are read and measured.
         colorizer: the model.
-        judge: the network that says how alike coloured and true photos look.
+        judge: the network that compares coloured and true photos.
         params: working size and number of processes.
-        keep_pictures: of how many photographs, at the most, reduced pictures are kept.
+        keep_pictures: number of photographs whose reduced pictures are kept.
 
     Raises:
         TintlabError: there are no photographs, or one can't be read.
@@ -143,7 +143,7 @@ def evaluate(
     predictions = (predict(photo, trial, colorizer, params.working_size) for photo in known["photo"])
     rows, features = [], []
     triptychs: dict[str, Triptych] = {}
-    # Forked after torch has run, a process may hang.
+    # A process that is forked after torch has run may hang.
     with processes.worker_pool(params.threads, spawned=True) as pool:
         tasks = (
             pool.submit(measure, prediction, trial, at < keep_pictures)
@@ -156,7 +156,7 @@ def evaluate(
             seen, classes = judge.look(measured.views)
             if measured.triptych is not None:
                 triptychs[photo] = measured.triptych
-            rows.append(measured.figures | judged(seen, classes))
+            rows.append(measured.figures | judge_figures(seen, classes))
             features.append(seen)
     per_photo = pd.concat([known, pd.DataFrame(rows)], axis=1)
     by_method = dict(zip(("true", *METHODS), np.stack(features, axis=1), strict=True))
@@ -165,7 +165,7 @@ def evaluate(
 
 
 def predict(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Prediction:
-    """Run the network on one photo; at the model's own working size where none is given."""
+    """Run the network on one photo; without a working size, at the model's own."""
     lightness = trial.read(photo).lightness()
     shape = working_shape(lightness.shape, working_size or colorizer.settings.working_size)
     small = reduced(lightness, shape)
@@ -177,23 +177,23 @@ def measure(prediction: Prediction, trial: Trial, pictured: bool) -> Measured:
 
     Args:
         prediction: of the photo.
-        trial: what it is judged with.
-        pictured: whether reduced pictures are wanted.
+        trial: how it is read and measured.
+        pictured: also make reduced pictures.
     """
     photo = trial.read(prediction.photo)
     true = photo.rgb()
     row = {"colourfulness_true": trial.colourfulness(true)}
     views = [view(true)]
-    shown = renderings(photo, prediction, trial)
+    shown = render_all(photo, prediction, trial)
     for method, rgb in shown.items():
-        found = figures(rgb, true, trial.colourfulness(rgb), row["colourfulness_true"])
+        found = measure_figures(rgb, true, trial.colourfulness(rgb), row["colourfulness_true"])
         row |= {name + suffix(method): value for name, value in found.items()}
         views.append(view(rgb))
     return Measured(row, np.stack(views), _reduced_triptych(shown, true) if pictured else None)
 
 
-def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, color.Byte]:
-    """The photo coloured by each of `METHODS`, 8-bit sRGB at full size."""
+def render_all(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, color.Byte]:
+    """Colour the photo by each of `METHODS`: 8-bit sRGB at full size."""
     lightness = photo.lightness()
     shape = (photo.height, photo.width)
     colours = {
@@ -204,7 +204,7 @@ def renderings(photo: Photo, prediction: Prediction, trial: Trial) -> dict[str, 
     return {method: coloured(lightness, colours[method]) for method in METHODS}
 
 
-def figures(
+def measure_figures(
     rgb: color.Byte, true: color.Byte, colourfulness: float, true_colourfulness: float
 ) -> dict[str, float]:
     """The figures of one coloured photo beside the true one; the colourfulness of both is given."""
@@ -218,11 +218,11 @@ def figures(
     }
 
 
-def judged(features: metrics.Numbers, classes: NDArray[np.int64]) -> dict[str, float]:
+def judge_figures(features: metrics.Numbers, classes: NDArray[np.int64]) -> dict[str, float]:
     """The judge's figures of one photo: features `(4, d)` and classes `(4,)`, true and then `METHODS`.
 
-    `judge_similarity` is the cosine of coloured and true features, `judge_same_class` 1 where the judge sees
-    the class that it sees in the true photo.
+    `judge_similarity` is the cosine of coloured and true features. `judge_same_class` is 1 if the judge sees the
+    class of the true photo.
     """
     true = np.broadcast_to(features[0], features[1:].shape)
     row: dict[str, float] = {}
@@ -234,10 +234,10 @@ def judged(features: metrics.Numbers, classes: NDArray[np.int64]) -> dict[str, f
     return row
 
 
-def triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Triptych:
-    """A photo grey, coloured by the model and true, reduced for a page."""
+def draw_triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: int | None) -> Triptych:
+    """Colour a photo for a page: grey, coloured by the model and true, reduced."""
     original = trial.read(photo)
-    shown = renderings(original, predict(photo, trial, colorizer, working_size), trial)
+    shown = render_all(original, predict(photo, trial, colorizer, working_size), trial)
     return _reduced_triptych(shown, original.rgb())
 
 
@@ -267,16 +267,16 @@ def median_ab(squares: color.Byte) -> color.Float:
 
 
 def _in_turn(tasks: Iterable[Future[T]], ahead: int) -> Iterator[T]:
-    """The results of tasks in their order, with no more than `ahead` of them begun and not taken."""
-    begun: deque[Future[T]] = deque()
+    """The results of tasks in order; at most `ahead` tasks run or wait to be collected."""
+    started: deque[Future[T]] = deque()
     for task in tasks:
-        begun.append(task)
-        if len(begun) >= ahead:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
+        started.append(task)
+        if len(started) >= ahead:
+            yield started.popleft().result()
+    while started:
+        yield started.popleft().result()
 
 
 def _uniform(ab: color.Float, shape: tuple[int, int]) -> GuidedColours:
-    """One colour everywhere: what the guided filter makes of a single pixel."""
+    """One colour everywhere: the guided filter's output for a single pixel."""
     return GuidedColours(ab[None, None], np.zeros((1, 1), np.float32), shape)

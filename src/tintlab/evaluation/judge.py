@@ -1,9 +1,9 @@
-"""A judge that no generator has learned from: how a classifier of photographs sees coloured photos.
+"""The judge: an image classifier that takes no part in training.
 
-EfficientNet-Lite1, where the generator's encoder and its losses know Lite0 only. Its figures are not the
-published inception scores: another network, other features, another scale. They compare models that were
-judged on the same photographs, no more. The network has seen few grey photos, so that any believable tint lies
-a little nearer to the truth than grey does: read its figures beside ΔE00.
+It is EfficientNet-Lite1; the generator's encoder and losses use Lite0 only. Its figures are not the published
+inception scores: the network, the features and the scale differ. They only compare models that were judged on the
+same photographs. The network has seen few grey photos, so any plausible tint is a little nearer to the truth than
+grey: read its figures together with ΔE00.
 """
 
 import numpy as np
@@ -13,19 +13,19 @@ from PIL import Image
 from tintlab.imaging.color import Byte
 
 NETWORK = "efficientnet_lite1"
-"""Which of `efficientnet.VARIANTS` judges."""
+"""The judge among `efficientnet.VARIANTS`."""
 
 SIDE = 240
-"""Pixels of a view's short side: those of the pictures that the network was trained on."""
+"""Pixels of a view's short side, as in the network's training."""
 
 _LONGEST = 4  # times the short side
 
 
 def view(rgb: Byte) -> Byte:
-    """A photo `(h, w, 3)` as the judge sees it: whole, its short side at the network's own size.
+    """Resize a photo `(h, w, 3)` for the judge: the short side has the network's own size.
 
-    Nothing is cropped or squashed, for colour counts everywhere; only of a photo longer than four times its
-    short side the ends are cut off.
+    Nothing is cropped or squashed, because colour counts everywhere. Only the ends of a photo longer than four
+    times its short side are cut off.
     """
     height, width = rgb.shape[:2]
     short = min(height, width)
@@ -48,7 +48,7 @@ class Judge:
         self._network = load_efficientnet(NETWORK)
 
     def look(self, views: Byte) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Judge pictures of one size, as `view` makes them.
+        """Run the judge on pictures of one size from `view`.
 
         Args:
             views: `(n, h, w, 3)` uint8.

@@ -1,4 +1,4 @@
-"""How near coloured photos come to the true ones: figures of one photo, distances of sets, intervals.
+"""Compare coloured photos with the true ones: figures of one photo, distances of sets, intervals.
 
 Pure functions of arrays; no torch. PSNR and ΔE00 alone reward grey: read them beside colourfulness and the
 judge's figures.
@@ -19,7 +19,7 @@ from tintlab.imaging import color
 Numbers = NDArray[np.float64]
 
 HIGHEST_PSNR = 100.0
-"""PSNR of equal photos, where the formula gives infinity."""
+"""PSNR of equal photos, for which the formula gives infinity."""
 
 _SSIM_WINDOW = 11  # pixels, of Wang et al. 2004
 _SPILL_AREA = 512 * 512  # pixels; larger photos are reduced to it
@@ -79,19 +79,19 @@ def unsigned_colourfulness(rgb: color.Byte) -> float:
 
 
 def colour_spill(rgb: color.Byte, true: color.Byte) -> float:
-    """How much of a photo's colour change lies off the edges at which the true photo's colour changes.
+    """The share of a photo's colour change that lies off the edges of the true photo's colours.
 
     With c(d) the ab at d pixels along the normal of an edge of L* (Canny, in the true photo),
-    s = c(far) - c(-far) is the change across the edge and t = c(near) - c(-near) what of it lies at the
-    edge; near = 2, far = 8 pixels. Taken are the edge's pixels where the true colour changes sharply,
-    |s| ≥ 10 and t·s/|s| ≥ 0.8·|s|, and the photo's changes too, |s| ≥ 10. Over these, with the photo's
-    own s and t,
+    s = c(far) - c(-far) is the change across the edge and t = c(near) - c(-near) its part at the edge;
+    near = 2, far = 8 pixels. Counted are the pixels of edges where the true colour changes sharply,
+    |s| ≥ 10 and t·s/|s| ≥ 0.8·|s|, and the photo's colour changes too, |s| ≥ 10. Over these, with the
+    photo's own s and t,
 
         spill = 1 - Σ t·s/|s| / Σ |s|        (0 where there is no such pixel, as in a grey photo)
 
-    A colour that changes on the edge gives 0, one smeared evenly from -far to far 1 - near/far = 0.75, one
-    that changes elsewhere 1. Colours need not be right, only to stay within their edges. Photos above 512²
-    pixels are reduced to that.
+    A change on the edge gives 0, a change smeared evenly from -far to far gives 1 - near/far = 0.75, and a
+    change elsewhere gives 1. Colours need not be right, they only must stay within their edges. Photos above
+    512² pixels are reduced to that.
     """
     true_lab = color.rgb_to_lab(_at_most(true, _SPILL_AREA))
     lab = color.rgb_to_lab(_at_most(rgb, _SPILL_AREA))
@@ -102,7 +102,7 @@ def colour_spill(rgb: color.Byte, true: color.Byte) -> float:
     places = np.argwhere(edges).T
 
     def changes(ab: color.Float) -> tuple[Numbers, Numbers]:
-        """|s|, and t·s/|s| but no more than |s|, at every pixel of the edges."""
+        """|s|, and t·s/|s| up to |s|, at every pixel of the edges."""
         whole, at_edge = (
             _sampled(ab, places + distance * normals) - _sampled(ab, places - distance * normals)
             for distance in (_SPILL_FAR, _SPILL_NEAR)
@@ -146,16 +146,16 @@ def kernel_terms(features: Numbers, true: Numbers) -> Numbers:
 def kernel_distance(terms: Numbers, weights: Numbers | None = None) -> Numbers:
     """Squared maximum mean discrepancy of two paired sets, unbiased: the mean of h(i, j) over i ≠ j.
 
-    Row i of both sets is the same photo, coloured and true, so pairs i = j are left out of the cross terms as
-    well (Gretton et al. 2012, lemma 6); with them, likeness of the two pictures of one photo would pass for
-    likeness of the sets. Can be below 0 by chance. Of a single photo it is NaN.
+    Row i of both sets is the same photo, coloured and true, so the pairs i = j are left out of the cross terms
+    too (Gretton et al. 2012, lemma 6). With them, the likeness of two pictures of one photo would count as
+    likeness of the sets. The distance can be below 0 by chance, and is NaN for a single photo.
 
     Args:
         terms: of `kernel_terms`.
-        weights: `(r, n)`, how often each photo counts in r resamplings; once each where it is None.
+        weights: `(r, n)`, how often each photo counts in r resamplings; None counts each once.
 
     Returns:
-        The distances, `(r,)`; one where `weights` is None.
+        The distances, `(r,)`; one if `weights` is None.
     """
     times = np.ones((1, len(terms))) if weights is None else weights
     own = np.diag(terms)
@@ -165,16 +165,16 @@ def kernel_distance(terms: Numbers, weights: Numbers | None = None) -> Numbers:
 
 
 def frechet_distance(features: Numbers, true: Numbers) -> float | None:
-    """Fréchet distance of two Gaussians fitted to the rows of `(n, d)` arrays; None where n ≤ d in either.
+    """Fréchet distance of two Gaussians fitted to the rows of `(n, d)` arrays; None if n ≤ d in either.
 
     |μ₁ - μ₂|² + Tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½), as in Heusel et al. 2017 (arXiv 1706.08500). With no more photos
-    than dimensions the covariances are singular and the figure tells the sample's size more than the photos.
+    than dimensions the covariances are singular, and the figure reflects the sample's size more than the photos.
     """
     if min(len(features), len(true)) <= features.shape[1]:
         return None
     shift = features.mean(axis=0) - true.mean(axis=0)
     first, second = (np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (features, true))
-    # The eigenvalues of Σ₁Σ₂ are those of the symmetric Σ₁^½ Σ₂ Σ₁^½: real, and not below 0 but by rounding.
+    # The eigenvalues of Σ₁Σ₂ are those of the symmetric Σ₁^½ Σ₂ Σ₁^½: real, and below 0 only by rounding.
     values, vectors = np.linalg.eigh(first)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     mixed = np.linalg.eigvalsh(root @ second @ root)
@@ -193,21 +193,21 @@ def bootstrap(
     n: int = 10_000,
     seed: int = 0,
 ) -> Numbers:
-    """A statistic of photos under resampling, of whole clusters of near-duplicates.
+    """Resample whole clusters of near-duplicates, and compute a statistic of the photos each time.
 
     Args:
-        values: what the statistic is computed from; rows belong to photos.
-        clusters: the cluster of each photo. Photos of one cluster come and go together.
+        values: input of the statistic; rows belong to photos.
+        clusters: the cluster of each photo. Photos of one cluster are drawn together.
         statistic: called with `values` and weights `(r, photos)`, how often each photo was drawn; returns
             `(r,)`, or `(r, k)` for k figures at once.
         n: number of resamplings.
-        seed: of the resampling; the same one draws the same photos.
+        seed: of the resampling. The same seed draws the same photos.
 
     Returns:
         Its values, `(n,)` or `(n, k)`.
 
     Raises:
-        ValueError: fewer than two clusters, which tell nothing of how the figure varies.
+        ValueError: fewer than two clusters, which say nothing about the variation.
     """
     names, membership = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:
@@ -232,12 +232,12 @@ def bootstrap_interval(
     """Percentile interval of `bootstrap`: low and high end, `(2,)` or `(2, k)`.
 
     Args:
-        values: see `bootstrap`, as for the next four. Draws for which the statistic is NaN are left out.
+        values: see `bootstrap`, also for the next four. Draws with a NaN statistic are left out.
         clusters: the cluster of each photo.
         statistic: of values and weights.
         n: number of resamplings.
         seed: of the resampling.
-        level: probability that the interval is to cover.
+        level: confidence level.
 
     Raises:
         ValueError: fewer than two clusters.

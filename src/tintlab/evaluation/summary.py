@@ -13,12 +13,12 @@ from tintlab.evaluation.methods import AGAINST_GREY, METHODS, SMALLEST_CATEGORY,
 def totals(
     per_photo: pd.DataFrame, features: Mapping[str, metrics.Numbers], terms: Mapping[str, metrics.Numbers]
 ) -> dict[str, Any]:
-    """The figures by method, and how many photographs and clusters of near-duplicates there are.
+    """The figures by method, and the numbers of photographs and of clusters of near-duplicates.
 
     Args:
         per_photo: the table; its columns give means.
         features: the judge's, `(n, d)`, of `true` and of each of `METHODS`.
-        terms: of `metrics.kernel_terms`, by method; their distance needs two photographs.
+        terms: of `metrics.kernel_terms`, by method. Their distance needs two photographs.
     """
     result: dict[str, Any] = {}
     for method in METHODS:
@@ -44,7 +44,7 @@ def intervals(per_photo: pd.DataFrame, terms: Mapping[str, metrics.Numbers]) -> 
     Returns:
         Columns `category` (empty for all photographs), `photos`, `figure`, `method`, `value`, `low`, `high`.
         Besides `METHODS` there is `model_against_grey`: the mean difference, photo by photo; of
-        `judge_kernel_distance` the share that is left of grey's.
+        `judge_kernel_distance` the ratio to grey's.
     """
     categories = per_photo["category"].value_counts()
     groups = ["", *sorted(name for name in categories[categories >= SMALLEST_CATEGORY].index if name)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tintlab.evaluation.evaluate import Trial, triptych
+from tintlab.evaluation.evaluate import Trial, draw_triptych
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models
 from tintlab.reports import plots
@@ -43,7 +43,7 @@ def make_sheet(output: Path, spec: str | None, count: int) -> str:
     limit = load_params().photos.max_megapixels
     with _test_photos(count) as (folder, names):
         trial = Trial(folder, limit, np.zeros(2, np.float32))
-        triptychs = [triptych(name, trial, colorizer, None) for name in names]
+        triptychs = [draw_triptych(name, trial, colorizer, None) for name in names]
     if not triptychs:
         raise TintlabError("there are no test photographs: raise split.test in params.yaml")
     with atomic_path(output) as temporary:

@@ -251,8 +251,10 @@ def _pictures(
     champion = Colorizer.load(theirs.folder) if theirs else None
     shown = {}
     for photo in photos:
-        grey, own, true = evaluate.triptych(photo, exam.trial, challenger, size)
-        former = {"champion": evaluate.triptych(photo, exam.trial, champion, size)[1]} if champion else {}
+        grey, own, true = evaluate.draw_triptych(photo, exam.trial, challenger, size)
+        former = (
+            {"champion": evaluate.draw_triptych(photo, exam.trial, champion, size)[1]} if champion else {}
+        )
         shown[photo] = {"grey": grey} | former | {"challenger": own, "true": true}
     return shown
 

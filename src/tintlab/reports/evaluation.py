@@ -23,7 +23,7 @@ _SYSTEMS = {"model": "this model", "grey": "grey", "median_ab": "median ab", "pl
 
 
 def showcase(per_photo: pd.DataFrame) -> dict[str, list[str]]:
-    """The photographs worth looking at, by ΔE00: `worst`, `median` and `best`, a few of each, none twice.
+    """Pick photographs to show by ΔE00: a few `worst`, `median` and `best`, none twice.
 
     Args:
         per_photo: columns `photo` and `delta_e00`; row order does not matter.
@@ -42,19 +42,19 @@ def evaluation_page(
     previous: pd.DataFrame | None,
     intervals: pd.DataFrame | None = None,
 ) -> str:
-    """The page of the evaluate stage: the model beside its baselines, in total and photo by photo.
+    """Write the page of the evaluate stage: the model beside its baselines, in total and by photo.
 
     Args:
         metrics: figures by name under `model` and under each baseline; other entries are skipped.
         per_photo: columns `photo`, `cluster`, `category`, figures by their names, and the same with the
-            suffixes `_true`, `_grey`, `_median_ab` where they exist.
-        pictures: grey, coloured and true sRGB `(h, w, 3)` uint8, of at least the photographs of `showcase`.
-        previous: such a table of the last committed report.
+            suffixes `_true`, `_grey`, `_median_ab` if they exist.
+        pictures: grey, coloured and true sRGB `(h, w, 3)` uint8; at least for the photographs of `showcase`.
+        previous: the same table of the last committed report.
         intervals: columns `category` (empty for all), `photos`, `figure`, `method`, `value`, `low`, `high`; shown
             are the methods `model` and `model_against_grey`.
     """
     systems, measures = _systems(metrics)
-    # A difference to the truth is left to the totals where the truth itself stands beside its figure.
+    # Differences to the truth are shown only in the totals: elsewhere the truth stands beside the figure.
     shown_figures = [key for key in measures if measure_of(key).better != "zero"]
     figures = per_photo.set_index("photo").to_dict("index")
     return render(
@@ -114,7 +114,7 @@ def _is_figure(value: Any) -> bool:
 def _headline_row(
     key: str, systems: Mapping[str, Mapping[str, Any]], per_photo: pd.DataFrame
 ) -> dict[str, Any]:
-    """A line of the headline table: each system's figure, the best marked, and the model's step from grey."""
+    """A row of the headline table: each system's figure, the best one marked, and the model's gain on grey."""
     measure = measure_of(key)
     values = [figures.get(key) for figures in systems.values()]
     truth = float(per_photo[key + "_true"].mean()) if key + "_true" in per_photo else None
@@ -140,7 +140,7 @@ def _headline_row(
 
 
 def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[str]:
-    """A photograph's figures as words: the model's, with grey's or the truth's beside it."""
+    """A photograph's figures as text: the model's, with grey's or the truth's in brackets."""
     captions = []
     for key in measures:
         if key not in figures:
@@ -157,7 +157,7 @@ def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[
 
 
 def _plot(key: str, per_photo: pd.DataFrame) -> dict[str, Any]:
-    """Sorted curves of a figure: each system's photographs from the smallest value to the largest."""
+    """Curves of a figure: the values of each system's photographs in ascending order."""
     measure = measure_of(key)
     suffixes = {"model": "", "grey": "_grey", "median_ab": "_median_ab", "true": "_true"}
     columns = {name: key + suffix for name, suffix in suffixes.items() if key + suffix in per_photo}
@@ -185,7 +185,7 @@ def _finite(column: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _points(heights: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    """Heights in [0, 1] as an SVG polyline in a field of 300 by 120; long curves are thinned."""
+    """Heights in [0, 1] as an SVG polyline of 300 by 120 units; long curves are thinned."""
     if len(heights) > _CURVE_POINTS:
         heights = np.quantile(heights, np.linspace(0, 1, _CURVE_POINTS))
     across = np.linspace(0, 300, len(heights)) if len(heights) > 1 else np.full(len(heights), 150.0)
@@ -193,7 +193,7 @@ def _points(heights: np.ndarray[Any, np.dtype[np.float64]]) -> str:
 
 
 def _intervals(intervals: pd.DataFrame) -> list[dict[str, Any]]:
-    """By group of photographs, all first: each figure of the model and its difference to grey, with intervals."""
+    """For each group of photographs, all first: the model's figures and differences to grey, with intervals."""
     groups = []
     for (category, count), group in intervals.groupby(["category", "photos"]):
         rows = []
@@ -212,12 +212,12 @@ def _spread(row: pd.Series, measure: Measure) -> str:
 
 
 def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
-    """Means by category, of the figures that exist photo by photo."""
+    """Mean figures by category."""
     shown = [key for key in measures if key in per_photo]
     columns = [
         (key, suffix) for key in shown for suffix in ("", "_grey", "_true") if key + suffix in per_photo
     ]
-    # Grey's colourfulness is 0 everywhere, and says nothing.
+    # Grey's colourfulness is always 0.
     columns = [
         (key, suffix) for key, suffix in columns if (measure_of(key).better, suffix) != ("truth", "_grey")
     ]
@@ -231,7 +231,7 @@ def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, A
 
 
 def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
-    """What is different from the previous table, photo by photo, the largest gain in ΔE00 first."""
+    """Differences from the previous table by photo, the largest gain in ΔE00 first."""
     shown = [key for key in measures if key in per_photo and key in previous]
     both = per_photo.merge(previous, on="photo", suffixes=("", " before"))
     rows = []

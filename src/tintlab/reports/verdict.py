@@ -1,4 +1,4 @@
-"""A verdict as people see it: a table for terminals, and a page with the photographs that changed most."""
+"""A verdict as a table for terminals, and as a page with the photographs that changed most."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 6
-"""Photographs on the page of those that gained most, and of those that lost most."""
+"""Photographs on the page: this many that gained most, and as many that lost most."""
 
 _AGAINST = {"champion": "champion", "grey": "grey", "median_ab": "median ab", "true": "the truth"}
 _SYSTEMS = {"challenger": "challenger", "champion": "champion", "grey": "grey", "median_ab": "median ab"}
@@ -26,15 +26,15 @@ _SHORT = {
     "judge_kernel_distance": "kernel distance",
     "colourfulness_share": "colourfulness",
 }
-"""For terminals, which are narrow."""
+"""Short names for terminals."""
 _WIDTH, _HEIGHT = 720, 150  # of the plot of gains, in SVG units
 
 
 def changed_most(gains: "pd.Series[float]") -> dict[str, list[str]]:
-    """The photographs to show: those that `gained` and those that `lost` most, the most first.
+    """The photographs that `gained` and that `lost` most, the largest change first.
 
     Args:
-        gains: by photo, see `judgement.gains`.
+        gains: by photo, see `decision.gains`.
     """
     gained, lost = gains[gains > 0], gains[gains < 0]
     return {"gained": gained.index[:SHOWN].tolist(), "lost": lost.index[::-1][:SHOWN].tolist()}
@@ -47,13 +47,13 @@ def verdict_line(verdict: Mapping[str, Any]) -> str:
 
 
 def sensitivity(verdict: Mapping[str, Any]) -> str:
-    """What the photographs can show at all; empty without a champion."""
+    """The smallest gain that the photographs can reveal, in words; empty without a champion."""
     smallest = verdict["smallest_difference"]
     if not smallest:
         return ""
     return (
-        f"{verdict['photos']} photographs ({verdict['clusters']} clusters) show a gain of {smallest:.4f} with a "
-        f"probability of {POWER:.0%}; half of it takes four times as many."
+        f"{verdict['photos']} photographs ({verdict['clusters']} clusters) reveal a gain of {smallest:.4f} "
+        f"with a probability of {POWER:.0%}; half the gain takes four times the photographs."
     )
 
 
@@ -78,13 +78,13 @@ def verdict_page(
     chosen: Mapping[str, Iterable[str]],
     pictures: Mapping[str, Mapping[str, Byte]],
 ) -> str:
-    """A verdict as a page of its own.
+    """Write the page of a verdict.
 
     Args:
         verdict: as `judging.record` makes it.
         gains: by photo, the greatest first.
-        chosen: photographs to show, by title; see `changed_most`.
-        pictures: of these, sRGB `(h, w, 3)` uint8 by photo and by name, in the order to show them in.
+        chosen: photographs to show by title, see `changed_most`.
+        pictures: of these, sRGB `(h, w, 3)` uint8 by photo and name, in display order.
     """
     totals = {
         **verdict["totals"],
@@ -170,7 +170,7 @@ def _signed(gain: float) -> str:
 
 
 def _plot(gains: "pd.Series[float]") -> dict[str, Any]:
-    """Bars of the gains, the greatest first, in a field of `_WIDTH` by `_HEIGHT`."""
+    """Bars of the gains, the greatest first, on `_WIDTH` by `_HEIGHT` units."""
     low, high = min(0.0, float(gains.min())), max(0.0, float(gains.max()))
     span = (high - low) or 1.0
     step = _WIDTH / len(gains)

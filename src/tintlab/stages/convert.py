@@ -1,6 +1,6 @@
-"""convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array a split.
+"""convert: cut accepted photographs into squares of 8-bit L*a*b*, one memory-mapped array per split.
 
-On the way it notes what the training photographs are like, which later tells others that are not.
+It also records statistics of the training photographs, with which later photographs are compared.
 """
 
 import functools
@@ -30,7 +30,7 @@ Cut = tuple[color.Byte, list[tuple[int, int]]]
 def square_corners(width: int, height: int, max_squares: int) -> list[tuple[int, int]]:
     """Corners (left, top) of the squares that cover a picture along its long side, evenly spread.
 
-    As few as cover it all, `max_squares` at most; the first and the last touch the picture's ends.
+    As few as cover it, at most `max_squares`. The first and the last touch the ends of the picture.
     """
     side, length = min(width, height), max(width, height)
     count = min(max_squares, -(-length // side))
@@ -67,14 +67,14 @@ def convert(
 ) -> int:
     """Write one split's array, index and summary into `folder`; return the number of squares.
 
-    Memory stays flat however many photographs there are: the array is written through a memory map.
+    Memory use does not depend on the number of photographs: the array is written through a memory map.
 
     Args:
         accepted: columns `photo`, `split`, `cluster`, `category`, `width`, `height`.
         raw: the folder of the photographs.
         params: side and number of squares.
         max_megapixels: see `photos.read_photo`.
-        folder: where `SPLIT.npy`, `SPLIT.csv` and `SPLIT_summary.json` go.
+        folder: for `SPLIT.npy`, `SPLIT.csv` and `SPLIT_summary.json`.
         split: which split.
     """
     rows = accepted[accepted["split"] == split].sort_values("photo", ignore_index=True)
@@ -86,10 +86,10 @@ def convert(
     path = folder / f"{split}.npy"
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("rb+") as file:
-        # Else a disk that gets full while the map is written ends the process without a word (SIGBUS).
+        # Otherwise a disk that fills up while the map is written kills the process silently (SIGBUS).
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     read = functools.partial(_read_squares, raw=raw, params=params, max_megapixels=max_megapixels)
-    # Tuples and an array, for a dictionary a photograph would take kilobytes.
+    # Tuples and an array: a dictionary would take kilobytes per photograph.
     index: list[tuple[object, ...]] = []
     figures = np.empty((len(rows), len(_FIGURES)))
     with processes.worker_pool() as pool:
@@ -113,7 +113,7 @@ def _reduced_size(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Run the stage on the files that dvc.yaml names."""
+    """Run the stage on the files in dvc.yaml."""
     params = load_params()
     accepted = read_table(paths.ACCEPTED)
     with atomic_folder(paths.LAB) as folder:

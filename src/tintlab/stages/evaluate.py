@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from tintlab.evaluation.baselines import PLAIN_UNET, baseline_figures
-from tintlab.evaluation.evaluate import Evaluation, Trial, evaluate, median_ab, triptych
+from tintlab.evaluation.evaluate import Evaluation, Trial, draw_triptych, evaluate, median_ab
 from tintlab.evaluation.judge import Judge
 from tintlab.inference.colorizer import Colorizer
 from tintlab.reports import plots
@@ -67,7 +67,7 @@ def make_report(
     first = per_photo["photo"].tolist()[:SHEET_PHOTOS]
     ranked = [photo for photos in showcase(per_photo).values() for photo in photos]
     pictures = {
-        photo: evaluation.triptychs.get(photo) or triptych(photo, trial, colorizer, params.working_size)
+        photo: evaluation.triptychs.get(photo) or draw_triptych(photo, trial, colorizer, params.working_size)
         for photo in dict.fromkeys(first + ranked)
     }
     return Report(

@@ -1,4 +1,4 @@
-"""fetch: gather photographs from all sources into data/raw/, and their facts into data/photos.csv."""
+"""fetch: copy photographs from all sources into data/raw/, and write their facts to data/photos.csv."""
 
 import csv
 import dataclasses
@@ -38,14 +38,14 @@ _NOT_PHOTOGRAPHS = {".csv", ".txt", ".md", ".json", ".html", ".xml", ".pdf", ".x
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A file that may be a photograph, already in our folder under its hash.
+    """A file that may be a photograph, copied into our folder under its hash.
 
     Attributes:
-        sha256: of its bytes, 64 hexadecimal digits; also its name in the folder until it is read.
+        sha256: of its bytes, 64 hexadecimal digits. Its name in the folder until it is read.
         origin: source and path within it, printable.
         category: from the source's attribution table, else its first folder.
         attribution: its row in the source's attribution table.
-        copies: how many more files have the same bytes.
+        copies: number of other files with the same bytes.
     """
 
     sha256: str
@@ -72,7 +72,7 @@ def gather(
             table |= attributions(member.data)
         except (csv.Error, ValueError) as error:
             raise TintlabError(
-                f"{source} holds a broken {console.printable(str(member.name))} ({error}): mend or remove it"
+                f"{source} holds a broken {console.printable(str(member.name))} ({error}): repair or remove it"
             ) from None
     for member in archives.members(source, None, limits, follow_links):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
@@ -90,18 +90,18 @@ def gather(
 
 
 def attributions(data: bytes) -> dict[str, dict[str, str]]:
-    """The rows of an attribution table by the file that they are of; printable text only.
+    """Read an attribution table: rows of printable text by file name.
 
     Raises:
-        csv.Error: it is no such table.
-        ValueError: it is larger than any such table.
+        csv.Error: it is not a CSV table.
+        ValueError: it is too large for an attribution table.
     """
     if len(data) > _LARGEST_ATTRIBUTION:
         raise ValueError(f"larger than {_LARGEST_ATTRIBUTION >> 20} MB")
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace")))
     if len(rows.fieldnames or ()) > _MOST_COLUMNS:
         raise ValueError(f"more than {_MOST_COLUMNS} columns")
-    # What stands past the last column has no name; a missing value is None.
+    # Cells past the last column have no name; missing cells are None.
     return {
         row["file"]: {name: console.printable(text or "") for name, text in row.items() if name}
         for row in rows
@@ -109,8 +109,8 @@ def attributions(data: bytes) -> dict[str, dict[str, str]]:
     }
 
 
-def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
-    """One candidate per content (the first), sorted by hash; a limit keeps the smallest salted hashes."""
+def select_candidates(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
+    """Keep the first candidate of each content, sorted by hash; a limit keeps the smallest salted hashes."""
     unique: dict[str, Candidate] = {}
     copies: Counter[str] = Counter()
     for candidate in found:
@@ -118,22 +118,22 @@ def chosen(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Can
         copies[candidate.sha256] += candidate is not first
 
     def salted(sha256: str) -> str:
-        # Not the hash that `split` draws by: under one salt a limit would keep the test split first.
+        # Not the hash of `split`: with the same salt a limit would keep the test split first.
         return hashlib.sha256(f"limit {salt} {sha256}".encode()).hexdigest()
 
     kept = sorted(unique, key=salted)[:limit]
     return [dataclasses.replace(unique[sha256], copies=copies[sha256]) for sha256 in sorted(kept)]
 
 
-def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
-    """The row of a candidate in data/photos.csv: facts of a photograph, or why it can't be read."""
+def read_facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
+    """Read a candidate for data/photos.csv: the facts of a photograph, or the reason why it can't be read."""
     row = _facts_of_none(candidate, folder)
     try:
         photo = read_photo(folder / candidate.sha256, max_megapixels)
     except PhotoError as error:
         return row | {"problem": str(error)}
     picture = Image.fromarray(photo.rgb())
-    # A copy of about 512 px tells these statistics to the digits that matter, at any resolution.
+    # A copy of about 512 px is accurate enough for these statistics.
     factor = max(picture.size) // 512
     small = np.asarray(picture.reduce(factor) if factor > 1 else picture)
     spread = np.percentile(color.rgb_to_lab(small).reshape(-1, 3), [1, 99], axis=0)
@@ -156,7 +156,7 @@ def facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str
 
 
 def _facts_of_none(candidate: Candidate, folder: Path) -> dict[str, Any]:
-    """The row of a candidate that has not been read."""
+    """The row of an unread candidate."""
     return {
         "photo": "",
         "origin": candidate.origin,
@@ -176,13 +176,13 @@ def _facts_of_none(candidate: Candidate, folder: Path) -> dict[str, Any]:
 def read_all(
     kept: list[Candidate], read: Callable[[Candidate], dict[str, Any]], folder: Path
 ) -> Iterator[dict[str, Any]]:
-    """The rows of all candidates, in their order, read by several processes.
+    """Read all candidates with several processes; yields their rows in order.
 
-    Where one of these crashes, the next candidates are read each by a process of its own, and the one that
-    crashes that, too, gets its reason.
+    If a process crashes, each of the next candidates is read by its own process. A candidate that crashes its own
+    process gets a reason instead of facts.
 
     Raises:
-        BrokenProcessPool: more than a few do: then it is the machine and not the files.
+        BrokenProcessPool: many candidates crash, so the cause is the machine and not the files.
     """
     done = crashed = 0
     while done < len(kept):
@@ -206,7 +206,7 @@ def read_all(
 
 
 def file_name(candidate: Candidate, picture_format: str) -> str:
-    """A plain, unique name for data/raw/: the origin's letters and digits, and eight digits of the hash."""
+    """A plain, unique name for data/raw/: letters and digits of the origin, and eight digits of the hash."""
     stem = (
         unicodedata.normalize("NFKD", PurePosixPath(candidate.origin).stem).encode("ascii", "ignore").decode()
     )
@@ -217,18 +217,18 @@ def file_name(candidate: Candidate, picture_format: str) -> str:
 def fetch(
     origins: Iterable[Path], params: FetchParams, max_megapixels: float, raw: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gather photographs from folders and archives into `raw`; return their table and their attributions.
+    """Copy photographs from folders and archives into `raw`. Returns their table and their attributions.
 
-    Files that can't be read as photographs get a row with the reason and are not kept in `raw`.
+    An unreadable file gets a row with the reason, and no copy in `raw`.
 
     Raises:
-        TintlabError: a source can't be read, or there is no photograph at all.
+        TintlabError: a source can't be read, or there are no photographs.
     """
     limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
     linked = {Path(source.path) for source in params.sources if source.follow_links}
     found = (one for origin in origins for one in gather(origin, raw, limits, origin in linked))
-    kept = chosen(console.progress(found, "files", "gathering"), params.limit, params.salt)
-    read = functools.partial(facts, folder=raw, max_megapixels=max_megapixels)
+    kept = select_candidates(console.progress(found, "files", "gathering"), params.limit, params.salt)
+    read = functools.partial(read_facts, folder=raw, max_megapixels=max_megapixels)
     rows = list(console.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
     attributions = []
     for candidate, row in zip(kept, rows, strict=True):
@@ -241,13 +241,13 @@ def fetch(
         unreadable = f" ({len(rows)} files can't be read as photographs)" if rows else ""
         raise TintlabError(
             f"no photographs{unreadable}: "
-            f"drop some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
+            f"put some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
         )
     return pd.DataFrame(rows), pd.DataFrame(attributions).sort_values("photo", ignore_index=True)
 
 
 def main() -> None:
-    """Run the stage on the files that dvc.yaml names."""
+    """Run the stage on the files in dvc.yaml."""
     params = load_params()
     lock = read_json(paths.SOURCES_LOCK)
     named = [sources_lock.located(source, lock) for source in params.fetch.sources]

@@ -1,4 +1,4 @@
-"""split: decide for ever which photographs train, which choose the best weights and which judge."""
+"""split: assign each photograph for ever to training, to choosing the best weights, or to judging."""
 
 import hashlib
 import itertools
@@ -33,9 +33,9 @@ def split_of(sha256: str, params: SplitParams) -> str:
 def twin_pairs(phashes: pd.Series, distance: int) -> list[tuple[int, int]]:
     """Pairs of positions `i < j` whose 64-bit perceptual hashes differ in at most `distance` bits, sorted.
 
-    Exact for any distance, and far below n² comparisons where it is small (multi-index hashing, Norouzi et al.
-    2014, arXiv 1307.2982): hashes that differ in d bits differ in at most d / 4 of them in one of four segments,
-    so only photographs are compared that a table by segment brings together.
+    Exact for any distance, with far fewer than n² comparisons for small ones (multi-index hashing, Norouzi et al.
+    2014, arXiv 1307.2982): two hashes that differ in d bits differ in at most d / 4 bits in one of four segments.
+    So only photographs are compared that share an entry in a table of segments.
     """
     hashes = np.array([int(text, 16) for text in phashes], dtype=np.uint64)
     radius = distance // _SEGMENTS
@@ -63,7 +63,7 @@ def _alike_in_a_segment(hashes: NDArray[np.uint64], radius: int) -> Iterator[tup
 
 
 def _joined(begins: Places, ends: Places, order: Places) -> Iterator[tuple[Places, Places]]:
-    """Each position i beside those of `order[begins[i] : ends[i]]`, some millions of pairs at a time."""
+    """Pairs of each position i with those of `order[begins[i] : ends[i]]`, some millions at a time."""
     counts = ends - begins
     before = np.concatenate([[0], np.cumsum(counts)])
     cuts = np.searchsorted(before, np.arange(0, before[-1] + _PAIRS_AT_ONCE, _PAIRS_AT_ONCE))
@@ -79,10 +79,10 @@ def _all_pairs(count: int) -> Iterator[tuple[Places, Places]]:
 
 
 def assign_splits(photos: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """Assign every readable photograph its split; exclude near-duplicates of higher-ranked splits.
+    """Assign a split to every readable photograph; exclude near-duplicates of higher-ranked splits.
 
-    A photograph keeps its split whatever arrives later, and the order of rows does not matter. Twins within
-    a split stay and share a cluster.
+    A photograph keeps its split when others arrive, and the order of rows does not matter. Twins within a split
+    stay and share a cluster.
 
     Args:
         photos: columns `photo`, `sha256` and `phash`; rows with an empty `photo` are left out.
@@ -115,7 +115,7 @@ def assign_splits(photos: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Run the stage on the files that dvc.yaml names."""
+    """Run the stage on the files in dvc.yaml."""
     splits = assign_splits(read_table(paths.PHOTOS), load_params().split)
     write_table(splits, paths.SPLITS)
     counts = splits.loc[splits["excluded"] == "", "split"].value_counts()

@@ -347,7 +347,7 @@ def test_a_champion_that_was_passed_off_as_another_model_is_not_used(
         "where name='tintlab' and version=3 and key='tintlab.weights_sha256'",
         registry.locate("models:/tintlab/2").weights_sha256,
     )
-    with pytest.raises(TintlabError, match="version 3 bears another sha256 than the model that was promoted"):
+    with pytest.raises(TintlabError, match="version 3 has another recorded sha256 than the model"):
         registry.locate("champion")
     rollback()
     assert alias() == 1

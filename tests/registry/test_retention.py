@@ -314,10 +314,10 @@ def test_unfinished_trainings_and_their_spools(repository: Path) -> None:
         with Recorder(f"{number:016}") as recorder:
             recorder.start("killed", {}, {})
         unfinished_training(f"{number:016}", number + 5, number)
-    assert len(interrupted.trainings()) == 3
+    assert len(interrupted.list_interrupted()) == 3
     found = prune()
     assert kinds(found)["checkpoint"] == kinds(found)["spool"] == 2
-    assert [training.folder.name for training in interrupted.trainings()] == [f"{2:016}"]
+    assert [training.folder.name for training in interrupted.list_interrupted()] == [f"{2:016}"]
     assert [spool.name for spool in paths.spool().iterdir() if spool.is_dir()] == [f"{2:016}"]
 
 

@@ -36,7 +36,7 @@ def test_guard_divergence_marks_the_run_failed(copied: Callable[..., Workspace])
     workspace.tintlab("sync")
     assert "FAILED" in workspace.run("python", "-c", RUNS)
     workspace.set_params({"train": {"learning_rate": 3e-4}})
-    assert "starting anew" in workspace.run(*command)
+    assert "starting from the beginning" in workspace.run(*command)
 
 
 def test_guard_mending_tintlab_repro_restores_dvc_lock_and_clears_dead_locks(

@@ -141,7 +141,7 @@ def test_guard_one_at_a_time_a_second_training_refuses_or_waits(copied: Copied, 
 
 
 def test_guard_foreign_a_training_with_other_parameters_starts_anew_and_says_why(copied: Copied) -> None:
-    """Guard: the parameters in the fingerprint, and `unfinished.why_anew`."""
+    """Guard: the parameters in the fingerprint, and `unfinished.explain_restart`."""
     workspace = copied(**LONG)
     pipeline = Pipeline(workspace)
     training = pipeline.wait_for_training()
@@ -150,7 +150,7 @@ def test_guard_foreign_a_training_with_other_parameters_starts_anew_and_says_why
     short = {"iterations_per_epoch": 4, "display_every": 2, "lambda_l1": 50}
     workspace.set_params({"train": short})
     output = workspace.run("python", "-m", "tintlab.stages.train")
-    assert "starting anew: the unfinished training in " in output
+    assert "starting from the beginning: the unfinished training in " in output
     for reason in (
         "train.iterations_per_epoch is 4 now, was 100000",
         "train.lambda_l1 is 50.0 now, was 100.0",

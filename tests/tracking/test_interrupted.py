@@ -33,8 +33,8 @@ def interrupted(iteration: int, **changes: Any) -> Path:
 def test_the_same_inputs_find_the_same_folder() -> None:
     folder = interrupted(40)
     assert unfinished.begin(dict(reversed(INPUTS.items()))) == folder
-    assert unfinished.why_anew(folder, INPUTS) is None
-    (training,) = unfinished.trainings()
+    assert unfinished.explain_restart(folder, INPUTS) is None
+    (training,) = unfinished.list_interrupted()
     assert (training.folder, training.iteration, training.inputs) == (folder, 40, INPUTS)
 
 
@@ -50,14 +50,14 @@ def test_the_same_inputs_find_the_same_folder() -> None:
 def test_guard_foreign_another_training_is_not_continued_and_it_says_why(
     changes: dict[str, Any], reason: str
 ) -> None:
-    """Guard: the fingerprint as the folder's name, and `unfinished.why_anew`."""
+    """Guard: the fingerprint as the folder's name, and `unfinished.explain_restart`."""
     old = interrupted(40)
     inputs = INPUTS | changes
     new = unfinished.begin(inputs)
     assert new != old and old.exists()
     assert Checkpoints(new / "checkpoints", print).latest() is None
-    assert unfinished.why_anew(new, inputs) == (
-        f"starting anew: the unfinished training in {old} (iteration 40) is another one: {reason}"
+    assert unfinished.explain_restart(new, inputs) == (
+        f"starting from the beginning: the unfinished training in {old} (iteration 40) is another one: {reason}"
     )
 
 
@@ -65,14 +65,14 @@ def test_the_newest_is_named_and_the_others_are_counted() -> None:
     interrupted(40)
     interrupted(50, source="c")
     inputs = INPUTS | {"source": "d"}
-    said = unfinished.why_anew(unfinished.begin(inputs), inputs)
+    said = unfinished.explain_restart(unfinished.begin(inputs), inputs)
     assert said is not None and "(iteration 50) (and 1 older)" in said
 
 
 def test_inputs_that_can_t_be_read_are_no_hindrance() -> None:
     (interrupted(40) / "inputs.json").write_text("{")
     inputs = INPUTS | {"source": "d"}
-    assert str(unfinished.why_anew(unfinished.begin(inputs), inputs)).endswith("can't be read")
+    assert str(unfinished.explain_restart(unfinished.begin(inputs), inputs)).endswith("can't be read")
 
 
 def test_guard_finished_a_finished_training_is_never_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_guard_finished_a_finished_training_is_never_resumed(monkeypatch: pytest
     with monkeypatch.context() as patched, pytest.raises(InterruptedError):
         patched.setattr("shutil.rmtree", cut_short)
         unfinished.finish(interrupted(40))
-    assert unfinished.trainings() == []
+    assert unfinished.list_interrupted() == []
     again = unfinished.begin(INPUTS)
     assert Checkpoints(again / "checkpoints", print).latest() is None
     assert [path.name for path in paths.checkpoints().iterdir()] == [again.name]

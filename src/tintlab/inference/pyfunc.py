@@ -28,7 +28,7 @@ from tintlab.system.errors import TintlabError
 IMAGE = "image"
 MAX_MEGAPIXELS = 200.0
 MAX_SIZE = 1024
-"""A request can't ask for more, for memory grows with its square."""
+"""A request can't ask for more: memory grows with its square."""
 MAX_VARIANTS = 64
 """A request can't ask for more of an image."""
 
@@ -149,8 +149,8 @@ def _refused(reason: str) -> MlflowException:
 def _leave_the_path_to_the_package_in_use() -> None:
     """Take the model's own code out of the search path where this process has loaded the package from elsewhere.
 
-    MLflow puts that code first, for good. It holds a part of the package only, and processes that are spawned
-    later would take that part for the whole.
+    MLflow puts that code first in the search path and leaves it there. It is only a part of the package, and
+    processes that are spawned later would find that part instead of the whole.
     """
     code = Path(__file__).resolve().with_name("code")
     if Path(tintlab.__file__).resolve().parent.parent != code:

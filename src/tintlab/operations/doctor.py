@@ -171,7 +171,7 @@ def _trainings() -> Iterator[Finding]:
     if running:
         yield Finding("training", f"under way: {running}")
         return
-    waiting = interrupted.trainings()
+    waiting = interrupted.list_interrupted()
     if not waiting:
         yield Finding("training", "none unfinished")
     for training in waiting:

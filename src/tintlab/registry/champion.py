@@ -1,7 +1,7 @@
-"""The alias `champion`: what MLflow's pages and `mlflow models serve` go by, held to what the history says.
+"""The alias `champion`, which MLflow's pages and `mlflow models serve` use: kept equal to the history.
 
-Anyone can move or delete an alias, a deleted version takes it along without a word, and a command can be cut
-short before it reaches it. The history is the truth, so whoever reads it here mends the alias and says so.
+Anyone can move or delete an alias, MLflow drops it silently with a deleted version, and a command can be cut
+short before it sets it. The history decides, so each reader here corrects the alias and prints a note.
 """
 
 import sys
@@ -19,17 +19,17 @@ CHAMPION = "champion"
 
 
 def read_history(client: "MlflowClient") -> History:
-    """The history as it is, after a note on stderr of each thing that was not as it says."""
+    """Read the history and correct the alias; a note on stderr says what was wrong."""
     return correct_alias(client, history.read(client), warn)
 
 
 def correct_alias(client: "MlflowClient", log: History, say: Callable[[str], None]) -> History:
-    """Make the alias `champion` say what the log says; the log as it is then.
+    """Make the alias `champion` name what the log says. Returns the log as it is then.
 
     Args:
         client: of the registry.
         log: as it was read.
-        say: told what was found, where the alias was wrong or the log has been changed by hand.
+        say: called with a sentence where the alias was wrong or the log has been changed by hand.
     """
     for number in log.lost:
         say(f"entry {number} of the history is gone or unreadable: someone changed it by hand")
@@ -47,27 +47,27 @@ def correct_alias(client: "MlflowClient", log: History, say: Callable[[str], Non
             say(f"the alias {CHAMPION} named version {found}, which was never promoted: removed")
         elif store.find_or_none(client.get_model_version, MODEL_NAME, str(champion.version)):
             client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(champion.version))
-            say(_mended(log, found))
+            say(_correction(log, found))
         else:
             say(deleted(champion.version))
             return log
-        # Whoever changed the champion in this moment may have set the alias before us.
+        # Another process may have changed the champion and set the alias in this moment.
         log = history.read(client)
 
 
 def deleted(version: int) -> str:
-    """What to say of a champion that is no longer in the registry."""
+    """The message about a champion that is no longer in the registry."""
     return (
         f"version {version}, the champion, was deleted in MLflow: `tintlab rollback` restores the one before"
     )
 
 
 def warn(text: str) -> None:
-    """Say something on stderr that does not stop the command."""
+    """Print a note on stderr; the command goes on."""
     sys.stderr.write(f"note: {text}\n")
 
 
-def _mended(log: History, found: str | None) -> str:
+def _correction(log: History, found: str | None) -> str:
     assert log.champion is not None
     earlier = log.counted[-2].change.version if len(log.counted) > 1 else None
     state = f"named version {found}" if found else "was missing"

@@ -1,10 +1,11 @@
-"""Who was champion from when to when, and why: a log that only grows, kept in MLflow's model registry.
+"""The history of champions: a log that only grows, kept in MLflow's model registry.
 
-MLflow can't compare and swap: an alias is last-write-wins, and remembers nothing. What it does atomically is
-to number the versions of a registered model, each with its tags in one write. So every promotion and rollback
-is a version of a second registered model, `tintlab-history`. An entry names the last entry that counted when
-its writer looked, and counts only if that is still so: of two written at once, the lower number wins, for
-every reader alike. The alias `champion` is nothing but the log's projection, see `tintlab.registry.champion`.
+MLflow has no compare-and-swap: the last write of an alias wins, and no earlier one is kept. But MLflow numbers
+the versions of a registered model atomically, and writes each with its tags in one transaction. So every
+promotion and rollback is a version of a second registered model, `tintlab-history`. An entry names the entry
+that was the last to count when its writer looked, and counts only if that is still so. Of two entries written
+at once the lower number wins, and every reader comes to the same result. The alias `champion` is derived from
+the log, see `tintlab.registry.champion`.
 """
 
 import getpass
@@ -46,7 +47,7 @@ class BeatenError(TintlabError):
 
 
 class UncertainError(TintlabError):
-    """Whether a change was written is not known; the log tells as soon as it can be read."""
+    """It is not known whether a change was written; the log shows it as soon as it can be read."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _answer_lost(client: "MlflowClient", change: Change, nonce: str, error: Exce
             return history
     raise UncertainError(
         f"MLflow failed while {change.action} of version {change.version} was written ({one_line(error)[:200]}): "
-        "`tintlab history` tells whether it is champion"
+        "`tintlab history` shows whether it is champion"
     ) from error
 
 

@@ -1,8 +1,8 @@
-"""`tintlab judge`: two models colour the same test photographs, and what they prove is written down.
+"""`tintlab judge`: two models colour the same test photographs, and the comparison becomes a verdict.
 
-What a model scores is kept under a hash of all that decides it: its files, the test photographs, the code and
-the network that judge, the working size. So a champion is judged once, and again as soon as any of these is
-another; and a verdict says what it holds for.
+Scores are kept under a hash of everything that decides them: the model's files, the test photographs, the code
+and the network that judge, and the working size. So a champion is judged once, and again when any of these
+changes, and a verdict records what it is valid for.
 """
 
 import hashlib

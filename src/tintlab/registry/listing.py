@@ -1,4 +1,4 @@
-"""The registry as text tables: the versions there are, and who was champion when and why."""
+"""The registry as text tables: the versions that exist, and which were champion, when and why."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ def list_models() -> str:
 
 
 def list_history() -> str:
-    """Who was champion from when to when, why, and by whom; the present one first.
+    """The champions with their dates, reasons and authors; the present one first.
 
     Raises:
         TintlabError: MLflow can't be reached.

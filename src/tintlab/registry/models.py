@@ -1,6 +1,6 @@
 """Registered models: versions in MLflow's model registry, and their files on this disk.
 
-Who is champion is not decided here but in `history`, and changed in `promotion`.
+`history` decides which version is champion; `promotion` changes it.
 """
 
 import difflib
@@ -77,9 +77,9 @@ def locate(spec: str) -> LocatedModel:
         raise NoSuchVersionError(f"there is no {spec}: {store.why_missing()}")
     with store.connect() as client:
         if alias == CHAMPION:
-            version = _champion(client)
+            version = _get_champion(client)
         elif alias:
-            version = _by_alias(client, alias)
+            version = _get_by_alias(client, alias)
         else:
             version = get_version(client, number)
         return _download(client, version)
@@ -183,8 +183,8 @@ def _no_such_name(name: str) -> str:
     return f"no model is named {printable(name)[:60]}: {advice}"
 
 
-def _champion(client: "MlflowClient") -> "ModelVersion":
-    """The version that the history says is champion; the alias is mended where it says otherwise."""
+def _get_champion(client: "MlflowClient") -> "ModelVersion":
+    """The version that the history says is champion; the alias is corrected where it names another."""
     log = champion.read_history(client)
     if log.champion is None:
         raise TintlabError(f"there is no {CHAMPION} yet: `tintlab promote` makes one")
@@ -195,7 +195,7 @@ def get_promoted(client: "MlflowClient", change: history.Change) -> "ModelVersio
     """The version that an entry of the history made champion.
 
     Raises:
-        TintlabError: it was deleted, or bears another sha256 now.
+        TintlabError: it was deleted, or its recorded sha256 is another one now.
     """
     try:
         version = get_version(client, change.version)
@@ -203,8 +203,8 @@ def get_promoted(client: "MlflowClient", change: history.Change) -> "ModelVersio
         raise NoSuchVersionError(champion.deleted(change.version)) from None
     if version.tags.get(HASH_TAG[paths.WEIGHTS]) != change.weights_sha256:
         raise TintlabError(
-            f"version {change.version} bears another sha256 than the model that was promoted: restore its tags, "
-            "or roll back with `tintlab rollback`"
+            f"version {change.version} has another recorded sha256 than the model that was promoted: "
+            "restore its tags, or roll back with `tintlab rollback`"
         )
     return version
 
@@ -215,10 +215,10 @@ def get_challenger(client: "MlflowClient") -> "ModelVersion":
     Raises:
         TintlabError: there is none.
     """
-    return _by_alias(client, CHALLENGER)
+    return _get_by_alias(client, CHALLENGER)
 
 
-def _by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
+def _get_by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
     model = history.registered_model(client, MODEL_NAME)
     number = model.aliases.get(alias) if model else None
     if number is None:
@@ -232,7 +232,7 @@ def _download(client: "MlflowClient", version: "ModelVersion") -> LocatedModel:
     hashes = registered_hashes(version)
     if not all(hashes.values()):
         raise TintlabError(
-            f"version {version.version} was not made by `tintlab register`: it bears no sha256"
+            f"version {version.version} was not made by `tintlab register`: it has no recorded sha256"
         )
     folder = paths.downloaded_models() / lineage.fingerprint(hashes)
     if not _is_whole(folder, hashes):

@@ -54,7 +54,7 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
 def rollback(why: str = "") -> str:
     """Bring back the champion before the present one, and the next time the one before that; a line about it.
 
-    Former champions whose files are not what they were are passed over with a word.
+    A former champion whose files have changed is passed over with a note.
 
     Raises:
         TintlabError: there is none to go back to; someone else was faster; MLflow can't be reached.

@@ -38,7 +38,7 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
         TintlabError: there is no such version, or MLflow can't be reached.
     """
     with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
-        run = client.get_run(_run_of(client, version))
+        run = client.get_run(_get_run_id(client, version))
         if page:
             copy = Path(temporary) / f"{version}.html"
             copy.write_bytes(page.read_bytes())
@@ -65,7 +65,7 @@ def read_verdict(version: int) -> dict[str, Any] | None:
         TintlabError: there is no such version, or MLflow can't be reached.
     """
     with store.connect() as client, tempfile.TemporaryDirectory() as temporary:
-        run_id = _run_of(client, version)
+        run_id = _get_run_id(client, version)
         name = f"{_FOLDER}/{version}.json"
         if name not in [artifact.path for artifact in client.list_artifacts(run_id, _FOLDER)]:
             return None
@@ -122,7 +122,7 @@ def check_verdict(
         )
 
 
-def _run_of(client: "MlflowClient", version: int) -> str:
+def _get_run_id(client: "MlflowClient", version: int) -> str:
     run_id = models.get_version(client, version).run_id
     if not run_id:
         raise TintlabError(f"version {version} was not made by `tintlab register`: it has no run")

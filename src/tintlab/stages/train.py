@@ -140,10 +140,10 @@ def train(params: Params) -> None:
     inputs = training_runs.training_inputs(params)
     working = interrupted.begin(inputs)
     (working / "samples").mkdir(exist_ok=True)
-    if reason := interrupted.why_anew(working, inputs):
+    if reason := interrupted.explain_restart(working, inputs):
         print(reason, flush=True)
     fingerprint = working.name
-    with training_runs.training_run(fingerprint, params, working) as recorder:
+    with training_runs.track_training(fingerprint, params, working) as recorder:
         reporter = Reporter(params.train, working / "samples", recorder)
         training = run_training(params.train, material, working, reporter)
         publish(working, describe_model(params.train) | {"fingerprint": fingerprint}, training.history)

@@ -1,8 +1,8 @@
 """Deliver spools to MLflow: each record once, whatever was killed in between.
 
-A run bears the training's fingerprint as a tag, and is looked for before it is made; steps of a metric only
-grow, so a step that the store has reached is not sent again. This holds when a sender is killed anywhere, when
-two start at once (a lock a spool), and when a resumed training repeats its steps.
+A run has the training's fingerprint as a tag, and is searched before it is created. The steps of a metric only
+grow, so a step that the store has is not sent again. This holds when a sender is killed at any point, when two
+senders start at once (each spool has a lock), and when a resumed training repeats its steps.
 """
 
 import math
@@ -140,7 +140,7 @@ class Deliverer:
                 if error.error_code not in _NEVER:
                     raise
                 if self._target.find(spool.fingerprint) != run.run_id:
-                    # Deleted while it was fed: the next pass makes it anew, from the first record on.
+                    # Deleted meanwhile: the next pass creates it again, from the first record on.
                     del self._runs[spool.fingerprint]
                     return count
                 self._send_singly(spool, run, batch)
@@ -162,7 +162,7 @@ class Deliverer:
         return known
 
     def _send_singly(self, spool: Spool, run: _OpenRun, batch: list[dict[str, Any]]) -> None:
-        """Send a batch that was refused record by record, and lay aside what will never be taken."""
+        """Send a refused batch record by record; move aside the records that the store will never accept."""
         from mlflow.exceptions import MlflowException
 
         assert self._target is not None
@@ -177,7 +177,7 @@ class Deliverer:
 
 
 class _Target:
-    """MLflow as the spool's records see it."""
+    """The MLflow store as the target of records."""
 
     def __init__(self) -> None:
         store.prepare_store()
@@ -200,25 +200,25 @@ class _Target:
             case "finish":
                 self._finish(spool, run, batch[0]["status"], batch[0]["time"])
             case "artifact":
-                self._store_artifact(spool, self._made(spool, run, batch[0]), batch[0])
+                self._store_artifact(spool, self._ensure_run(spool, run, batch[0]), batch[0])
             case "unreadable":
                 spool.refuse(batch[0], "damaged on the disk")
             case _:
-                self._log(self._made(spool, run, batch[0]), run, batch)
+                self._log(self._ensure_run(spool, run, batch[0]), run, batch)
 
     def _start(self, spool: Spool, run: _OpenRun, record: dict[str, Any]) -> None:
-        self._made(spool, run, record)
+        self._ensure_run(spool, run, record)
         if self._client.get_run(run.run_id).info.status != "RUNNING":
             self._client.update_run(run.run_id, status="RUNNING")
         self._describe(run, record)
         run.progress.ended = False
 
     def _finish(self, spool: Spool, run: _OpenRun, status: Status, end_time: int) -> None:
-        self._client.set_terminated(self._made(spool, run, {"time": end_time}), status, end_time)
+        self._client.set_terminated(self._ensure_run(spool, run, {"time": end_time}), status, end_time)
         run.progress.ended = True
 
     def _restore(self, spool: Spool, run: _OpenRun, record: dict[str, Any]) -> None:
-        self._made(spool, run, record)
+        self._ensure_run(spool, run, record)
         if _half_restored(self._client.get_run(run.run_id)):
             self._describe(run, record)
             series = [{"kind": "metrics", "time": record["time"]} | row for row in record["series"]]
@@ -231,11 +231,11 @@ class _Target:
         for artifact in record["artifacts"]:
             spool.drop_copy(artifact["copy"])
 
-    def _made(self, spool: Spool, run: _OpenRun, record: dict[str, Any]) -> str:
+    def _ensure_run(self, spool: Spool, run: _OpenRun, record: dict[str, Any]) -> str:
         """The id of the run, which is made now where there is none.
 
         Only a store that was lost makes one from a record that does not start a training: it is left for
-        `restore` to tell the rest.
+        `restore` to send the rest.
         """
         if not run.run_id:
             tags = record.get("tags", {RESTORED_TAG: "true"}) | {FINGERPRINT_TAG: spool.fingerprint}
@@ -255,11 +255,11 @@ class _Target:
             self._client.log_batch(run.run_id, params=params[part], tags=tags[part])
 
     def _log(self, run_id: str, run: _OpenRun, batch: list[dict[str, Any]]) -> None:
-        points = [point for record in batch for point in self._news(run, record)]
+        points = [point for record in batch for point in self._new_points(run, record)]
         for first in range(0, len(points), _BATCH_METRICS):
             self._client.log_batch(run_id, metrics=points[first : first + _BATCH_METRICS])
 
-    def _news(self, run: _OpenRun, record: dict[str, Any]) -> Iterator["Metric"]:
+    def _new_points(self, run: _OpenRun, record: dict[str, Any]) -> Iterator["Metric"]:
         """The figures of a record that the run does not have yet."""
         from mlflow.entities import Metric
 

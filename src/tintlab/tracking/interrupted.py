@@ -50,7 +50,7 @@ def begin(inputs: Mapping[str, Any]) -> Path:
     """Make the folder of a training, or find it again. The caller holds `paths.training_lock`."""
     folder = folder_of(inputs)
     for other in _folders():
-        # What finished amid its removal; what never came to a checkpoint.
+        # A finished training whose removal was cut short, or one that never reached a checkpoint.
         if other.suffix == _FINISHED or (other != folder and not _worth_keeping(other)):
             shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def finish(folder: Path) -> None:
     shutil.rmtree(gone)
 
 
-def trainings() -> list[Unfinished]:
+def list_interrupted() -> list[Unfinished]:
     """All that can be continued, newest first."""
     found = []
     for folder in _folders():
@@ -76,21 +76,21 @@ def trainings() -> list[Unfinished]:
     return sorted(found, key=lambda training: training.time, reverse=True)
 
 
-def why_anew(folder: Path, inputs: Mapping[str, Any]) -> str | None:
+def explain_restart(folder: Path, inputs: Mapping[str, Any]) -> str | None:
     """Why a training starts from its first iteration though another is unfinished; None where none is."""
-    others = trainings()
+    others = list_interrupted()
     if not others or any(other.folder == folder for other in others):
         return None
     newest = others[0]
     more = f" (and {len(others) - 1} older)" if len(others) > 1 else ""
     return (
-        f"starting anew: the unfinished training in {newest.folder} (iteration {newest.iteration}){more} "
-        f"is another one: {differences(newest.inputs, inputs)}"
+        f"starting from the beginning: the unfinished training in {newest.folder} "
+        f"(iteration {newest.iteration}){more} is another one: {differences(newest.inputs, inputs)}"
     )
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What two trainings' inputs differ in, for people."""
+    """The differences between the inputs of two trainings, as text."""
     if not then:
         return "what it was made from can't be read"
     old, new = then.get("params", {}), now["params"]

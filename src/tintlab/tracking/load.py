@@ -23,7 +23,7 @@ def sample_load(recorder: Recorder) -> Iterator[None]:
 
     def sample() -> None:
         psutil.cpu_percent()  # the first answer means nothing: load is measured between two calls
-        with suppress(OSError):  # a full disk is told by the training itself
+        with suppress(OSError):  # the training itself reports a full disk
             while not ended.wait(SAMPLE_SECONDS):
                 recorder.sample(system_load())
 

@@ -15,7 +15,7 @@ from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_text
 
-_SECONDS = 60.0  # for others who write to the database
+_SECONDS = 60.0  # to wait for other writers
 
 
 def former_places(database: Path) -> list[Path]:

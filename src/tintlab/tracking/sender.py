@@ -65,7 +65,7 @@ def _dismiss(sender: subprocess.Popen[bytes]) -> None:
     assert sender.stdin is not None
     try:
         with suppress(OSError):
-            # A byte, for the pipe's end may be held open by others that this process started.
+            # A byte and not only a closed pipe: other children of this process may hold the pipe open.
             sender.stdin.write(b"\n")
             sender.stdin.close()
         with suppress(subprocess.TimeoutExpired):
@@ -94,7 +94,7 @@ def _keep_delivering(asked_to_end: threading.Event) -> None:
 
 def _send_for(owner: int) -> None:
     """Deliver until the owner ends, says so, or is killed; then for `LINGER_SECONDS` at most."""
-    # Ctrl-C is for the owner, which will tell us.
+    # Ctrl-C is for the owner, which then asks us to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
     asked_to_end = threading.Event()

@@ -111,7 +111,7 @@ class Spool:
             file.write(line)
 
     def undelivered(self) -> int:
-        """How many records wait, or were laid aside."""
+        """How many records wait or were refused."""
         refused = self.refused.read_bytes().count(b"\n") if self.refused.exists() else 0
         return refused + sum(1 for _ in self.pending(self.progress().offset))
 

@@ -1,4 +1,4 @@
-"""What the pipeline tells MLflow of a training: its parameters, its lineage, its files; also after the fact."""
+"""The pipeline's runs in MLflow: parameters, lineage and files of a training; also created afterwards."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def training_inputs(params: Params) -> dict[str, Any]:
 
 
 @contextmanager
-def training_run(fingerprint: str, params: Params, working: Path) -> Iterator[Recorder]:
+def track_training(fingerprint: str, params: Params, working: Path) -> Iterator[Recorder]:
     """Record a training with its parameters, lineage and load; it ends as finished, killed or failed.
 
     Args:

@@ -16,8 +16,10 @@ from tintlab.tracking.spool import Spool, hold_lock, list_spools
 
 def find_continued(rules: Rules) -> set[str]:
     """The fingerprints of unfinished trainings that stay: new ones, and the one that `dvc repro` would resume."""
-    newest = [training.folder.name for training in interrupted.trainings()[: rules.keep]]
-    young = [training.folder.name for training in interrupted.trainings() if rules.young(training.time)]
+    newest = [training.folder.name for training in interrupted.list_interrupted()[: rules.keep]]
+    young = [
+        training.folder.name for training in interrupted.list_interrupted() if rules.young(training.time)
+    ]
     return {*newest, *young, *_present_training()}
 
 
@@ -31,7 +33,7 @@ def find_tracked(continued: set[str]) -> set[str]:
 
 def unused_checkpoints(continued: set[str]) -> Iterator[Item]:
     """Checkpoints of abandoned trainings."""
-    for training in interrupted.trainings():
+    for training in interrupted.list_interrupted():
         if training.folder.name not in continued:
             about = f"iteration {training.iteration}, {day(training.time)}"
             remove = partial(_remove_training, training.folder)
@@ -88,7 +90,7 @@ def _old(found: Iterable[Path], rules: Rules) -> Iterator[tuple[Path, float]]:
 
 def _present_training() -> set[str]:
     """The fingerprint of the training that `dvc repro` would run now; looked up only if any is unfinished."""
-    if not interrupted.trainings():
+    if not interrupted.list_interrupted():
         return set()
     with suppress(TintlabError, OSError):
         return {lineage.fingerprint(training_runs.training_inputs(load_params()))}

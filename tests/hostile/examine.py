@@ -63,7 +63,7 @@ class Finding:
     megabytes: float
 
     @property
-    def is_borne(self) -> bool:
+    def is_handled(self) -> bool:
         """Whether it was used or refused, in time and within the memory that is allowed."""
         known = self.outcome == "used" or self.outcome.startswith("refused: ")
         return known and self.seconds <= MOST_SECONDS and self.megabytes <= MOST_MEGABYTES
@@ -82,7 +82,7 @@ def tiny_model(folder: Path) -> Path:
     return folder
 
 
-def examined(files: Sequence[Path], use: Callable[[Path], object], batch: int = 1) -> list[Finding]:
+def examine_files(files: Sequence[Path], use: Callable[[Path], object], batch: int = 1) -> list[Finding]:
     """Use the files in copies of this process, a copy for each batch; and for each file of a batch that is bad.
 
     In a batch, a file's memory includes what those before it took at the most.
@@ -90,21 +90,21 @@ def examined(files: Sequence[Path], use: Callable[[Path], object], batch: int = 
     found: list[Finding] = []
     for start in range(0, len(files), batch):
         some = files[start : start + batch]
-        together = _examined(some, use)
+        together = _examine_batch(some, use)
         if len(some) > 1 and not (
-            len(together) == len(some) and all(finding.is_borne for finding in together)
+            len(together) == len(some) and all(finding.is_handled for finding in together)
         ):
-            together = [finding for path in some for finding in _examined([path], use)]
+            together = [finding for path in some for finding in _examine_batch([path], use)]
         found += together
     return found
 
 
-def not_borne(files: Sequence[Path], use: Callable[[Path], object], batch: int = 50) -> list[Finding]:
+def find_failures(files: Sequence[Path], use: Callable[[Path], object], batch: int = 50) -> list[Finding]:
     """Those that crash, hang or take too much."""
-    return [finding for finding in examined(files, use, batch) if not finding.is_borne]
+    return [finding for finding in examine_files(files, use, batch) if not finding.is_handled]
 
 
-def _examined(files: Sequence[Path], use: Callable[[Path], object]) -> list[Finding]:
+def _examine_batch(files: Sequence[Path], use: Callable[[Path], object]) -> list[Finding]:
     # What this process has freed and kept, a copy of it would use again, unseen.
     ctypes.CDLL(None).malloc_trim(0)
     reading, writing = os.pipe()
@@ -118,21 +118,21 @@ def _examined(files: Sequence[Path], use: Callable[[Path], object]) -> list[Find
             signal.setitimer(signal.ITIMER_PROF, PATIENCE)
             signal.alarm(10 * PATIENCE)
             started = time.process_time()
-            said = [_outcome(path, use), time.process_time() - started, _megabytes() - before]
+            said = [_try_file(path, use), time.process_time() - started, _megabytes() - before]
             os.write(writing, json.dumps(said).encode() + b"\n")
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:  # noqa: PTH123
-        told = [json.loads(line) for line in pipe]
+        lines = [json.loads(line) for line in pipe]
     _, status = os.waitpid(child, 0)
-    found = [Finding(path, *said) for path, said in zip(files, told, strict=False)]
+    found = [Finding(path, *said) for path, said in zip(files, lines, strict=False)]
     if len(found) < len(files):
         ended = f"crashed: ended by signal {os.WTERMSIG(status)}"
         found.append(Finding(files[len(found)], ended, float(PATIENCE), 0.0))
     return found
 
 
-def _outcome(path: Path, use: Callable[[Path], object]) -> str:
+def _try_file(path: Path, use: Callable[[Path], object]) -> str:
     try:
         use(path)
     except TintlabError as error:
@@ -207,7 +207,7 @@ def score_one(model: Path, output: Path) -> Callable[[Path], object]:
     return use
 
 
-def served(registered: Path, files: Sequence[Path]) -> list[Finding]:
+def examine_server(registered: Path, files: Sequence[Path]) -> list[Finding]:
     """Send files to `mlflow models serve`; times and memory are those of the server's processes.
 
     A file's memory includes what those before it took at the most.
@@ -241,7 +241,7 @@ def _resident(server: psutil.Process, most: bool = False) -> float:
     return max(int(text.partition(f"{field}:")[2].split()[0]) for text in texts) / 1024
 
 
-def fetched(folder: Path, raw: Path) -> dict[str, str]:
+def run_fetch(folder: Path, raw: Path) -> dict[str, str]:
     """What the fetch stage says of each content, by its sha256; empty where it was used."""
     params = load_params(ROOT / "params.yaml").fetch
     with contextlib.redirect_stderr(io.StringIO()):
@@ -250,7 +250,7 @@ def fetched(folder: Path, raw: Path) -> dict[str, str]:
     return dict(zip(photos["sha256"], photos["problem"], strict=True))
 
 
-def scored(folder: Path, target: Path, model: Path) -> subprocess.CompletedProcess[bytes]:
+def run_score(folder: Path, target: Path, model: Path) -> subprocess.CompletedProcess[bytes]:
     """Run `tintlab score`."""
     return subprocess.run(
         [sys.executable, "-m", "tintlab.cli", "score", str(folder), str(target), "--model", str(model)],
@@ -261,15 +261,15 @@ def scored(folder: Path, target: Path, model: Path) -> subprocess.CompletedProce
     )
 
 
-def told(name: str, findings: Sequence[Finding]) -> str:
+def format_counts(name: str, findings: Sequence[Finding]) -> str:
     """Counts and extremes on a line."""
     used = sum(finding.outcome == "used" for finding in findings)
-    borne = sum(finding.is_borne for finding in findings)
+    handled = sum(finding.is_handled for finding in findings)
     slowest = max(findings, key=lambda finding: finding.seconds)
     largest = max(findings, key=lambda finding: finding.megabytes)
     return (
-        f"{name}: {len(findings)} files, {used} used, {borne - used} refused with a reason, "
-        f"{len(findings) - borne} not borne; at the most {slowest.seconds:.1f} s ({slowest.path.name!r}) "
+        f"{name}: {len(findings)} files, {used} used, {handled - used} refused with a reason, "
+        f"{len(findings) - handled} failed; at the most {slowest.seconds:.1f} s ({slowest.path.name!r}) "
         f"and {largest.megabytes:.0f} MB ({largest.path.name!r})"
     )
 
@@ -290,16 +290,16 @@ def main() -> None:
             "registered model": (readable, lambda: pyfunc(model, folder / "pyfunc")),
         }
         for way, (some, make) in ways.items():
-            print(told(way, examined(some, make(), 20)), flush=True)
-        print(told("served", served(folder / "pyfunc", readable)), flush=True)
-        problems = fetched(folder / "corpus", folder / "raw").values()
+            print(format_counts(way, examine_files(some, make(), 20)), flush=True)
+        print(format_counts("served", examine_server(folder / "pyfunc", readable)), flush=True)
+        problems = run_fetch(folder / "corpus", folder / "raw").values()
         refused = sum(map(bool, problems))
         print(
             f"fetch, the whole stage: {len(problems)} contents, {len(problems) - refused} used, "
             f"{refused} refused with a reason",
             flush=True,
         )
-        ended = scored(folder / "corpus", folder / "coloured", model)
+        ended = run_score(folder / "corpus", folder / "coloured", model)
         print(f"tintlab score: status {ended.returncode}, {ended.stdout.decode().splitlines()[0]}")
 
 

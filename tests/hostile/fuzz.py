@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.hostile import corpus
-from tests.hostile.examine import Finding, colorize, not_borne, tiny_model
+from tests.hostile.examine import Finding, colorize, find_failures, tiny_model
 
 BATCH = 50
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -27,7 +27,7 @@ class Outcome:
 
     Attributes:
         inputs: how many were tried.
-        findings: those that were not borne, and what they did.
+        findings: those that were failed, and what they did.
     """
 
     inputs: int = 0
@@ -95,7 +95,7 @@ def fuzz(
         for path, data in zip(files, batch, strict=True):
             path.write_bytes(data)
         outcome.inputs += len(batch)
-        outcome.findings += not_borne(files, use, BATCH)
+        outcome.findings += find_failures(files, use, BATCH)
         for path in set(files) - {finding.path for finding in outcome.findings}:
             path.unlink()
     return outcome
@@ -115,7 +115,7 @@ def main() -> None:
                 f"{kept / finding.path.name}: {finding.outcome}, "
                 f"{finding.seconds:.1f} s, {finding.megabytes:.0f} MB"
             )
-    print(f"{outcome.inputs} inputs, seed {seed}: {len(outcome.findings)} not borne")
+    print(f"{outcome.inputs} inputs, seed {seed}: {len(outcome.findings)} failed")
     sys.exit(bool(outcome.findings))
 
 

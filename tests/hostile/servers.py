@@ -35,8 +35,8 @@ class Site:
         statuses: what to say to the next requests, before it serves.
         cuts: after how many bytes of a body the next connections end.
         stalls: as `cuts`; the connection stays open, and silent.
-        etags: whether it tells and heeds ETags and ranges.
-        lengths: whether it tells how long a body is.
+        etags: whether it sends and honours ETags and ranges.
+        lengths: whether it says how long a body is.
         endless: bytes that follow each body.
         seconds_a_byte: how slowly it sends.
         asked: method, path, range and authorization of each request.

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.hostile.examine import examined, tiny_model
+from tests.hostile.examine import examine_files, tiny_model
 from tests.reports.test_evaluation import FINDINGS, Page
 from tintlab.gan.model_files import load_generator
 from tintlab.reports import pages
@@ -113,14 +113,14 @@ def test_guard_numbers_and_names_in_a_config_are_refused_before_they_cost_memory
     model: Path, values: dict[str, Any]
 ) -> None:
     change(model, **values)
-    (finding,) = examined([model], load_generator)
+    (finding,) = examine_files([model], load_generator)
     assert finding.outcome.startswith("refused: ")
     assert finding.megabytes < 100
     assert finding.seconds < 5
     refusal(model)
 
 
-def test_what_a_config_says_besides_is_not_heeded(model: Path) -> None:
+def test_what_a_config_says_besides_is_ignored(model: Path) -> None:
     change(
         model,
         weights="/etc/passwd",
@@ -293,7 +293,7 @@ def test_guard_templates_escape() -> None:
 # --- services
 
 
-def test_guard_services_are_told_to_listen_for_this_machine_only() -> None:
+def test_guard_services_listen_for_this_machine_only() -> None:
     hosts = 0
     for path in sources():
         strings = [

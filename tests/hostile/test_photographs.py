@@ -14,12 +14,12 @@ from tests.hostile import corpus, fuzz
 from tests.hostile.examine import (
     MEGAPIXELS,
     colorize,
-    examined,
-    fetched,
+    examine_files,
     files_in,
-    not_borne,
+    find_failures,
     pyfunc,
-    scored,
+    run_fetch,
+    run_score,
     tiny_model,
 )  # fmt: skip
 from tintlab.imaging.photos import PhotoError, read_photo
@@ -59,7 +59,7 @@ def test_a_sample_of_the_corpus_is_used_or_refused(model: Path, tmp_path: Path) 
     corpus.links(tmp_path / "links")
     files += files_in(tmp_path / "links")
     assert len(files) > 120
-    assert not_borne(files, colorize(model)) == []
+    assert find_failures(files, colorize(model)) == []
 
 
 @pytest.mark.slow
@@ -70,22 +70,22 @@ def test_the_whole_corpus_is_used_or_refused_in_fetch_colorize_score_and_serving
     place, raw = tmp_path / "corpus", tmp_path / "raw"
     assert corpus.make(place, large=True) >= 500
     raw.mkdir()
-    coloured = examined(files_in(place), colorize(model), batch=20)
-    assert [str(finding) for finding in coloured if not finding.is_borne] == []
+    coloured = examine_files(files_in(place), colorize(model), batch=20)
+    assert [str(finding) for finding in coloured if not finding.is_handled] == []
     # The same verdict everywhere, by content.
     verdicts = {
         finding.path.read_bytes(): finding.outcome == "used"
         for finding in coloured
         if finding.path.parent.name != "links"
     }
-    problems = fetched(place, raw)
+    problems = run_fetch(place, raw)
     hidden = len(verdicts) - len(problems)
     assert 0 <= hidden <= 3  # names that start with a dot
     assert sum(not problem for problem in problems.values()) == sum(verdicts.values()) - hidden
     # Writing the large ones takes most of the time; `python -m tests.hostile.examine` does.
     (place / "of_25_megapixels").rename(tmp_path / "large")
     used = sum(finding.outcome == "used" and finding.path.exists() for finding in coloured)
-    ended = scored(place, tmp_path / "coloured", model)
+    ended = run_score(place, tmp_path / "coloured", model)
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert b"Traceback" not in ended.stderr
     assert abs(len(list((tmp_path / "coloured").rglob("*.png"))) - used) <= 3
@@ -96,7 +96,7 @@ def test_the_whole_corpus_is_used_or_refused_in_fetch_colorize_score_and_serving
 def test_the_corpus_is_used_or_refused_by_the_registered_model(model: Path, tmp_path: Path) -> None:
     corpus.make(tmp_path / "corpus")
     files = [path for path in files_in(tmp_path / "corpus") if path.parent.name != "links"]
-    assert not_borne(files, pyfunc(model, tmp_path / "pyfunc")) == []
+    assert find_failures(files, pyfunc(model, tmp_path / "pyfunc")) == []
 
 
 def test_fuzzing(model: Path, tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ def test_guard_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     for name in ("pipe.jpg", "zero.jpg"):
-        (finding,) = examined([tmp_path / name], lambda path: read_photo(path, MEGAPIXELS))
+        (finding,) = examine_files([tmp_path / name], lambda path: read_photo(path, MEGAPIXELS))
         assert finding.outcome == "refused: a device or pipe, no file"
 
 
 def test_guard_deep_grey_is_converted_in_strips(tmp_path: Path) -> None:
     (tmp_path / "deep.tif").write_bytes(encode(np.full((5000, 5000), 60_000, np.int32), "TIFF"))
-    (finding,) = examined([tmp_path / "deep.tif"], lambda path: read_photo(path, MEGAPIXELS))
+    (finding,) = examine_files([tmp_path / "deep.tif"], lambda path: read_photo(path, MEGAPIXELS))
     assert finding.outcome == "used"
     assert finding.megabytes < 450  # the file, its pixels, the result: 250
 
@@ -204,7 +204,7 @@ def test_guard_a_photograph_that_crashes_its_decoder_costs_itself_alone(
 
     monkeypatch.setattr(fetch_stage, "read_photo", crash)  # the workers are copies of this process
     (tmp_path / "raw").mkdir()
-    problems = fetched(scans, tmp_path / "raw")
+    problems = run_fetch(scans, tmp_path / "raw")
     assert sorted(problems.values()) == [""] * 28 + ["its decoder crashes"] * 2
     assert len(list((tmp_path / "raw").iterdir())) == 28
 
@@ -219,8 +219,8 @@ def test_names_are_printable_wherever_they_are_shown(model: Path, tmp_path: Path
     (place / "line\nbreak.jpg").write_bytes(b"no picture")
     (place / os.fsdecode(b"\x1b[31m\xff.jpg")).write_bytes(b"no picture")
     (tmp_path / "raw").mkdir()
-    assert sum(map(bool, fetched(place, tmp_path / "raw").values())) == 1  # the same bytes thrice
-    ended = scored(place, tmp_path / "coloured", model)
+    assert sum(map(bool, run_fetch(place, tmp_path / "raw").values())) == 1  # the same bytes thrice
+    ended = run_score(place, tmp_path / "coloured", model)
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert b"line\\nbreak.jpg" in ended.stderr
     assert b"\x1b[31m" not in ended.stderr.replace(b"\x1b[A", b"")

@@ -243,7 +243,7 @@ def draw_triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: 
 
 def _reduced_triptych(shown: Mapping[str, color.Byte], true: color.Byte) -> Triptych:
     grey, ours, original = (
-        grids.thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], true)
+        grids.make_thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], true)
     )
     return grey, ours, original
 

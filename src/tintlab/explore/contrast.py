@@ -152,6 +152,6 @@ def _chart(measured: Measured) -> Image.Image:
 
 def _sheets(measured: Measured) -> list[Image.Image]:
     return [
-        grids.grid(measured.shown[name], _SIDE, [f"{label} {AXES[name][i]:{sign}g}" for i in _SHOWN])
+        grids.draw_grid(measured.shown[name], _SIDE, [f"{label} {AXES[name][i]:{sign}g}" for i in _SHOWN])
         for name, label, sign in (("contrast", "contrast ×", ""), ("brightness", "L*", "+"))
     ]

@@ -280,7 +280,7 @@ def _draw_lit(generator: nn.Module, chosen: Sequence[Match], photos: Sequence[Su
         most = _with_most(photos, match.concept)[:_SHOWN_PHOTOS]
         rows.append([_light(generator, match, subject) for subject in most])
     sheets = [
-        grids.grid(
+        grids.draw_grid(
             [row],
             _SIDE,
             [
@@ -313,7 +313,7 @@ def _draw_with_and_without(
             with units.force_units(generator, layer, numbers, values):
                 row.append(subject.coloured(units.predict_ab(generator, subject.lightness)))
         rows.append(row)
-    return grids.grid(rows, _SIDE + 50, ["grey", "as it is", "without", "forced on"])
+    return grids.draw_grid(rows, _SIDE + 50, ["grey", "as it is", "without", "forced on"])
 
 
 def _stack(sheets: Sequence[Image.Image]) -> Image.Image:

@@ -180,7 +180,7 @@ def make_section(measured: Measured, command: str) -> tuple[Section, list[Image.
         },
         figures={f"samples.{name}": value for name, value in _figures(measured).items()},
     )
-    return section, [grids.grid(measured.shown, _SIDE, titles), _chart(measured)]
+    return section, [grids.draw_grid(measured.shown, _SIDE, titles), _chart(measured)]
 
 
 def _measure_photo(variants: Float, coloured: Sequence[Byte], truth: Byte, judge: Judge) -> PhotoSamples:

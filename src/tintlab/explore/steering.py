@@ -39,7 +39,7 @@ def draw_strip(
     words = ATTRIBUTES[attribute]
     titles = [f"{step:+.0f}" for step in STEPS]
     titles[0], titles[3], titles[-1] = f"-3 {words.low}", "0", f"+3 {words.high}"
-    return grids.grid(rows, _SIDE, titles)
+    return grids.draw_grid(rows, _SIDE, titles)
 
 
 def write_steered(

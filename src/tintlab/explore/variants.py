@@ -60,7 +60,7 @@ def draw_sheet(photo: Path, variants: Sequence[Path], settings: ScoreSettings) -
     for number, file in enumerate(variants, 1):
         with Image.open(file) as image:
             shown.append((f"v{number}", np.asarray(image)))
-    small = [(title, grids.thumbnail(pixels, _SIDE)) for title, pixels in shown]
+    small = [(title, grids.make_thumbnail(pixels, _SIDE)) for title, pixels in shown]
     return draw_labelled(small, _SIDE, math.ceil(math.sqrt(len(small))))
 
 
@@ -71,7 +71,7 @@ def draw_labelled(shown: Sequence[tuple[str, Byte]], side: int, columns: int) ->
         part = shown[start : start + columns]
         blank = np.full_like(part[0][1], _BACKGROUND)
         filled = [*part, *[("", blank)] * (min(columns, len(shown)) - len(part))]
-        rows.append(grids.grid([[pixels for _, pixels in filled]], side, [title for title, _ in filled]))
+        rows.append(grids.draw_grid([[pixels for _, pixels in filled]], side, [title for title, _ in filled]))
     whole = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     top = 0
     for row in rows:

@@ -1,6 +1,6 @@
 """Coloured pixels as a file's bytes: PNG with 8 or 16 bits, JPEG or WebP, in sRGB, with metadata and origin.
 
-The bytes depend on the arguments alone.
+The same arguments always give the same bytes.
 """
 
 import functools
@@ -24,11 +24,11 @@ Format = Literal["png", "jpeg", "webp"]
 SUFFIXES: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 QUALITY = 92
-"""Of JPEG and WebP, where nothing else is asked for."""
+"""Default quality of JPEG and WebP."""
 
 _LARGEST_SIDE: dict[Format, int] = {"png": 2**31 - 1, "jpeg": 65535, "webp": 16383}
-_LARGEST_SEGMENT = 65533  # of a JPEG file, with its name
-_XMP_NAME = 29  # bytes of the name of JPEG's XMP segment
+_LARGEST_SEGMENT = 65533  # of a JPEG file, including its name
+_XMP_NAME = 29  # bytes of the name of the XMP segment in JPEG
 _ICC_DATE = slice(24, 36)
 _A_DATE = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])  # 1 January 2000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +37,7 @@ _DEFLATE_LEVEL = 3  # ISA-L's highest
 
 
 class EncodingError(TintlabError):
-    """A picture that the format can't hold; the message is the reason, without the file's name."""
+    """The format can't hold the picture. The message is the reason, without the name of the file."""
 
 
 def encode(
@@ -47,14 +47,17 @@ def encode(
     origin: Provenance,
     quality: int = QUALITY,
 ) -> tuple[list[bytes], list[str]]:
-    """The bytes of a picture file, in pieces, and what had to be left out of it.
+    """Encode a picture file.
 
     Args:
-        pixels: sRGB `(h, w, 3)`; 16 bits for PNG alone.
+        pixels: sRGB `(h, w, 3)`; 16 bits only for PNG.
         file_format: of the file.
         metadata: of the capture.
-        origin: how the pixels came to be.
+        origin: how the pixels were made.
         quality: of JPEG and WebP.
+
+    Returns:
+        The bytes of the file in pieces, and one line about each thing that had to be left out.
 
     Raises:
         EncodingError: the format can't hold a picture of this size.
@@ -64,29 +67,29 @@ def encode(
         raise EncodingError(
             f"{width} x {height} pixels: {file_format} holds {_LARGEST_SIDE[file_format]} a side, use png"
         )
-    exif = _sized(metadata.exif, width, height)
+    exif = _set_size(metadata.exif, width, height)
     packet = build_packet(origin, metadata.xmp, metadata.iptc)
     left_out = []
     if file_format == "png":
-        return _png(pixels, exif, packet, metadata.dpi), []
+        return _encode_png(pixels, exif, packet, metadata.dpi), []
     if file_format == "jpeg" and len(packet) > _LARGEST_SEGMENT - _XMP_NAME:
         packet = build_packet(origin)
         left_out.append("the XMP packet of the source is too long for JPEG")
     if file_format == "jpeg" and len(exif) > _LARGEST_SEGMENT - len(b"Exif\0\0"):
         exif = b""
         left_out.append("the EXIF block of the source is too long for JPEG")
-    return [_with_pillow(pixels, file_format, exif, packet, metadata.dpi, quality)], left_out
+    return [_encode_with_pillow(pixels, file_format, exif, packet, metadata.dpi, quality)], left_out
 
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An ICC profile of sRGB, the same at any time."""
+    """An sRGB ICC profile without a date, so that its bytes never change."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[_ICC_DATE] = _A_DATE  # LittleCMS writes the present time
+    profile[_ICC_DATE] = _A_DATE  # LittleCMS writes the current time
     return bytes(profile)
 
 
-def _with_pillow(
+def _encode_with_pillow(
     pixels: color.Pixels,
     file_format: Format,
     exif: bytes,
@@ -108,7 +111,9 @@ def _with_pillow(
     return file.getvalue()
 
 
-def _png(pixels: color.Pixels, exif: bytes, packet: bytes, dpi: tuple[float, float] | None) -> list[bytes]:
+def _encode_png(
+    pixels: color.Pixels, exif: bytes, packet: bytes, dpi: tuple[float, float] | None
+) -> list[bytes]:
     """A PNG file (ISO 15948) in pieces: Pillow writes no 16-bit colours, and libpng is three times as slow."""
     height, width = pixels.shape[:2]
     depth = 8 * pixels.itemsize
@@ -125,42 +130,45 @@ def _png(pixels: color.Pixels, exif: bytes, packet: bytes, dpi: tuple[float, flo
     chunks += [(name, content) for name, content, _ in text.chunks]
     return [
         _PNG_SIGNATURE,
-        *(_chunk(name, content) for name, content in chunks),
-        *(_chunk(b"IDAT", data) for data in _deflated(pixels)),
-        _chunk(b"IEND", b""),
+        *(_make_chunk(name, content) for name, content in chunks),
+        *(_make_chunk(b"IDAT", data) for data in _deflate(pixels)),
+        _make_chunk(b"IEND", b""),
     ]
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _make_chunk(name: bytes, content: bytes) -> bytes:
     file = io.BytesIO()
     PngImagePlugin.putchunk(file, name, content)
     return file.getvalue()
 
 
-def _deflated(pixels: color.Pixels) -> Iterator[bytes]:
-    """The compressed rows, strip by strip. Each is filtered by the mean of its left and upper neighbours: on
-    grainy photographs the best of PNG's filters, but for the one that is chosen row by row at a great cost."""
+def _deflate(pixels: color.Pixels) -> Iterator[bytes]:
+    """Compress the rows, strip by strip.
+
+    Each sample is filtered by the mean of its left and upper neighbours. On grainy photographs this is the best
+    fixed filter of PNG; choosing one for each row would compress better, but is slow.
+    """
     squeeze = isal_zlib.compressobj(_DEFLATE_LEVEL)
     above = np.zeros((1, pixels[0].nbytes), np.uint8)
     for strip in color.strips(pixels.shape):
-        rows = np.concatenate([above, _bytes(pixels[strip])])
+        rows = np.concatenate([above, _to_bytes(pixels[strip])])
         above = rows[-1:]
-        if data := squeeze.compress(_filtered(rows, 3 * pixels.itemsize).tobytes()):
+        if data := squeeze.compress(_filter_rows(rows, 3 * pixels.itemsize).tobytes()):
             yield data
     yield squeeze.flush()
 
 
-def _bytes(pixels: color.Pixels) -> color.Byte:
+def _to_bytes(pixels: color.Pixels) -> color.Byte:
     """The bytes of rows of pixels `(h, w, 3)`, the most significant first: `(h, n)`."""
     return (
         np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(len(pixels), -1)
     )
 
 
-def _filtered(rows: color.Byte, pixel: int) -> color.Byte:
-    """Rows `(h + 1, n)` less the mean of left and above, each after its mark; the first is only looked at."""
+def _filter_rows(rows: color.Byte, pixel: int) -> color.Byte:
+    """Filter rows `(h + 1, n)` and mark each with its filter; the first row only serves the second."""
     above, here = rows[:-1], rows[1:]
-    # The mean without overflow: what both have, and half of what one has.
+    # The mean without overflow: the bits that both have, plus half of those that one has.
     left = np.zeros_like(here)
     left[:, pixel:] = here[:, :-pixel]
     mean = left ^ above
@@ -172,8 +180,8 @@ def _filtered(rows: color.Byte, pixel: int) -> color.Byte:
     return result
 
 
-def _sized(exif: bytes, width: int, height: int) -> bytes:
-    """The EXIF block with the size of the pixels that it goes with."""
+def _set_size(exif: bytes, width: int, height: int) -> bytes:
+    """Write the size of the pixels into an EXIF block."""
     if not exif:
         return b""
     block = Image.Exif()

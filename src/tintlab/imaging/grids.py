@@ -15,7 +15,7 @@ _BACKGROUND = (24, 24, 27)
 _INK = (228, 228, 231)
 
 
-def grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Image.Image:
+def draw_grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Image.Image:
     """A contact sheet: one row of pictures below another, with titles over the columns.
 
     Every picture is reduced or enlarged until its long side has `side` pixels, and centred in its cell; a row
@@ -26,7 +26,7 @@ def grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Im
         side: width of a column in pixels.
         titles: a word or two a column; no title line where all are empty.
     """
-    fitted = [[_fitted(Image.fromarray(pixels), side) for pixels in row] for row in rows]
+    fitted = [[_fit(Image.fromarray(pixels), side) for pixels in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in fitted]
     top = _TITLE + _GAP if any(titles) else _GAP
     step = side + _GAP
@@ -43,20 +43,20 @@ def grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) -> Im
     return sheet
 
 
-def thumbnail(pixels: Byte, side: int) -> Byte:
+def make_thumbnail(pixels: Byte, side: int) -> Byte:
     """The picture `(h, w, 3)` reduced to fit a square of `side` pixels; a smaller one stays as it is."""
     image = Image.fromarray(pixels)
-    return pixels if max(image.size) <= side else np.asarray(_fitted(image, side))
+    return pixels if max(image.size) <= side else np.asarray(_fit(image, side))
 
 
-def data_uri(pixels: Byte) -> str:
+def to_data_uri(pixels: Byte) -> str:
     """The picture `(h, w, 3)` as a `data:` URI: JPEG, its colour not subsampled, for colour is the point."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _fitted(image: Image.Image, side: int) -> Image.Image:
+def _fit(image: Image.Image, side: int) -> Image.Image:
     factor = side / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -1,6 +1,6 @@
-"""What a photograph's file says of its capture: EXIF, XMP, IPTC and resolution, ready for another file.
+"""Metadata of a photograph: EXIF, XMP, IPTC and resolution, ready to be written to another file.
 
-Metadata come from strangers, like pixels: what can't be understood is left out, and never stops anything.
+Metadata are as untrusted as pixels: entries that can't be parsed are left out and never stop the reading.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ _IFD0 = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
-"""Of a file's own directory, what describes the capture; the rest describes the file, as do `_OF_THE_FILE`."""
+"""Tags of a main directory that describe the capture; all others, and `_OF_THE_FILE`, describe the file."""
 
 _OF_THE_FILE = {
     ExifTags.Base.ExifInteroperabilityOffset,
@@ -42,18 +42,19 @@ _OF_THE_FILE = {
 }
 _UPRIGHT, _SRGB = 1, 1
 _EXIF_HEADER = b"Exif\0\0"
-_UTF8_MARK = b"\x1b%G"  # what IPTC's coded character set says of UTF-8
+_UTF8_MARK = b"\x1b%G"  # the value of IPTC's coded character set for UTF-8
 
 
 @dataclass(frozen=True)
 class CaptureMetadata:
-    """What a file says of its capture.
+    """Metadata of the capture.
 
     Attributes:
-        exif: a TIFF structure, without the header that JPEG wants; says upright and sRGB; or empty.
-        xmp: the file's own packet, as it is, or empty.
-        iptc: texts of IPTC's data sets, by record and number.
-        dpi: pixels an inch, across and down.
+        exif: a TIFF structure without the header that JPEG needs, or empty. Its orientation is upright and its
+            colour space sRGB.
+        xmp: the unchanged packet of the file, or empty.
+        iptc: texts of the IPTC data sets, by record and number.
+        dpi: pixels per inch, horizontal and vertical.
     """
 
     exif: bytes = b""
@@ -62,24 +63,24 @@ class CaptureMetadata:
     dpi: tuple[float, float] | None = None
 
 
-def capture_metadata(image: ImageFile) -> CaptureMetadata:
+def read_metadata(image: ImageFile) -> CaptureMetadata:
     """The metadata of an opened and loaded picture."""
     return CaptureMetadata(
-        exif=_or_none(_exif, image) or b"",
-        xmp=_or_none(_xmp, image) or b"",
-        iptc=_or_none(_iptc, image) or {},
-        dpi=_or_none(_dpi, image),
+        exif=_try_read(_read_exif, image) or b"",
+        xmp=_try_read(_read_xmp, image) or b"",
+        iptc=_try_read(_read_iptc, image) or {},
+        dpi=_try_read(_read_dpi, image),
     )
 
 
-def _or_none(read: Callable[[ImageFile], T], image: ImageFile) -> T | None:
+def _try_read(read: Callable[[ImageFile], T], image: ImageFile) -> T | None:
     try:
         return read(image)
     except Exception:  # Pillow's parsers raise nearly anything on broken metadata
         return None
 
 
-def _exif(image: ImageFile) -> bytes:
+def _read_exif(image: ImageFile) -> bytes:
     theirs = image.getexif()
     kept: dict[int, Any] = {tag: theirs[tag] for tag in _IFD0 if tag in theirs}
     details = {
@@ -91,16 +92,16 @@ def _exif(image: ImageFile) -> bytes:
     details[ExifTags.Base.ColorSpace] = _SRGB
     kept[ExifTags.Base.Orientation] = _UPRIGHT
     try:
-        return _written(kept, details, place)
-    except Exception:  # a value that Pillow has read and can't write
-        return _written(
+        return _write_exif(kept, details, place)
+    except Exception:  # Pillow can read some values that it can't write
+        return _write_exif(
             {tag: value for tag, value in kept.items() if _can_be_written({tag: value}, {}, {})},
             {tag: value for tag, value in details.items() if _can_be_written({}, {tag: value}, {})},
             {tag: value for tag, value in place.items() if _can_be_written({}, {}, {tag: value})},
         )
 
 
-def _written(kept: dict[int, Any], details: dict[int, Any], place: dict[int, Any]) -> bytes:
+def _write_exif(kept: dict[int, Any], details: dict[int, Any], place: dict[int, Any]) -> bytes:
     exif = Image.Exif()
     for tag, value in kept.items():
         exif[tag] = value
@@ -112,33 +113,33 @@ def _written(kept: dict[int, Any], details: dict[int, Any], place: dict[int, Any
 
 def _can_be_written(*directories: dict[int, Any]) -> bool:
     try:
-        _written(*directories)
-    except Exception:  # see `_exif`
+        _write_exif(*directories)
+    except Exception:  # see `_read_exif`
         return False
     return True
 
 
-def _xmp(image: ImageFile) -> bytes:
+def _read_xmp(image: ImageFile) -> bytes:
     packet = image.info.get("xmp", b"")
     return packet if isinstance(packet, bytes) else str(packet).encode()
 
 
-def _dpi(image: ImageFile) -> tuple[float, float] | None:
+def _read_dpi(image: ImageFile) -> tuple[float, float] | None:
     across, down = (float(value) for value in image.info["dpi"])
     return (across, down) if min(across, down) >= 1 and max(across, down) <= 100_000 else None
 
 
-def _iptc(image: ImageFile) -> dict[tuple[int, int], tuple[str, ...]]:
+def _read_iptc(image: ImageFile) -> dict[tuple[int, int], tuple[str, ...]]:
     found = IptcImagePlugin.getiptcinfo(image) or {}
     utf8 = found.get((1, 90)) == _UTF8_MARK
     texts = {}
     for key, value in found.items():
         values = value if isinstance(value, list) else [value]
-        texts[key] = tuple(_text(one, utf8) for one in values)
+        texts[key] = tuple(_decode_text(one, utf8) for one in values)
     return texts
 
 
-def _text(value: bytes, utf8: bool) -> str:
+def _decode_text(value: bytes, utf8: bool) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

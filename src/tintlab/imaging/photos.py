@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from tintlab.imaging import color, formats, guards, tones
 from tintlab.imaging.guards import PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, as_rgba, read_header
-from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
+from tintlab.imaging.metadata import CaptureMetadata, read_metadata
 from tintlab.imaging.profiles import ADOBE_RGB
 from tintlab.imaging.tiff import HEADERS as TIFF_HEADERS
 from tintlab.imaging.tiff_pictures import read_tiff, tiff_size
@@ -158,7 +158,7 @@ def _read_other(file: WatchedFile, header: Header, max_megapixels: float) -> Pho
             _refuse_without_composite(image)
         image.load()
         # Before the pixels are converted: that drops what Pillow knows of the file.
-        orientation, metadata = tones.orientation_of(image), capture_metadata(image)
+        orientation, metadata = tones.orientation_of(image), read_metadata(image)
         if not image.info.get("icc_profile") and _is_adobe_rgb(image):
             header = replace(header, calibration=ADOBE_RGB)
         pixels = tones.turn(tones.finish_image(image, header), orientation)

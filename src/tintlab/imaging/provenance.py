@@ -1,7 +1,7 @@
-"""What a coloured file says of its making, as XMP (ISO 16684-1), merged into the packet of its source.
+"""Provenance of a coloured file, as XMP (ISO 16684-1) merged into the packet of its source.
 
 `Iptc4xmpExt:DigitalSourceType` says that the colours are machine-made, in IPTC's own words (see `SOURCE_TYPE`);
-what no standard has a word for stands under `NAMESPACE`.
+entries that no standard defines are in `NAMESPACE`.
 """
 
 import io
@@ -18,9 +18,9 @@ from tintlab.system.errors import TintlabError
 NAMESPACE = "urn:tintlab:provenance:1.0:"
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""A capture joined with what a trained model made up: the lightness is the photograph's, the colours are not.
+"""A capture combined with the output of a trained model: the lightness is captured, the colours are generated.
 
-IPTC's `algorithmicallyEnhanced` is for corrections that add nothing, and is no warning to those who look.
+`algorithmicallyEnhanced` of IPTC is for corrections that add nothing, so it would not warn a viewer.
 """
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -81,7 +81,7 @@ _FROM_IPTC: Mapping[tuple[int, int], tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a coloured file came to be; all values are texts, empty where there is nothing to say.
+    """How a coloured file was made. All values are texts; unknown ones are empty.
 
     Attributes:
         software: tintlab and its version.
@@ -119,25 +119,25 @@ class Provenance:
 def build_packet(
     provenance: Provenance, source: bytes = b"", iptc: Mapping[tuple[int, int], tuple[str, ...]] | None = None
 ) -> bytes:
-    """An XMP packet with the provenance, what `source` says, and what only IPTC's data sets say.
+    """Build an XMP packet: the provenance, the entries of `source`, and IPTC data sets that it lacks.
 
     Args:
-        provenance: replaces what an earlier colouring said.
+        provenance: replaces that of an earlier colouring.
         source: the packet of the source; one that can't be read is left out.
         iptc: see `metadata.CaptureMetadata`.
     """
-    document = _parsed(source)
+    document = _parse(source)
     if document is not None:
         try:
-            return _merged(document, provenance, iptc or {})
+            return _merge(document, provenance, iptc or {})
         except (ValueError, RecursionError):  # such as elements in elements, thousands deep
             pass
-    return _merged(minidom.parseString(_EMPTY), provenance, iptc or {})
+    return _merge(minidom.parseString(_EMPTY), provenance, iptc or {})
 
 
 def read_packet(packet: bytes) -> Provenance | None:
     """The provenance that an XMP packet holds, or None."""
-    document = _parsed(packet)
+    document = _parse(packet)
     if document is None:
         return None
     found: dict[str, str] = {}
@@ -161,7 +161,7 @@ def read_provenance(data: bytes) -> Provenance | None:
     return read_packet(packet if isinstance(packet, bytes) else str(packet).encode())
 
 
-def _merged(
+def _merge(
     document: minidom.Document, provenance: Provenance, iptc: Mapping[tuple[int, int], tuple[str, ...]]
 ) -> bytes:
     rdf = _rdf(document)
@@ -186,8 +186,8 @@ def _merged(
     return f"{_BEGIN}{text}{_END}".encode("utf-8", "replace")
 
 
-def _parsed(packet: bytes) -> minidom.Document | None:
-    """The packet as a document that has RDF in it; None where it is broken, or has entities of its own."""
+def _parse(packet: bytes) -> minidom.Document | None:
+    """Parse a packet; None if it is broken, has no RDF, or defines entities."""
     if not packet.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16 zeros are no padding
         packet = packet.strip(b"\0 \t\r\n")
     if not packet or len(packet) > _LARGEST_PACKET:
@@ -220,7 +220,7 @@ def _attributes(element: minidom.Element) -> list[minidom.Attr]:
 
 
 def _properties(rdf: minidom.Element, wanted: str = "") -> Iterator[tuple[str, str, str]]:
-    """Namespace, name and text of what the packet says; of one namespace, where it is given."""
+    """Namespace, name and text of each property; only those of the namespace `wanted`, if given."""
     for description in _children(rdf):
         for one in _attributes(description):
             if one.namespaceURI not in (None, _RDF, _XMLNS) and wanted in ("", one.namespaceURI):
@@ -242,7 +242,7 @@ def _remove(rdf: minidom.Element, is_unwanted: Callable[[str | None, str | None]
 
 
 def _is_replaced(space: str | None, name: str | None) -> bool:
-    """What an earlier colouring said, and what holds of the source's pixels and not of ours."""
+    """Whether a property is from an earlier colouring, or describes the pixels of the source."""
     return space == NAMESPACE or (space, name) in _OF_THE_PIXELS
 
 
@@ -273,7 +273,7 @@ def _add(
 
 
 def _clean(text: str) -> str:
-    """Only characters that XML may hold."""
+    """Remove characters that XML does not allow."""
     return "".join(char for char in text if char in "\t\n\r" or " " <= char < "\ud800" or char > "\udfff")
 
 

@@ -1,4 +1,4 @@
-"""What photographs are like, in a few figures each; and a training set's summary, which travels with its model.
+"""A few figures that describe a photograph, and the summary of a training set, which is stored with its model.
 
 The figures describe what a network sees of a photo, its L*, and nothing of its colours: grey scans have them
 too. `drift` compares those of other photographs with the training set's.
@@ -45,24 +45,24 @@ def summarize(lightness: color.Float) -> dict[str, float]:
     Args:
         lightness: L* `(h, w)` in [0, 100], at the photo's full size.
     """
-    small = _at_fixed_size(lightness)
+    small = _resize(lightness)
     counts, _ = np.histogram(small, bins=len(HISTOGRAM), range=(0, 100))
     return dict(zip(HISTOGRAM, (counts / small.size).tolist(), strict=True)) | {
-        "l_mean": _told(small.mean(dtype=np.float64)),
-        "l_spread": _told(small.std(dtype=np.float64)),
-        "sharpness": _told(laplace(small).var(dtype=np.float64)),
+        "l_mean": _round_figure(small.mean(dtype=np.float64)),
+        "l_spread": _round_figure(small.std(dtype=np.float64)),
+        "sharpness": _round_figure(laplace(small).var(dtype=np.float64)),
         "near_black": float((small < _NEAR_BLACK).mean()),
         "near_white": float((small > _NEAR_WHITE).mean()),
         "megapixels": lightness.size / 1e6,
     }
 
 
-def _told(figure: np.floating) -> float:
+def _round_figure(figure: np.floating) -> float:
     """Six digits of a figure: those after them depend on the processor's vector instructions."""
     return float(f"{figure:.6g}")
 
 
-def _at_fixed_size(lightness: color.Float) -> color.Float:
+def _resize(lightness: color.Float) -> color.Float:
     height, width = lightness.shape
     scale = _SIDE / math.sqrt(height * width)
     target = max(1, round(width * scale)), max(1, round(height * scale))
@@ -98,11 +98,11 @@ class Bins(_Stored):
         # Values that occur, so that equal ones lie on one side; none at the top, where a bin would be empty.
         quantiles = np.unique(np.quantile(values, shares, method="inverted_cdf"))
         edges = tuple(float(edge) for edge in quantiles if edge < values.max())
-        return cls(edges=edges, counts=counted(values, edges))
+        return cls(edges=edges, counts=count_by_bin(values, edges))
 
 
 class Reference(_Stored):
-    """What a training set is like: the content of `training_summary.json`."""
+    """Description of a training set: the content of `training_summary.json`."""
 
     photos: int = Field(ge=0)
     """How many."""
@@ -134,13 +134,13 @@ class Reference(_Stored):
         return cls(
             photos=len(table),
             bins={name: Bins.of(table[name].to_numpy()) for name in SCALARS},
-            histogram=tuple(map(_told, means)),
-            covariance=tuple(tuple(map(_told, row)) for row in covariance),
+            histogram=tuple(map(_round_figure, means)),
+            covariance=tuple(tuple(map(_round_figure, row)) for row in covariance),
         )
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `storage.write_json` wrote of `model_dump`.
+        """Read a file written by `write_json` from `model_dump`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -151,10 +151,10 @@ class Reference(_Stored):
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"])) or "the summary"
-            raise TintlabError(f"{path}: {where}: {fault['msg']}: restore it or train anew") from None
+            raise TintlabError(f"{path}: {where}: {fault['msg']}: restore it or train again") from None
 
 
-def counted(values: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[int, ...]:
+def count_by_bin(values: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[int, ...]:
     """How many of `values` `(n,)` lie in each of the bins between `edges`."""
     places = np.searchsorted(np.asarray(edges, np.float64), values, side="left")
     return tuple(np.bincount(places, minlength=len(edges) + 1).tolist())

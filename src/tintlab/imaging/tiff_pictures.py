@@ -10,7 +10,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from tintlab.imaging import color, guards, levels, profiles, tiff, tiff_pages, tones
 from tintlab.imaging.guards import PatchedFile, PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, is_possible
-from tintlab.imaging.metadata import CaptureMetadata, capture_metadata
+from tintlab.imaging.metadata import CaptureMetadata, read_metadata
 from tintlab.imaging.profiles import Calibration, Transfer
 from tintlab.imaging.samples import COMPRESSIONS
 
@@ -64,13 +64,13 @@ def read_tiff(file: WatchedFile, max_megapixels: float) -> TiffPicture:
     if layout.bits > 8 and layout.colours > 1 and layout.photometric not in (tiff.CIELAB, tiff.ICCLAB):
         notes.append(f"of its {layout.bits} bits a channel 8 were read")
     profile = tags.info.get("icc_profile", b"")
-    orientation, metadata = tones.orientation_of(tags), capture_metadata(tags)
+    orientation, metadata = tones.orientation_of(tags), read_metadata(tags)
     if choice.is_inner:
         outer = tiff_pages.TaggedPage(tiff_pages.page_file(file, choice.first))
         if tiff.ORIENTATION not in tags.tag_v2:
             orientation = tones.orientation_of(outer)
         if not metadata.exif:
-            metadata = capture_metadata(outer)
+            metadata = read_metadata(outer)
     header = Header() if profile else Header(_calibration(tags.tag_v2, layout))
     if _is_for_pillow(layout):
         page.seek(0)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.imaging.color import Byte
-from tintlab.imaging.grids import data_uri, thumbnail
+from tintlab.imaging.grids import make_thumbnail, to_data_uri
 from tintlab.reports.measures import DIRECTIONS, Measure, demerit, gain_class, gain_of, measure_of, number
 from tintlab.reports.pages import render
 
@@ -68,7 +68,9 @@ def evaluation_page(
             title: [
                 {
                     "photo": photo,
-                    "pictures": [data_uri(thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]],
+                    "pictures": [
+                        to_data_uri(make_thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]
+                    ],
                     "figures": _captions(shown_figures, figures[photo]),
                 }
                 for photo in names

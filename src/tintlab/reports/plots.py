@@ -36,4 +36,4 @@ def contact_sheet(triptychs: Sequence[tuple[Byte, Byte, Byte]]) -> Image.Image:
         [picture for triple in filled[start : start + _SHEET_COLUMNS] for picture in triple]
         for start in range(0, len(filled), _SHEET_COLUMNS)
     ]
-    return grids.grid(rows, _SHEET_SIDE, ["grey", "coloured", "true"] * _SHEET_COLUMNS)
+    return grids.draw_grid(rows, _SHEET_SIDE, ["grey", "coloured", "true"] * _SHEET_COLUMNS)

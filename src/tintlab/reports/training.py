@@ -89,4 +89,4 @@ def sample_grid(samples: Lab, predicted: Tensor) -> Image.Image:
         lab = np.concatenate([lightness, ab * color.AB_SCALE], axis=1).transpose(0, 2, 3, 1)
         columns.append(color.to_bytes(color.lab_to_rgb(lab.astype(np.float32))))
     rows = list(zip(*columns, strict=True))
-    return grids.grid(rows, side=SAMPLE_SIDE, titles=["L", "generated", "real"])
+    return grids.draw_grid(rows, side=SAMPLE_SIDE, titles=["L", "generated", "real"])

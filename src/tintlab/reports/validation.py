@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tintlab.imaging.color import Byte
-from tintlab.imaging.grids import data_uri
+from tintlab.imaging.grids import to_data_uri
 from tintlab.reports.pages import render
 
 _QUARANTINED_SHOWN = 500
@@ -26,7 +26,7 @@ def validation_page(
         thumbnails: small sRGB pictures `(h, w, 3)` uint8 by photo; photographs without one are listed by name.
         samples: training photographs to show in a grid.
     """
-    uris = {photo: data_uri(pixels) for photo, pixels in thumbnails.items()}
+    uris = {photo: to_data_uri(pixels) for photo, pixels in thumbnails.items()}
     return render(
         "validation.html",
         findings=findings,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tintlab.evaluation.decision import LEVEL, POWER, PRIMARY
 from tintlab.imaging.color import Byte
-from tintlab.imaging.grids import data_uri
+from tintlab.imaging.grids import to_data_uri
 from tintlab.reports.measures import measure_of, number
 from tintlab.reports.pages import render
 
@@ -121,7 +121,7 @@ def verdict_page(
                 {
                     "photo": photo,
                     "gain": _signed(float(gains[photo])),
-                    "pictures": [(name, data_uri(pixels)) for name, pixels in pictures[photo].items()],
+                    "pictures": [(name, to_data_uri(pixels)) for name, pixels in pictures[photo].items()],
                 }
                 for photo in photos
             ]

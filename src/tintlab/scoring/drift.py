@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
-from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference, counted, summarize
+from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference, count_by_bin, summarize
 
 __all__ = [
     "MIN_PHOTOS",
@@ -214,7 +214,7 @@ _Tested = tuple[str, float, float, float, float | None]
 def _scalar(table: pd.DataFrame, reference: Reference, name: str) -> _Tested:
     bins = reference.bins[name]
     values = table[name].to_numpy()
-    psi = population_stability_index(counted(values, bins.edges), bins.counts)
+    psi = population_stability_index(count_by_bin(values, bins.edges), bins.counts)
     noise, freedom = 1 / len(table) + 1 / reference.photos, len(bins.edges)
     chance = float(chi2.sf(psi / noise, freedom)) if freedom else 1.0
     return name, psi, freedom * noise, chance, float(values.mean())

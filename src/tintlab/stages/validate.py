@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from tintlab.imaging.grids import thumbnail
+from tintlab.imaging.grids import make_thumbnail
 from tintlab.imaging.photos import read_photo
 from tintlab.reports.validation import validation_page
 from tintlab.stages.validate_rules import SPLITS, Rule, photo_rules, set_rules
@@ -190,7 +190,7 @@ def _draw_page(outcome: Validation, max_megapixels: float) -> str:
     samples = sample_photos(outcome.accepted)
     left_out = [photo for photo in outcome.quarantine["photo"] if photo][:_THUMBNAILS]
     thumbnails = {
-        photo: thumbnail(read_photo(paths.RAW / photo, max_megapixels).rgb(), _THUMBNAIL_SIDE)
+        photo: make_thumbnail(read_photo(paths.RAW / photo, max_megapixels).rgb(), _THUMBNAIL_SIDE)
         for photo in [*samples, *left_out]
     }
     return validation_page(outcome.findings, outcome.quarantine, thumbnails, samples)

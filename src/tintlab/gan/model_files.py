@@ -112,7 +112,7 @@ def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Modul
         ) from error
     except RuntimeError as error:  # its text lists every weight
         raise TintlabError(
-            f"weights and {paths.MODEL_CONFIG} in {folder} do not belong together: restore both, or train anew"
+            f"weights and {paths.MODEL_CONFIG} in {folder} do not belong together: restore both, or train again"
         ) from error
     return generator.eval(), config
 

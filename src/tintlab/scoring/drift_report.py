@@ -69,7 +69,7 @@ def reference_of(model: Path) -> Reference:
         return Reference.read(model / paths.TRAINING_SUMMARY)
     except FileNotFoundError:
         raise TintlabError(
-            f"{model} does not say what it was trained on ({paths.TRAINING_SUMMARY} is missing): train it anew"
+            f"{model} does not say what it was trained on ({paths.TRAINING_SUMMARY} is missing): train it again"
         ) from None
 
 

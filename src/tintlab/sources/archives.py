@@ -298,7 +298,7 @@ def _refuse_unfit(path: Path, names: Iterable[str], limits: Limits) -> None:
         plain = posixpath.normpath(name)
         # A folder may be listed again and again.
         if plain in seen and not name.endswith("/"):
-            raise TintlabError(f"{path} holds {_shown(name)} twice: pack it anew, with the one that is meant")
+            raise TintlabError(f"{path} holds {_shown(name)} twice: pack it again with only the right one")
         seen.add(plain)
         if len(seen) > limits.files:
             raise _too_many(path, limits)

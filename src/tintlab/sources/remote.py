@@ -28,7 +28,7 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is borne with.
+    """Limits of patience with a server.
 
     Attributes:
         seconds: without data, or at less than 1 kB/s.
@@ -59,7 +59,7 @@ class InterruptedDownloadError(Exception):
 
 
 class ChangedError(Exception):
-    """What has been copied so far is of another version: start anew."""
+    """The part copied so far belongs to another version: start again."""
 
 
 class Remote:

@@ -45,7 +45,7 @@ def _exempt_loopback() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main` as a program: a fault that people can mend ends it with one line on stderr, status 1.
+    """Call `main` as a program. A fault that the user can fix ends it with one line on stderr and status 1.
 
     Ctrl-C and SIGTERM end it with status 130 and 143, as shells expect, and within 10 s; its children too.
     """

@@ -2,4 +2,4 @@
 
 
 class TintlabError(Exception):
-    """A fault that the user can mend: its message is one line that says what, where and what to do."""
+    """A fault that the user can fix. Its message is one line: what, where, and what to do."""

@@ -164,7 +164,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise TintlabError(f"{path} is not readable JSON ({error}): restore it or make it anew") from None
+        raise TintlabError(f"{path} is not readable JSON ({error}): restore it or write it again") from None
 
 
 def file_sha256(path: Path) -> str:

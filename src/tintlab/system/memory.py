@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of mallopt(3)
 def keep_freed_memory() -> None:
     """From now on this process keeps small freed buffers instead of giving them back to the kernel at once.
 
-    Else each pass over a photograph has its memory zeroed anew, a tenth of all time. Buffers of large
+    Otherwise each pass over a photograph gets newly zeroed memory, a tenth of all time. Buffers of large
     photographs are given back as ever.
     """
     _set({_TRIM_THRESHOLD: 256 << 20, _MMAP_THRESHOLD: 32 << 20})

@@ -224,7 +224,7 @@ def be_pool_worker() -> None:
 
 def be_loader_worker(_: int = 0) -> None:
     """As `be_pool_worker`; and the parent alone decides when this one ends."""
-    # Else a SIGTERM to all would look to the parent like a crash of its worker, amid a step that it can end.
+    # Otherwise a SIGTERM to the group would look like a crashed worker to the parent, which can end its step.
     _be_worker(deaf_to=SIGNALS)
 
 

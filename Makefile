@@ -63,6 +63,7 @@ screenshots: $(BIN)/.installed  ## pictures of both UIs into docs/, while `make 
 
 HALF := -S train.iterations_per_epoch=25 -S train.gan_warmup=35 -S train.epochs=11 -S train.variety_epochs=0 -S train.z_dim=0
 ablation: $(BIN)/.installed  ## the recipe beside its variants, at half its length: hours; docs/recipe.md has the table
+	tintlab sources refresh
 	dvc exp run --queue -S train.seed=0,1,2 -S train.l1_epochs=8,11 $(HALF)
 	dvc exp run --queue -S train.seed=0,1,2 -S train.lambda_perceptual=0 $(HALF)
 	dvc exp run --queue -S train.lambda_perceptual=0 -S train.l1_epochs=11 $(HALF)

@@ -47,7 +47,7 @@ def failing() -> object:
     raise ValueError("no")
 
 
-def test_a_side_works_in_a_process_of_its_own_and_is_gone_afterwards() -> None:
+def test_each_side_runs_in_its_own_process_which_ends() -> None:
     with sides({"sleeper": sleeping}) as started:  # type: ignore[dict-item]
         assert started["sleeper"]() >= 0.05
         assert started["sleeper"].peak_gigabytes() > 0.01

@@ -48,7 +48,7 @@ def test_a_better_challenger_passes_and_its_gain_is_the_reason() -> None:
     assert (verdict.photos, verdict.clusters) == (40, 40)
 
 
-def test_the_gain_must_lie_above_what_is_asked_for_with_all_of_its_interval() -> None:
+def test_the_whole_interval_must_lie_above_min_gain() -> None:
     challenger, champion = scores(judge_similarity=0.02, seed=1), scores()
     low = differences(challenger, champion)[PRIMARY].low
     assert 0.01 < low < 0.02
@@ -70,7 +70,7 @@ def test_a_tie_and_a_worse_one_are_told_apart() -> None:
     assert not verdict.passed
 
 
-def test_identical_tables_are_a_tie_even_where_nothing_is_asked_for() -> None:
+def test_identical_tables_are_a_tie_with_min_gain_0() -> None:
     verdict = decide(scores(), TOTALS, scores().sample(frac=1, random_state=3), RULES)
     assert not verdict.passed
     assert verdict.reasons == ("a tie: both models colour every photograph alike",)
@@ -89,7 +89,7 @@ def test_identical_tables_are_a_tie_even_where_nothing_is_asked_for() -> None:
         ({f"{PRIMARY}_median_ab": 0.95}, (PRIMARY, "median_ab"), "not surely better than the median"),
     ],
 )
-def test_each_condition_alone_stops_a_challenger_that_is_better_otherwise(
+def test_each_condition_alone_stops_a_better_challenger(
     changes: dict[str, float], fault: tuple[str, str], reason: str
 ) -> None:
     for champion in (scores(), None):
@@ -109,7 +109,7 @@ def test_a_kernel_distance_like_greys_stops_it() -> None:
     assert failed(verdict) == [("judge_kernel_distance", "grey")]
 
 
-def test_a_mean_within_tolerance_is_not_enough_the_worse_end_counts() -> None:
+def test_the_worse_end_of_the_interval_must_be_within_tolerance() -> None:
     challenger = scores(judge_similarity=0.02, psnr=-0.9, seed=1)
     spread = differences(challenger, scores())["psnr"]
     assert spread.low < -1 < spread.mean
@@ -182,7 +182,7 @@ def test_swapping_the_sides_negates(rows: list[tuple[float, float, int]]) -> Non
     )
 
 
-def test_the_smallest_difference_is_one_that_is_seen_four_times_in_five() -> None:
+def test_the_smallest_difference_is_detected_in_80_percent() -> None:
     """Simulated: a gain of that size, many sets of photographs, how often the interval leaves 0 out."""
     count, noise = 47, 0.02
     random = np.random.default_rng(1)
@@ -199,7 +199,7 @@ def test_the_smallest_difference_is_one_that_is_seen_four_times_in_five() -> Non
     assert decide(challenger, TOTALS, champion, asked).smallest_difference == pytest.approx(0.5 + smallest)
 
 
-def test_gains_are_ranked_by_photo_and_against_grey_without_a_champion() -> None:
+def test_gains_are_ranked_against_grey_without_a_champion() -> None:
     champion = scores(6)
     own = champion.assign(**{PRIMARY: champion[PRIMARY] + [0, 0.3, -0.2, 0.1, 0, 0.2]})
     gains = decision.gains(own.sample(frac=1, random_state=1), champion)

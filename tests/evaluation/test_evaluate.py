@@ -132,7 +132,7 @@ def test_the_order_of_photographs_changes_nothing(
     pd.testing.assert_frame_equal(again.per_photo, uniform.per_photo)
 
 
-def test_a_model_is_judged_at_its_own_working_size_unless_told_otherwise(trial: evaluate.Trial) -> None:
+def test_a_model_is_judged_at_its_own_working_size_by_default(trial: evaluate.Trial) -> None:
     colorizer = Colorizer(Uniform(0, 0), 32, Settings(working_size=48))
     assert evaluate.predict("photo0.png", trial, colorizer, None).lightness.shape == (48, 48)
     assert evaluate.predict("photo0.png", trial, colorizer, 80).lightness.shape == (80, 80)
@@ -186,7 +186,7 @@ def test_intervals_of_all_and_of_large_categories() -> None:
     assert rows.loc[("cat", "judge_kernel_distance", "grey"), "value"] == pytest.approx(cats)
 
 
-def test_near_duplicates_count_once_and_one_cluster_has_no_interval() -> None:
+def test_twins_count_once_and_one_cluster_has_no_interval() -> None:
     per_photo, terms = made_up(16)
     twins = pd.concat([per_photo] * 3, ignore_index=True)
     twin_terms = {method: np.tile(own, (3, 3)) for method, own in terms.items()}
@@ -218,7 +218,7 @@ def test_median_ab_is_that_of_all_pixels() -> None:
         assert median[channel] == np.sort(squares[..., channel + 1], axis=None)[(7 * 25 - 1) // 2] - 128.0
 
 
-def test_kept_pictures_are_those_of_the_first_photographs_and_the_model(
+def test_pictures_of_the_first_photographs_are_kept(
     photos: pd.DataFrame, trial: evaluate.Trial, judge: Judge
 ) -> None:
     model = Colorizer(Uniform(20, -10), 32)

@@ -182,7 +182,7 @@ def test_kernel_distance_agrees_with_the_sum_written_out() -> None:
     assert metrics.kernel_distance(metrics.kernel_terms(x, x))[0] == pytest.approx(0, abs=1e-9)
 
 
-def test_kernel_distance_is_unbiased_though_the_pictures_of_a_photo_are_alike() -> None:
+def test_kernel_distance_is_unbiased_for_paired_pictures() -> None:
     """Both sets of one distribution, in pairs that nearly agree: 0 in the mean, unlike plain cross terms."""
     ours, plain = [], []
     for _ in range(2000):

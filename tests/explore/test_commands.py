@@ -114,7 +114,7 @@ def test_without_the_pipelines_tables_a_line_says_so(
 
 
 @pytest.mark.slow  # half a minute: hundreds of pictures are judged
-def test_the_page_has_all_of_it_and_goes_to_the_run_of_the_training(pipeline_data: Path, model: Path) -> None:
+def test_the_page_has_all_sections_and_is_logged_to_the_run(pipeline_data: Path, model: Path) -> None:
     fingerprint = json.loads((model / paths.MODEL_CONFIG).read_text())["fingerprint"]
     with sender.start_recording(fingerprint) as recorder:
         recorder.start("train-012345", {}, {})

@@ -23,7 +23,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-def test_boundaries_of_a_known_truth_are_found_in_the_presence_of_what_photographs_show() -> None:
+def test_known_boundaries_are_found_whatever_photos_show() -> None:
     random = np.random.default_rng(0)
     truth = random.normal(size=16)
     z = random.normal(size=(20, 40, 16))
@@ -36,7 +36,7 @@ def test_boundaries_of_a_known_truth_are_found_in_the_presence_of_what_photograp
     assert (found.fitted, found.held_out) == (14 * 16, 6 * 16)
 
 
-def test_a_boundary_of_nothing_is_no_better_than_chance_on_what_was_held_out() -> None:
+def test_a_boundary_of_nothing_is_chance_on_held_out_photos() -> None:
     random = np.random.default_rng(1)
     found = fit_boundary(random.normal(size=(30, 40, 16)), random.normal(size=(30, 40)), 0)
     assert found is not None
@@ -59,7 +59,7 @@ def test_directions_of_a_painter_are_those_of_its_effects(scenes: list[Subject])
         assert found.directions[name].accuracy > 0.9, name
 
 
-def test_steering_moves_its_attribute_monotonically_and_a_conditional_step_spares_the_others(
+def test_steps_are_monotone_and_conditional_ones_spare_others(
     scenes: list[Subject],
 ) -> None:
     model = painter(EFFECTS)
@@ -76,7 +76,7 @@ def test_steering_moves_its_attribute_monotonically_and_a_conditional_step_spare
     assert abs(table[1, 0]) < 0.15 * table[1, 1]
 
 
-def test_effects_are_slopes_in_spreads_and_steps_that_fall_are_counted() -> None:
+def test_effects_are_slopes_in_spreads_and_falls_are_counted() -> None:
     steps = steering.STEPS
     along = np.stack([np.stack([2 * steps, -steps, np.full(7, np.nan)], axis=-1)] * 4)[None]  # one direction
     table = effects.effects(along[..., :2], np.array([2.0, 4.0]))
@@ -86,7 +86,7 @@ def test_effects_are_slopes_in_spreads_and_steps_that_fall_are_counted() -> None
     assert effects.monotone_share(bent, [0]) == pytest.approx(np.array([[3 / 4, 23 / 24]]))
 
 
-def test_conditional_directions_are_at_right_angles_to_the_normals_that_they_hold() -> None:
+def test_conditional_directions_are_orthogonal_to_held_ones() -> None:
     found = made(np.random.default_rng(0).normal(size=(5, 8)))
     for name in found.directions:
         way = found.conditional(name)
@@ -158,7 +158,7 @@ def test_unknown_attributes_are_named_with_the_known() -> None:
         made(np.eye(2, Z_DIM)).code({"moody": 1})
 
 
-def test_a_code_of_the_wrong_length_and_one_for_a_model_without_noise_are_refused(
+def test_codes_of_wrong_length_or_without_noise_are_refused(
     scenes: list[Subject],
 ) -> None:
     colorizer = Colorizer(generator(), 32, Settings(working_size=64))

@@ -27,7 +27,7 @@ def test_variety_by_hand() -> None:
     assert measures.pairwise_features(np.array([[1.0, 0], [0, 2], [3, 0]])) == pytest.approx(2 / 3)
 
 
-def test_dropout_varies_by_seed_alone_and_leaves_the_model_as_it_was(scenes: list[Subject]) -> None:
+def test_dropout_varies_only_by_seed_and_restores_the_model(scenes: list[Subject]) -> None:
     colorizer = Colorizer(generator(), 32, Settings(working_size=64, flip_average=True))
     lightness = scenes[0].lightness
     before = colorizer.predict_working_ab(lightness[None])
@@ -53,7 +53,7 @@ class Eyes:
         return views.astype(np.float64).mean(axis=(1, 2)), np.zeros(len(views), np.int64)
 
 
-def test_more_noise_is_more_variety_and_nothing_but_noise_is_not_measured_as_dropout(
+def test_more_noise_is_more_variety_and_is_not_dropout(
     scenes: list[Subject],
 ) -> None:
     little, much = (
@@ -78,7 +78,7 @@ def test_contrast_and_brightness_by_hand() -> None:
     assert (contrast.change(lightness, 1, 0) == lightness).all()
 
 
-def test_the_unchanged_photo_is_nowhere_off_and_a_model_that_ignores_lightness_never_is(
+def test_an_unchanged_photo_has_no_difference(
     scenes: list[Subject],
 ) -> None:
     found, pictures = contrast.make_section(

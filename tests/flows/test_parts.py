@@ -108,7 +108,7 @@ def test_only_what_another_try_can_cure_is_tried_again(words: str, network: bool
 SECRETS = "https://ann:hush@host/a.zip?X-Amz-Signature=hush failed"
 
 
-def test_what_a_program_says_is_passed_on_without_credentials_as_it_comes() -> None:
+def test_lines_are_passed_on_at_once_without_credentials() -> None:
     code = f"import sys; print('50 %\\r100 %'); print({SECRETS!r}); sys.exit({'error: ' + SECRETS!r})"
     lines = []
     with pytest.raises(TintlabError) as fault:
@@ -163,7 +163,7 @@ def commit(folder: Path) -> None:
     run(folder, "git", "commit", "-qm", "a commit")
 
 
-def test_the_clone_follows_commits_and_the_inbox_and_leaves_the_tree_alone(tree: Path) -> None:
+def test_the_clone_follows_commits_and_inbox_only(tree: Path) -> None:
     (tree / "data" / "inbox" / "a.jpg").write_bytes(b"a")
     first = retrain_clone.prepare(tree)
     assert first.left_out == ()

@@ -185,7 +185,7 @@ def test_a_model_that_is_surely_better_becomes_champion(up: Up, receiver: Receiv
     assert receiver.titled("tintlab retrain: Promoted")[0].startswith(message)
 
 
-def test_by_hand_and_by_schedule_one_trains_at_a_time_and_mlflow_may_be_away(up: Up, tmp_path: Path) -> None:
+def test_one_trains_at_a_time_even_without_mlflow(up: Up, tmp_path: Path) -> None:
     """A flow waits for a training by hand; nightly and manual at once: one trains, the other says who.
 
     Meanwhile MLflow is killed and stays away for a minute, and a training by hand is refused. What comes of

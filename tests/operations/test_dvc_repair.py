@@ -41,7 +41,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_guard_dvc_lock_one_that_is_cut_anywhere_is_restored_with_a_word(repository: Path) -> None:
+def test_guard_a_cut_dvc_lock_is_restored(repository: Path) -> None:
     """Guard: `dvc_repair.repair`. Cut between two stages, it may be an older one, and DVC's run cache knows."""
     whole = lock_file()
     paths.DVC_LOCK.write_text(whole)
@@ -62,9 +62,7 @@ def test_guard_dvc_lock_one_that_is_cut_anywhere_is_restored_with_a_word(reposit
 @pytest.mark.parametrize(
     "broken", [b"\xff\xfe\n", b"stages: [\n", b"stages: none\n", b"- a\n", b"\0" * 90 + b"\n"]
 )
-def test_guard_dvc_lock_one_that_is_damaged_is_restored_and_never_copied(
-    repository: Path, broken: bytes
-) -> None:
+def test_guard_a_damaged_dvc_lock_is_restored_never_copied(repository: Path, broken: bytes) -> None:
     """Guard: `dvc_repair.dvc_lock_fault`."""
     paths.DVC_LOCK.write_text(lock_file())
     dvc_repair.back_up_dvc_lock()
@@ -138,7 +136,7 @@ def dvc_would_run(folder: Path) -> bool:
 
 @pytest.mark.parametrize("younger", [True, False])
 @pytest.mark.parametrize("where", [".dvc/tmp", ".dvc/tmp/exps"])
-def test_guard_dead_locks_an_entry_whose_number_another_process_has_is_cleared(
+def test_guard_a_lock_with_a_reused_process_number_is_cleared(
     repository: Path, where: str, younger: bool
 ) -> None:
     """Guard: `dvc_repair._clear_dead_locks`. DVC itself would wait for the other process for ever."""
@@ -162,7 +160,7 @@ def test_guard_dead_locks_an_entry_whose_number_another_process_has_is_cleared(
 
 
 @pytest.mark.parametrize("content", ["", '{"write": {"a"', "[]"])
-def test_guard_dead_locks_a_lock_file_that_can_t_be_read_is_made_anew(repository: Path, content: str) -> None:
+def test_guard_an_unreadable_lock_file_is_rewritten(repository: Path, content: str) -> None:
     """Guard: `dvc_repair._living`. DVC would stop at it."""
     folder = repository / ".dvc/tmp"
     (folder / "rwlock").write_text(content)

@@ -79,7 +79,7 @@ def test_a_training_parameter_reruns_train_and_evaluate_only(built: Workspace) -
     assert stages_run(built.dvc("repro")) == []  # the run cache remembers
 
 
-def test_squares_of_another_size_are_cut_anew_not_taken_from_the_cache(built: Workspace) -> None:
+def test_squares_of_another_size_do_not_come_from_the_cache(built: Workspace) -> None:
     built.set_params({"convert": {"image_size": 72}})
     assert stages_run(built.dvc("repro", "convert")) == ["convert"]
     assert np.load(built.folder / "data/lab/train.npy", mmap_mode="r").shape[1:] == (72, 72, 3)
@@ -138,7 +138,7 @@ def test_twice_from_scratch_gives_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_another_machine_takes_all_from_the_remote_and_tells_mlflow(built: Workspace, tmp_path: Path) -> None:
+def test_another_machine_pulls_everything_and_makes_a_run(built: Workspace, tmp_path: Path) -> None:
     built.dvc("repro")
     built.dvc("remote", "add", "-f", "-d", "shelf", str(tmp_path / "shelf"))
     built.dvc("push", "--run-cache")

@@ -39,7 +39,7 @@ def test_guard_divergence_marks_the_run_failed(copied: Callable[..., Workspace])
     assert "starting from the beginning" in workspace.run(*command)
 
 
-def test_guard_mending_tintlab_repro_restores_dvc_lock_and_clears_dead_locks(
+def test_guard_tintlab_repro_repairs_dvc_lock_and_locks(
     copied: Callable[..., Workspace], undisturbed: Undisturbed
 ) -> None:
     """Guard: `leftovers.mend` in `pipeline.repro`. DVC alone stops at either."""
@@ -64,7 +64,7 @@ def test_guard_mending_tintlab_repro_restores_dvc_lock_and_clears_dead_locks(
     assert workspace.outputs() == undisturbed.outputs
 
 
-def test_guard_mending_dvc_lock_is_copied_while_dvc_works(copied: Callable[..., Workspace]) -> None:
+def test_guard_dvc_lock_is_copied_while_dvc_works(copied: Callable[..., Workspace]) -> None:
     """Guard: `leftovers.keep_dvc_lock` in `pipeline.run_dvc`: the copy has the stages before the one killed."""
     workspace = copied(**LONG)
     (workspace.folder / "dvc.lock").unlink()
@@ -78,7 +78,7 @@ def test_guard_mending_dvc_lock_is_copied_while_dvc_works(copied: Callable[..., 
     assert b"  convert:" in lock.read_bytes()
 
 
-def test_guard_cheap_checkpoints_take_at_most_2_percent_of_the_default_recipe(
+def test_guard_checkpoints_take_at_most_2_percent(
     default_params: params.Params, undisturbed: Undisturbed, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Guard: the default `checkpoint_every`. Steps and checkpoints of the default recipe, timed apart."""

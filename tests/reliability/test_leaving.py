@@ -26,9 +26,7 @@ Copied = Callable[..., Workspace]
 @pytest.mark.parametrize(
     ("how", "workers"), [("Ctrl-C", 2), ("SIGTERM to the stage", 0), ("SIGTERM to tintlab", 2)]
 )
-def test_guard_leaving_all_are_gone_within_10_s_and_a_checkpoint_is_saved(
-    copied: Copied, how: str, workers: int
-) -> None:
+def test_guard_all_end_within_10_s_with_a_checkpoint(copied: Copied, how: str, workers: int) -> None:
     """Guards: `process.interrupts_deferred` in stages/train.py; `pipeline.run_dvc`, which passes SIGTERM on."""
     workspace = copied(**LONG, workers=workers)
     pipeline = Pipeline(workspace, *(TINTLAB if how == "SIGTERM to tintlab" else ()))
@@ -89,7 +87,7 @@ def test_guard_owner_watch_kill_9_leaves_no_process(
     print(f"kill -9 of {victim}, {workers} workers: the training ended after {seconds:.1f} s, nobody is left")
 
 
-def test_guard_named_owner_a_stage_is_not_started_for_a_tintlab_that_is_dead(copied: Copied) -> None:
+def test_guard_a_dead_tintlab_starts_no_stage(copied: Copied) -> None:
     """Guard: `process.ownership` in `pipeline.run_dvc`: killed before DVC comes to the stage."""
     pipeline = Pipeline(copied(**LONG), *TINTLAB)
     wait_for(lambda: pipeline.one("-m dvc"), 60, "dvc")
@@ -140,7 +138,7 @@ def test_guard_one_at_a_time_a_second_training_refuses_or_waits(copied: Copied, 
     assert "TINTLAB_WAIT must be a number" in second.run("python", "-m", "tintlab.stages.train", status=1)
 
 
-def test_guard_foreign_a_training_with_other_parameters_starts_anew_and_says_why(copied: Copied) -> None:
+def test_guard_other_parameters_start_a_new_training(copied: Copied) -> None:
     """Guard: the parameters in the fingerprint, and `unfinished.explain_restart`."""
     workspace = copied(**LONG)
     pipeline = Pipeline(workspace)

@@ -56,7 +56,7 @@ def verdict(champion: bool = True, **changes: Any) -> dict[str, Any]:
 GAINS = pd.Series([0.03, 0.02, 0.0, -0.01, -0.04], index=["a", HOSTILE, "c", "d", "e"])
 
 
-def test_those_that_changed_most_are_shown_most_first_and_none_that_did_not() -> None:
+def test_photos_that_changed_most_are_shown_first() -> None:
     assert verdict_page.changed_most(GAINS) == {"gained": ["a", HOSTILE], "lost": ["e", "d"]}
     many = pd.Series(np.linspace(1, -1, 41), index=[f"photo{at:02d}" for at in range(41)])
     chosen = verdict_page.changed_most(many)

@@ -100,7 +100,7 @@ def test_a_damaged_summary_is_one_line(tmp_path: Path, damage: str) -> None:
     content = Reference.of(drawn(np.random.default_rng(0), 50)).model_dump()
     content[damage] = {} if damage == "bins" else [0.1] if damage == "histogram" else "many"
     write_json(tmp_path / "summary.json", content)
-    with pytest.raises(TintlabError, match="restore it or train anew"):
+    with pytest.raises(TintlabError, match="restore it or train again"):
         Reference.read(tmp_path / "summary.json")
 
 

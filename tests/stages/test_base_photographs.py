@@ -43,7 +43,7 @@ def test_no_photograph_resembles_one_that_only_judges(listed: pd.DataFrame) -> N
     assert nearest(list(listed["phash"]), list(held_out["phash"])).min() > NEAR
 
 
-def test_no_trained_photograph_resembles_the_starters_test_or_validation(listed: pd.DataFrame) -> None:
+def test_no_base_photo_resembles_a_starter_test_photo(listed: pd.DataFrame) -> None:
     params = load_params().split
     hashes = []
     with zipfile.ZipFile(paths.PARAMS.resolve().parent / paths.STARTER) as archive:

@@ -45,7 +45,7 @@ def test_distributions_are_quantiles_by_method(per_photo: pd.DataFrame) -> None:
         assert curve.loc[1, "psnr"] == column.max()
 
 
-def test_another_models_figures_are_a_baseline_where_all_photographs_are_in_its_table(
+def test_a_baseline_table_must_cover_all_photographs(
     per_photo: pd.DataFrame,
 ) -> None:
     """Means over these photographs alone, whatever the order; without one of them, no figure at all."""

@@ -117,9 +117,7 @@ def test_a_photograph_that_breaks_a_rule_is_quarantined(
     assert sum(counts.values()) == len(expected)
 
 
-def test_an_unreadable_file_is_quarantined_with_the_decoders_reason(
-    tables: Tables, params: ValidateParams
-) -> None:
+def test_unreadable_files_are_quarantined_with_a_reason(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     numbers = ["colourfulness", "l_low", "l_high", "a_low", "a_high", "b_low", "b_high"]
     unreadable = photos.loc[[0]].assign(
@@ -279,7 +277,7 @@ def test_row_order_changes_nothing(tables: Tables, params: ValidateParams) -> No
     assert first.findings == second.findings
 
 
-def test_sample_shows_train_only_and_keeps_most_of_it_when_photographs_arrive(tables: Tables) -> None:
+def test_shown_photos_are_training_photos_and_mostly_stay(tables: Tables) -> None:
     accepted = tables[1]
     shown = validate.sample_photos(accepted)
     assert len(set(shown)) == 16
@@ -289,7 +287,7 @@ def test_sample_shows_train_only_and_keeps_most_of_it_when_photographs_arrive(ta
     assert len(set(validate.sample_photos(more)) - set(shown)) <= 1
 
 
-def test_starter_photographs_near_greys_and_near_duplicates_are_caught(
+def test_starter_near_greys_and_near_duplicates_are_caught(
     tmp_path: Path, repository: Path, default_params: Params
 ) -> None:
     photos, _ = fetch.fetch([repository / paths.STARTER], default_params.fetch, 200, tmp_path)

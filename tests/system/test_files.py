@@ -71,7 +71,7 @@ def test_content_reaches_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
     assert seen == [(len(b"brand new"), b"old")]
 
 
-def test_a_read_only_file_is_replaced_and_its_other_names_keep_the_old(tmp_path: Path) -> None:
+def test_a_read_only_file_is_replaced_its_hard_links_stay(tmp_path: Path) -> None:
     path, cached = tmp_path / "file", tmp_path / "cached"
     path.write_bytes(b"old")
     cached.hardlink_to(path)  # as DVC links outputs to its cache
@@ -202,7 +202,7 @@ def test_a_folder_does_not_replace_a_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
 
 
-def test_a_link_to_a_folder_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_replaced_its_target_stays(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "elsewhere") as temporary:
         fill(temporary, "old")
     (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
@@ -312,9 +312,7 @@ def writer(kind: str, path: Path, then: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("kind", ["path", "folder"])
-def test_guard_sweep_what_a_killed_writer_left_goes_and_a_living_one_s_stays(
-    tmp_path: Path, kind: str
-) -> None:
+def test_guard_only_files_of_dead_writers_are_swept(tmp_path: Path, kind: str) -> None:
     """Guard: `files._sweep`, and the lock by which it knows the living."""
     path = tmp_path / "data" / "thing"
     killed = writer(kind, path, "os.kill(os.getpid(), signal.SIGKILL)")
@@ -329,7 +327,7 @@ def test_guard_sweep_what_a_killed_writer_left_goes_and_a_living_one_s_stays(
     assert names(path.parent) == ["other", "thing"]
 
 
-def test_guard_recovery_an_old_folder_comes_back_where_its_writer_was_killed_between_two_renames(
+def test_guard_a_folder_returns_after_a_kill_between_renames(
     tmp_path: Path,
 ) -> None:
     """Guard: `files._recover_old`."""

@@ -66,7 +66,7 @@ def test_waiting_ends(tmp_path: Path) -> None:
     first.communicate()
 
 
-def test_guard_copies_a_worker_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_guard_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path) -> None:
     """Guard: `os.register_at_fork` in `locks.exclusive`."""
     fork = (
         "if not os.fork(): print(os.getpid(), flush=True); time.sleep(30); os._exit(0)\n    time.sleep(0.5)"

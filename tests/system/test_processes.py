@@ -65,7 +65,7 @@ entry_point.run(main)
     assert (process.returncode, output) == (143, "tidied\n")
 
 
-def test_guard_deadline_a_program_that_does_not_listen_is_ended_with_its_children() -> None:
+def test_guard_deadline_ends_a_deaf_program_with_its_children() -> None:
     """Guard: the deadline thread of `process.leaving_when_asked`."""
     main = f"child = subprocess.Popen(['sleep', '100'])\n    print(child.pid, flush=True)\n    {BUSY}"
     process = python(f"{PREAMBLE}process.LEAVE_SECONDS = 1\ndef main():\n    {main}\nentry_point.run(main)")
@@ -76,7 +76,7 @@ def test_guard_deadline_a_program_that_does_not_listen_is_ended_with_its_childre
     assert finish(process)[0] == 143
 
 
-def test_a_signal_that_a_program_was_started_to_ignore_stays_ignored() -> None:
+def test_a_signal_ignored_at_the_start_stays_ignored() -> None:
     process = python(
         f"{PREAMBLE}entry_point.run(lambda: (print(1, flush=True), time.sleep(1.5), print('done'))[0])",
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
@@ -186,7 +186,7 @@ def test_a_terminal_s_shell_is_no_owner(tmp_path: Path) -> None:
     assert output.strip() == b"[]"
 
 
-def test_guard_lost_owner_a_stage_whose_dvc_died_before_it_looked_does_not_start(tmp_path: Path) -> None:
+def test_guard_a_stage_of_a_dead_dvc_does_not_start(tmp_path: Path) -> None:
     """Guard: the test of `DVC_STAGE` in `process.owners`."""
     log = tmp_path / "log"
     late = "import time; time.sleep(1)" + STAGE
@@ -201,7 +201,7 @@ def test_guard_lost_owner_a_stage_whose_dvc_died_before_it_looked_does_not_start
     assert text == "error: not started, for its owner is gone (dvc, which started this stage, is gone)\n"
 
 
-def test_guard_named_owner_who_is_named_is_an_owner_across_sessions(tmp_path: Path) -> None:
+def test_guard_a_named_owner_counts_across_sessions(tmp_path: Path) -> None:
     """Guard: `process.OWNER_VARIABLE`; a flow may start the pipeline in a session of its own."""
     top = python(
         f"{PREAMBLE}subprocess.run([sys.executable, '-c', {STAGE!r}], start_new_session=True,"
@@ -219,7 +219,7 @@ def test_guard_named_owner_who_is_named_is_an_owner_across_sessions(tmp_path: Pa
 
 
 @pytest.mark.parametrize("spawned", [False, True], ids=["fork", "spawn"])
-def test_guard_worker_pool_workers_end_with_a_parent_that_is_killed(spawned: bool, tmp_path: Path) -> None:
+def test_guard_pool_workers_end_with_a_killed_parent(spawned: bool, tmp_path: Path) -> None:
     """Guard: `process.be_pool_worker`."""
     script = tmp_path / "script.py"
     script.write_text(f"""{PREAMBLE}

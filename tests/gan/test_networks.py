@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tintlab.gan.discriminator import PatchDiscriminator
-from tintlab.gan.initialization import init_norm
+from tintlab.gan.networks import init_norm
 from tintlab.gan.unet import UNet, depth_for
 
 

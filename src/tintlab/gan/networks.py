@@ -5,15 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from tintlab.gan.averaging import moving_average
 from tintlab.gan.discriminator import PatchDiscriminator
 from tintlab.gan.distributed import launched_fabric, of_all_processes, with_global_batches
-from tintlab.gan.initialization import init_norm
 from tintlab.gan.model_files import build_generator, generator_config
 from tintlab.gan.noise import LatentEncoder
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.system.params import TrainParams
+
+_GAIN = 0.02
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 GUIDANCE = ("hints", "palette")
 """The generator's submodules that learn in the guidance phase."""
@@ -98,7 +100,7 @@ class Networks:
             self.guidance_optimizer = self.fabric.setup_optimizers(
                 torch.optim.Adam(guidance, lr=params.l1_learning_rate, fused=True)
             )
-        self.average = moving_average(self.generator.module, params.ema_decay) if params.ema_decay else None
+        self.average = average_weights(self.generator.module, params.ema_decay) if params.ema_decay else None
         self.perceptual = PerceptualLoss(self._mixed).to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
         torch.manual_seed(params.seed + self.fabric.global_rank)
@@ -164,3 +166,38 @@ class Networks:
         """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
         device = self.fabric.device
         return None if device.type == "cpu" else torch.get_device_module(device)
+
+
+def average_weights(network: nn.Module, decay: float) -> AveragedModel:
+    """Copy `network`; `update_parameters` of the copy draws it towards the network, batch statistics included.
+
+    Such an exponential moving average has calmer colours than any single step. Early on it follows faster, by
+    (1 + n) / (10 + n) after n updates, because the first weights are soon outdated.
+    """
+
+    def update(averages: _Tensors, currents: _Tensors, updates: Tensor | int) -> None:
+        keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        for average, current in zip(averages, currents, strict=True):
+            if average.is_floating_point():
+                # lerp leaves equal values exactly equal, so a frozen encoder stays itself.
+                average.lerp_(current, 1 - keep)
+            else:
+                average.copy_(current)
+
+    # All at once: asking a GPU for the number of updates at every weight would stall it hundreds of times.
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True).eval()
+
+
+def init_norm(network: nn.Module) -> None:
+    """Initialise as pix2pix does (Isola et al. 2017, section 6.2).
+
+    Convolutions are drawn from N(0, 0.02) with zero bias, and batch norm's scales from N(1, 0.02).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, _GAIN)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, _GAIN)
+            nn.init.zeros_(module.bias)

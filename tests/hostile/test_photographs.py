@@ -22,6 +22,7 @@ from tests.hostile.examine import (
     run_score,
     tiny_model,
 )  # fmt: skip
+from tests.imaging import making
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import working_shape
 from tintlab.sources.archives import members
@@ -181,6 +182,37 @@ def test_guard_deep_grey_is_converted_in_strips(tmp_path: Path) -> None:
     (finding,) = examine_files([tmp_path / "deep.tif"], lambda path: read_photo(path, MEGAPIXELS))
     assert finding.outcome == "used"
     assert finding.megabytes < 450  # the file, its pixels, the result: 250
+
+
+def tiff_bomb(name: str) -> bytes:
+    return next(data for found, data in corpus.tiff_bombs() if found == name.encode())
+
+
+@pytest.mark.parametrize("name", ["colours.tif", "channels.tif"])
+def test_guard_a_huge_strip_of_samples_is_refused(name: str) -> None:
+    assert reason(tiff_bomb(name)) == "TIFF of one huge strip or tile: save it with smaller ones"
+
+
+def test_guard_a_pixel_a_tile_is_refused() -> None:
+    assert "too many small pieces" in reason(tiff_bomb("small-tiles.tif"))
+
+
+def test_guard_strips_that_share_their_data_are_refused() -> None:
+    page = making.grey_page(np.zeros((100, 9), np.uint16), 16, compression="deflate", rows_per_strip=1)
+    assert read_photo(making.tiff_of([page]), MEGAPIXELS).height == 100
+    page.tags[279] = ("I", [2000] * 100)
+    assert "claim more data than the file has" in reason(making.tiff_of([page]))
+
+
+@pytest.mark.parametrize("name", ["many-pages.tif", "same-metadata.tif"])
+def test_guard_pages_that_claim_more_than_the_file_has_are_refused(name: str) -> None:
+    assert "its pages claim more data than the file has" in reason(tiff_bomb(name))
+
+
+def test_guard_long_lists_in_tags_are_refused() -> None:
+    page = making.grey_page(np.zeros((8, 8), np.uint16), 16)
+    page.segments *= 1_100_000
+    assert "too many small pieces" in reason(making.tiff_of([page]))
 
 
 @pytest.fixture

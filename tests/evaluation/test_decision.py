@@ -13,8 +13,8 @@ from scipy import stats
 
 from tintlab.evaluation import decision
 from tintlab.evaluation.decision import PRIMARY, Verdict, decide, differences, spreads
+from tintlab.system.decision_params import PromotionParams, ToleranceParams
 from tintlab.system.errors import TintlabError
-from tintlab.system.params import PromotionParams, ToleranceParams
 
 RULES = PromotionParams(
     min_gain=0, tolerance=ToleranceParams(psnr=1, delta_e00=1, ssim=0.01), colourfulness=(0.5, 1.1)

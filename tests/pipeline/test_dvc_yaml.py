@@ -19,6 +19,7 @@ NO_RESULT = {
     "tintlab.tracking.lineage",
     "tintlab.system.memory",
     "tintlab.system.params",
+    "tintlab.system.decision_params",
     "tintlab.system.sections",
     "tintlab.registry.parents",
     "tintlab.system.paths",

@@ -14,8 +14,8 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
 from tintlab.evaluation import metrics
+from tintlab.system.decision_params import PromotionParams
 from tintlab.system.errors import TintlabError
-from tintlab.system.params import PromotionParams
 
 PRIMARY = "judge_similarity"
 """The figure in which a challenger must be better. The judge takes no part in training."""

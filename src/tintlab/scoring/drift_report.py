@@ -14,9 +14,9 @@ from tintlab.scoring import manifest
 from tintlab.scoring.drift import MEANINGS, DriftReport, compare
 from tintlab.system import paths
 from tintlab.system.console import one_line
+from tintlab.system.decision_params import DriftParams
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
-from tintlab.system.params import DriftParams
 from tintlab.tracking import store
 
 if TYPE_CHECKING:

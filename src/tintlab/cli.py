@@ -228,7 +228,7 @@ def drift(
     rules = load_params().drift if paths.PARAMS.exists() else None
     report, recorded = drift_report.report_again(place, model, rules)
     if report.figures:
-        console.print_table(drift_report.table(report))
+        console.print_table(drift_report.make_table(report))
     console.say(report.line())
     console.say(recorded)
     if report.verdict == "drift":

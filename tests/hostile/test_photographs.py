@@ -25,7 +25,7 @@ from tests.hostile.examine import (
 from tests.imaging import making
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import working_shape
-from tintlab.sources.archives import members
+from tintlab.sources.archives import read_members
 from tintlab.stages import fetch as fetch_stage
 
 
@@ -256,7 +256,7 @@ def test_names_are_printable_wherever_they_are_shown(model: Path, tmp_path: Path
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert b"line\\nbreak.jpg" in ended.stderr
     assert b"\x1b[31m" not in ended.stderr.replace(b"\x1b[A", b"")
-    seen = sum(1 for member in members(place))
+    seen = sum(1 for member in read_members(place))
     assert len(list((tmp_path / "coloured").rglob("*.png"))) == seen - 3
 
 

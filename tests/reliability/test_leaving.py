@@ -27,7 +27,7 @@ Copied = Callable[..., Workspace]
     ("how", "workers"), [("Ctrl-C", 2), ("SIGTERM to the stage", 0), ("SIGTERM to tintlab", 2)]
 )
 def test_guard_all_end_within_10_s_with_a_checkpoint(copied: Copied, how: str, workers: int) -> None:
-    """Guards: `process.interrupts_deferred` in stages/train.py; `pipeline.run_dvc`, which passes SIGTERM on."""
+    """Guards: `process.defer_interrupts` in stages/train.py; `pipeline.run_dvc`, which passes SIGTERM on."""
     workspace = copied(**LONG, workers=workers)
     pipeline = Pipeline(workspace, *(TINTLAB if how == "SIGTERM to tintlab" else ()))
     training = pipeline.wait_for_training()

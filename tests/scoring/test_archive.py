@@ -26,7 +26,7 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.scoring import archive as batch
 from tintlab.scoring import chunk as scoring
 from tintlab.scoring import manifest
-from tintlab.scoring.chunk import remaining, score_chunk
+from tintlab.scoring.chunk import list_remaining, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.system import files as storage
@@ -322,7 +322,7 @@ def test_a_full_disk_stops_the_run_and_nothing_is_lost(
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
         patch.setattr(scoring, "atomic_path", full)
         score_chunk(photos, replace(settings, workers=1), "part")
-    assert len(remaining(photos, settings)) == 3
+    assert len(list_remaining(photos, settings)) == 3
     assert score_chunk(photos, settings, "part").coloured == 3
 
 

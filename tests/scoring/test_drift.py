@@ -339,7 +339,7 @@ def test_mlflow_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 def scored(folder: Path, seen: pd.DataFrame, version: int | None = None) -> Path:
     """What `tintlab score` leaves in a folder: a manifest, with a broken file in it."""
-    with manifest.part_writer(folder, "all") as writer:
+    with manifest.open_part(folder, "all") as writer:
         for number, figures in enumerate(seen.to_dict("records")):
             named = {str(name): float(value) for name, value in figures.items()}
             writer.add(manifest.Record(f"{number:03}.tif", "coloured", model_version=version, figures=named))
@@ -398,7 +398,7 @@ def test_faults_are_one_clear_line(
 def test_a_manifest_names_its_model(tmp_path: Path) -> None:
     random = np.random.default_rng(12)
     path, rows = drift_report.read_manifest(scored(tmp_path, drawn(random, 5), version=7))
-    assert drift_report.scorer(path, rows) == "models:/tintlab/7"
+    assert drift_report.find_scorer(path, rows) == "models:/tintlab/7"
     tags = {"photos.coloured": "5", "photos.quarantined": "1", "model_version": "7"}
     assert drift_report.manifest_tags(rows) == tags
 

@@ -61,7 +61,7 @@ def test_a_budget_is_never_exceeded_and_giants_get_their_turn() -> None:
     held, most, giants = [0.0], [0.0], []
 
     def work(amount: float) -> None:
-        with budget.taking(amount):
+        with budget.take(amount):
             with lock:
                 held[0] += min(amount, 10)
                 most[0] = max(most[0], held[0])

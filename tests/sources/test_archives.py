@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.ordinary_user import as_ordinary_user
-from tintlab.sources.archives import Limits, members
+from tintlab.sources.archives import Limits, read_members
 from tintlab.system.errors import TintlabError
 
 FILES = {
@@ -77,20 +77,20 @@ def noise(number: int, size: int = 3000) -> bytes:
 
 def fault(path: Path) -> str:
     with pytest.raises(TintlabError) as caught:
-        list(members(path))
+        list(read_members(path))
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
     return message
 
 
-# --- members
+# --- read_members
 
 
 @every_kind
 def test_every_kind_of_source_gives_the_same_sorted_members(kind: str, tmp_path: Path) -> None:
     source = WRITERS[kind](tmp_path / kind, FILES | HIDDEN)
-    found = list(members(source))
+    found = list(read_members(source))
     assert {str(member.name): member.data for member in found} == FILES
     assert [str(member.name) for member in found] == sorted(FILES)
 
@@ -98,31 +98,31 @@ def test_every_kind_of_source_gives_the_same_sorted_members(kind: str, tmp_path:
 @every_kind
 def test_only_files_of_one_name(kind: str, tmp_path: Path) -> None:
     source = WRITERS[kind](tmp_path / kind, FILES | {".hidden/ATTRIBUTION.csv": b"x"})
-    found = list(members(source, only="ATTRIBUTION.csv"))
+    found = list(read_members(source, only="ATTRIBUTION.csv"))
     assert [(str(member.name), member.data) for member in found] == [("a/ATTRIBUTION.csv", b"file\n")]
 
 
 @every_kind
 def test_an_empty_source_has_no_members(kind: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    assert list(members(WRITERS[kind](tmp_path / kind, {}))) == []
+    assert list(read_members(WRITERS[kind](tmp_path / kind, {}))) == []
 
 
 def test_leading_dots_of_member_names_are_not_hidden_folders(tmp_path: Path) -> None:
     source = write_tar(tmp_path / "photos.tar", {"./a/one.jpg": b"1"})  # as `tar c .` writes them
-    assert [member.name for member in members(source)] == [PurePosixPath("a/one.jpg")]
+    assert [member.name for member in read_members(source)] == [PurePosixPath("a/one.jpg")]
 
 
 def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.zip", {"inner.jpg": b"inner"}).read_bytes()
     source = write_tar(tmp_path / "photos.tar", {"outer.jpg": b"outer", "z.zip": inner})
     assert zipfile.is_zipfile(source)  # what misleads
-    assert [str(member.name) for member in members(source)] == ["outer.jpg", "z.zip"]
+    assert [str(member.name) for member in read_members(source)] == ["outer.jpg", "z.zip"]
 
 
 def test_a_source_is_told_by_its_content_not_its_name(tmp_path: Path) -> None:
     source = write_tar(tmp_path / "photos.zip", {"one.jpg": b"1"}, "w:gz")
-    assert [member.data for member in members(source)] == [b"1"]
+    assert [member.data for member in read_members(source)] == [b"1"]
 
 
 def test_a_compressed_tar_is_unpacked_once_however_its_members_are_sorted(
@@ -133,7 +133,7 @@ def test_a_compressed_tar_is_unpacked_once_however_its_members_are_sorted(
     rewinds = []
     rewind = gzip._GzipReader._rewind  # type: ignore[attr-defined]
     monkeypatch.setattr(gzip._GzipReader, "_rewind", lambda self: (rewinds.append(1), rewind(self))[1])
-    assert {str(member.name): member.data for member in members(source)} == files
+    assert {str(member.name): member.data for member in read_members(source)} == files
     assert len(rewinds) < 5
 
 
@@ -150,7 +150,7 @@ def test_members_outside_the_archive_are_refused_before_any_is_read(
     assert "leaves the archive" in message
     assert repr(name) in message
     with pytest.raises(TintlabError):
-        next(members(source))
+        next(read_members(source))
     assert not list(tmp_path.rglob("evil.jpg"))
 
 
@@ -169,7 +169,7 @@ def test_links_inside_an_archive_are_left_out_for_what_they_mean_is_there(tmp_pa
         tar_entry("hard.jpg", kind=tarfile.LNKTYPE, target="photo.jpg"),
         tar_entry("folder", kind=tarfile.DIRTYPE),
     )
-    assert [member.data for member in members(source)] == [b"pic"]
+    assert [member.data for member in read_members(source)] == [b"pic"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def zip_of_link(path: Path, target: str, mode: int = stat.S_IFLNK) -> Path:
 
 def test_links_inside_a_zip_are_left_out(tmp_path: Path) -> None:
     source = zip_of_link(tmp_path / "photos.zip", "../photo.jpg")
-    assert [member.data for member in members(source)] == [b"pic"]
+    assert [member.data for member in read_members(source)] == [b"pic"]
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../secret.jpg"])
@@ -231,7 +231,7 @@ def test_links_and_pipes_in_folders(tmp_path: Path) -> None:
     (folder / "broken.jpg").symlink_to(tmp_path / "absent")
     (folder / "loop").symlink_to(folder)
     os.mkfifo(folder / "pipe.jpg")
-    assert [str(member.name) for member in members(folder)] == ["link.jpg", "one.jpg"]
+    assert [str(member.name) for member in read_members(folder)] == ["link.jpg", "one.jpg"]
 
 
 def test_linked_folders_are_refused_or_followed(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_linked_folders_are_refused_or_followed(tmp_path: Path) -> None:
     (folder / "album").symlink_to(tmp_path / "album")
     (tmp_path / "album/back").symlink_to(folder)
     assert "album is a linked folder, which is not entered: name its target" in fault(folder)
-    found = members(folder, follow_links=True)
+    found = read_members(folder, follow_links=True)
     assert [str(member.name) for member in found] == ["album/two.jpg", "one.jpg"]
 
 
@@ -269,7 +269,7 @@ SMALL = Limits(files=10, ratio=50)
 
 def limited(path: Path, limits: Limits) -> str:
     with pytest.raises(TintlabError) as caught:
-        list(members(path, limits=limits))
+        list(read_members(path, limits=limits))
     return str(caught.value)
 
 
@@ -277,14 +277,14 @@ def limited(path: Path, limits: Limits) -> str:
 def test_guard_the_count_of_entries(kind: str, tmp_path: Path) -> None:
     source = WRITERS[kind](tmp_path / kind, {f"{number}.jpg": b"x" for number in range(11)})
     assert "more than fetch.max_files 10 entries" in limited(source, SMALL)
-    assert len(list(members(source, limits=Limits(files=11)))) == 11
+    assert len(list(read_members(source, limits=Limits(files=11)))) == 11
 
 
 @pytest.mark.parametrize("kind", ["photos.zip", "photos.tar.gz", "photos.tar.xz"])
 def test_guard_ratio_bombs_are_refused_before_they_are_unpacked(kind: str, tmp_path: Path) -> None:
     source = WRITERS[kind](tmp_path / kind, {"zeros.jpg": bytes(101_000_000)})
     assert "more than fetch.max_ratio 50 times" in limited(source, SMALL)
-    assert len(next(members(source, limits=Limits(ratio=1e6))).data) == 101_000_000
+    assert len(next(read_members(source, limits=Limits(ratio=1e6))).data) == 101_000_000
 
 
 @pytest.mark.parametrize("kind", ["photos.zip", "photos.tar.gz"])
@@ -296,7 +296,7 @@ def test_guard_the_total_is_limited(kind: str, tmp_path: Path) -> None:
 def test_blank_scans_are_no_bombs(tmp_path: Path) -> None:
     source = write_zip(tmp_path / "photos.zip", {"blank.bmp": bytes(20_000_000)})
     assert source.stat().st_size < 20_000_000 / SMALL.ratio
-    assert len(list(members(source, limits=SMALL))) == 1
+    assert len(list(read_members(source, limits=SMALL))) == 1
 
 
 def test_guard_sparse_members_count_as_large_as_they_say(tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_guard_encrypted_zips_are_refused_before_any_is_read(tmp_path: Path) -> 
     data[data.rindex(b"PK\1\2") + 8] |= 1
     source.write_bytes(data)
     with pytest.raises(TintlabError, match="is encrypted: unpack it with its password"):
-        next(members(source))
+        next(read_members(source))
 
 
 @pytest.mark.parametrize("data", [b"", b"just a text\n", b"PK\3\4 not really", bz2.compress(b"no tar")])

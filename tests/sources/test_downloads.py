@@ -70,7 +70,7 @@ def left() -> list[str]:
 
 
 def copy_in(lock: dict[str, Any], url: str) -> bytes:
-    return sources_lock.located(SourceParams(path=url), lock).read_bytes()
+    return sources_lock.locate_source(SourceParams(path=url), lock).read_bytes()
 
 
 # --- as it should be
@@ -149,7 +149,7 @@ def test_redirects_on_the_same_host_are_followed(site: Site, archive: bytes) -> 
 
 
 def test_the_sha256_of_params_is_heeded(site: Site, archive: bytes, tmp_path: Path) -> None:
-    right = sources_lock.digest(write_bytes(tmp_path / "copy", archive))
+    right = sources_lock.compute_digest(write_bytes(tmp_path / "copy", archive))
     assert downloads.refresh(of(site.url(PATH), sha256=right), {}, SHORT)
 
 
@@ -170,7 +170,7 @@ def test_credentials_come_from_netrc(site: Site, tmp_path: Path, monkeypatch: py
 def test_pull_copies_what_is_recorded_and_no_more(site: Site, archive: bytes) -> None:
     lock = downloads.refresh(of(site.url(PATH)), {}, SHORT)
     assert downloads.pull(of(site.url(PATH)), lock, SHORT) == []
-    sources_lock.located(SourceParams(path=site.url(PATH)), lock).unlink()
+    sources_lock.locate_source(SourceParams(path=site.url(PATH)), lock).unlink()
     assert downloads.pull(of(site.url(PATH)), lock, SHORT) == [site.url(PATH)]
     assert copy_in(lock, site.url(PATH)) == archive
 
@@ -245,7 +245,7 @@ def test_guard_other_bytes_than_params_expect(site: Site) -> None:
 
 def test_guard_other_bytes_than_were_recorded(site: Site, tmp_path: Path) -> None:
     lock = downloads.refresh(of(site.url(PATH)), {}, SHORT)
-    sources_lock.located(SourceParams(path=site.url(PATH)), lock).unlink()
+    sources_lock.locate_source(SourceParams(path=site.url(PATH)), lock).unlink()
     site.files[PATH] = write_zip(tmp_path / "new.zip", {"other.jpg": b"1"}).read_bytes()
     assert "has sha256" in refused(of(site.url(PATH)), lock, downloads.pull)
 
@@ -314,9 +314,9 @@ def test_s3(bucket: Any, archive: bytes) -> None:
     lock = downloads.refresh(of(url), {}, SHORT)
     assert copy_in(lock, url) == archive
     assert lock[url]["etag"] == bucket.head_object(Bucket="scans", Key="set/photos.zip")["ETag"]
-    before = sources_lock.located(SourceParams(path=url), lock).stat().st_mtime_ns
+    before = sources_lock.locate_source(SourceParams(path=url), lock).stat().st_mtime_ns
     assert downloads.refresh(of(url), lock, SHORT) == lock
-    assert sources_lock.located(SourceParams(path=url), lock).stat().st_mtime_ns == before
+    assert sources_lock.locate_source(SourceParams(path=url), lock).stat().st_mtime_ns == before
     assert "hidden" not in str(lock)
 
 

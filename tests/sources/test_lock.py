@@ -25,7 +25,7 @@ def recorded(*named: SourceParams) -> dict[str, Any]:
 
 def test_the_digest_of_an_archive_is_its_files(tmp_path: Path) -> None:
     source = write_zip(tmp_path / "photos.zip", FILES)
-    assert sources_lock.digest(source) == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert sources_lock.compute_digest(source) == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
@@ -33,18 +33,18 @@ def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None
     listing = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in [("a.jpg", b"1"), ("b.jpg", b"2")]
     )
-    before = sources_lock.digest(folder)
+    before = sources_lock.compute_digest(folder)
     assert (
         before == hashlib.sha256(listing.encode()).hexdigest()
     )  # what `sha256sum a.jpg b.jpg | sha256sum` says
     os.utime(folder / "a.jpg", (0, 0))
     (folder / ".DS_Store").write_bytes(b"x")
-    assert sources_lock.digest(folder) == before
+    assert sources_lock.compute_digest(folder) == before
     (folder / "a.jpg").write_bytes(b"3")
-    assert sources_lock.digest(folder) != before
+    assert sources_lock.compute_digest(folder) != before
     (folder / "a.jpg").write_bytes(b"1")
     (folder / "a.jpg").rename(folder / "c.jpg")
-    assert sources_lock.digest(folder) != before
+    assert sources_lock.compute_digest(folder) != before
 
 
 def test_a_source_may_follow_links(tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_a_source_may_follow_links(tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match="is a linked folder"):
         recorded(SourceParams(path=str(linking)))
     lock = recorded(SourceParams(path=str(linking), follow_links=True))
-    assert lock[str(linking)]["digest"] == sources_lock.digest(whole)
+    assert lock[str(linking)]["digest"] == sources_lock.compute_digest(whole)
 
 
 def test_digests_of_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match="does not exist"):
-        sources_lock.digest(tmp_path / "absent.zip")
+        sources_lock.compute_digest(tmp_path / "absent.zip")
 
 
 @every_kind
@@ -67,12 +67,12 @@ def test_recorded_sources_pass_until_they_change(kind: str, tmp_path: Path) -> N
     path = WRITERS[kind](tmp_path / kind, FILES)
     source = SourceParams(path=str(path))
     lock = recorded(source)
-    sources_lock.located(source, lock)
+    sources_lock.locate_source(source, lock)
     WRITERS[kind](path, FILES | {"new.jpg": b"new"})
     with pytest.raises(
         TintlabError, match=r"changed since it was recorded: run `tintlab sources refresh`"
     ) as caught:
-        sources_lock.located(source, lock)
+        sources_lock.locate_source(source, lock)
     assert str(path) in str(caught.value)
 
 
@@ -82,7 +82,7 @@ def test_unlisted_sources_and_mangled_lock_files(lock: object, tmp_path: Path) -
     if isinstance(lock, dict):
         lock = {str(path): entry for entry in lock.values()}
     with pytest.raises(TintlabError, match="is not in the lock file: run `tintlab sources refresh`"):
-        sources_lock.located(SourceParams(path=str(path)), lock)
+        sources_lock.locate_source(SourceParams(path=str(path)), lock)
 
 
 def test_the_expected_sha256(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_expected_sha256(tmp_path: Path) -> None:
     lock = recorded(SourceParams(path=str(path), sha256=right))
     assert lock == {str(path): {"digest": right}}
     wrong = SourceParams(path=str(path), sha256="0" * 64)
-    for act in (lambda: sources_lock.located(wrong, lock), lambda: recorded(wrong)):
+    for act in (lambda: sources_lock.locate_source(wrong, lock), lambda: recorded(wrong)):
         with pytest.raises(TintlabError) as caught:
             act()
         assert str(caught.value) == (
@@ -106,7 +106,7 @@ def test_a_recorded_source_that_is_gone(tmp_path: Path) -> None:
     lock = recorded(source)
     path.unlink()
     with pytest.raises(TintlabError, match="does not exist"):
-        sources_lock.located(source, lock)
+        sources_lock.locate_source(source, lock)
     with pytest.raises(TintlabError, match="does not exist"):
         recorded(source)
 
@@ -122,22 +122,22 @@ def copied(url: str, data: bytes) -> dict[str, Any]:
 
 def test_a_url_is_read_from_its_copy(tmp_path: Path) -> None:
     lock = copied(URL, write_zip(tmp_path / "a.zip", FILES).read_bytes())
-    path = sources_lock.located(SourceParams(path=URL), lock)
+    path = sources_lock.locate_source(SourceParams(path=URL), lock)
     assert path.name == "photos.zip"  # what origins in data/photos.csv start with
-    assert sources_lock.digest(path) == lock[URL]["digest"]
+    assert sources_lock.compute_digest(path) == lock[URL]["digest"]
 
 
 def test_guard_a_missing_or_damaged_copy_is_one_line_that_names_the_command(tmp_path: Path) -> None:
     lock = copied(URL, write_zip(tmp_path / "a.zip", {"a.jpg": b"1"}).read_bytes())
-    path = sources_lock.located(SourceParams(path=URL), lock)
+    path = sources_lock.locate_source(SourceParams(path=URL), lock)
     path.write_bytes(b"other bytes")
     with pytest.raises(TintlabError, match=r"photos\.zip is damaged: run `tintlab sources pull`"):
-        sources_lock.located(SourceParams(path=URL), lock)
+        sources_lock.locate_source(SourceParams(path=URL), lock)
     path.unlink()
     with pytest.raises(
         TintlabError, match=f"source {URL} is not on this machine: run `tintlab sources pull`"
     ):
-        sources_lock.located(SourceParams(path=URL), lock)
+        sources_lock.locate_source(SourceParams(path=URL), lock)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_guard_a_missing_or_damaged_copy_is_one_line_that_names_the_command(tmp_
 )
 def test_guard_a_lock_file_can_t_name_a_path(digest: object) -> None:
     with pytest.raises(TintlabError, match="is not in the lock file"):
-        sources_lock.located(SourceParams(path=URL), {URL: {"digest": digest}})
+        sources_lock.locate_source(SourceParams(path=URL), {URL: {"digest": digest}})
 
 
 # -- the inbox

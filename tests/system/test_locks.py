@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import numbers, python, seconds_until_gone
-from tintlab.system.locks import HeldError, exclusive, holder
+from tintlab.system.locks import HeldError, exclusive, find_holder
 
 HOLD = """
 import os, sys, time
@@ -38,13 +38,13 @@ def test_guard_one_at_a_time_a_second_is_told_who_holds_it(tmp_path: Path) -> No
     )
     with pytest.raises(HeldError, match=message), exclusive(path, "another training"):
         pass
-    assert str(holder(path)).startswith(f"pid {first.pid} ")
+    assert str(find_holder(path)).startswith(f"pid {first.pid} ")
     first.kill()
     first.wait()
-    assert holder(path) is None
+    assert find_holder(path) is None
     with exclusive(path, "another training"):
-        assert str(holder(path)).startswith(f"pid {os.getpid()} ")
-    assert holder(path) is None
+        assert str(find_holder(path)).startswith(f"pid {os.getpid()} ")
+    assert find_holder(path) is None
 
 
 def test_guard_waiting_who_waits_gets_it_when_the_holder_ends(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_guard_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path) -> None
 
 def test_a_stale_file_means_nothing(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(f"pid {os.getpid()} (python train) since the beginning")
-    assert holder(tmp_path / "lock") is None
-    assert holder(tmp_path / "none") is None
+    assert find_holder(tmp_path / "lock") is None
+    assert find_holder(tmp_path / "none") is None
     with exclusive(tmp_path / "lock", "x"):
         pass

@@ -66,7 +66,7 @@ entry_point.run(main)
 
 
 def test_guard_deadline_ends_a_deaf_program_with_its_children() -> None:
-    """Guard: the deadline thread of `process.leaving_when_asked`."""
+    """Guard: the deadline thread of `process.leave_when_asked`."""
     main = f"child = subprocess.Popen(['sleep', '100'])\n    print(child.pid, flush=True)\n    {BUSY}"
     process = python(f"{PREAMBLE}process.LEAVE_SECONDS = 1\ndef main():\n    {main}\nentry_point.run(main)")
     (child,) = numbers(process)
@@ -90,7 +90,7 @@ def test_a_signal_ignored_at_the_start_stays_ignored() -> None:
 def test_deferred_signals_are_told_and_then_obeyed() -> None:
     main = """
 def main():
-    with process.interrupts_deferred() as asked:
+    with process.defer_interrupts() as asked:
         print(asked(), flush=True)
         while not asked():
             time.sleep(0.01)
@@ -171,7 +171,7 @@ def test_who_detaches_the_pipeline_may_go(tmp_path: Path, detaches: str) -> None
 
 def test_a_terminal_s_shell_is_no_owner(tmp_path: Path) -> None:
     """For it the kernel and the shell speak, by SIGHUP."""
-    shown = PREAMBLE + "print(process.owners())"
+    shown = PREAMBLE + "print(process.find_owners())"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {shown!r}])"
     pid, terminal = pty.fork()
     if pid == 0:
@@ -187,7 +187,7 @@ def test_a_terminal_s_shell_is_no_owner(tmp_path: Path) -> None:
 
 
 def test_guard_a_stage_of_a_dead_dvc_does_not_start(tmp_path: Path) -> None:
-    """Guard: the test of `DVC_STAGE` in `process.owners`."""
+    """Guard: the test of `DVC_STAGE` in `process.find_owners`."""
     log = tmp_path / "log"
     late = "import time; time.sleep(1)" + STAGE
     python(

@@ -10,7 +10,7 @@ from PIL import Image
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference.colorizer import joined, working_shape
-from tintlab.scoring.settings import max_megapixels
+from tintlab.scoring.settings import load_max_megapixels
 from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.tables import read_table
@@ -63,7 +63,7 @@ def _read(chosen: pd.DataFrame, working_size: int) -> Iterator[Subject]:
     rows = chosen[["photo", "sha256"]].itertuples(index=False)
     for photo, sha256 in console.progress(rows, "photos", "reading", len(chosen)):
         try:
-            rgb = read_photo(paths.RAW / photo, max_megapixels()).rgb()
+            rgb = read_photo(paths.RAW / photo, load_max_megapixels()).rgb()
         except PhotoError as error:
             raise TintlabError(f"{paths.RAW / photo}: {error}: run `dvc repro` from the start") from error
         height, width = working_shape(rgb.shape[:2], working_size)

@@ -69,7 +69,7 @@ def find_changed_sources(params: Params) -> dict[str, str]:
         lock = read_json(paths.workspace() / paths.SOURCES_LOCK)
         for source in params.fetch.sources:
             with suppress(TintlabError, OSError):
-                now = "" if urls.is_url(source.path) else sources_lock.local_digest(source)
+                now = "" if urls.is_url(source.path) else sources_lock.compute_local_digest(source)
                 if now and now != sources_lock.recorded_digest(source, lock):
                     changed[source.path] = now
     return changed

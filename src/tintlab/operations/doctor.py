@@ -13,7 +13,7 @@ from tintlab.registry import old_code
 from tintlab.system import checkout, paths
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
-from tintlab.system.locks import holder
+from tintlab.system.locks import find_holder
 from tintlab.system.params import load_params
 from tintlab.tracking import delivery, interrupted, lineage, relocation, store
 
@@ -147,7 +147,7 @@ def _undelivered() -> Iterator[Finding]:
     waiting = delivery.backlog()
     if not waiting:
         yield Finding("records for MLflow", "all delivered")
-    under_way = holder(paths.training_lock())
+    under_way = find_holder(paths.training_lock())
     for fingerprint, count in waiting.items():
         if under_way:
             yield Finding("records for MLflow", f"{count} of training {fingerprint} on their way")
@@ -167,7 +167,7 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _trainings() -> Iterator[Finding]:
-    running = holder(paths.training_lock())
+    running = find_holder(paths.training_lock())
     if running:
         yield Finding("training", f"under way: {running}")
         return

@@ -90,7 +90,7 @@ def inputs_digest(workspace: Workspace, settings: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for part in (
         workspace.commit,
-        sources_lock.digest(workspace.folder / paths.INBOX),
+        sources_lock.compute_digest(workspace.folder / paths.INBOX),
         (workspace.folder / paths.SOURCES_LOCK).read_text(encoding="utf-8"),
         *(f"{key}={value}" for key, value in sorted(settings.items())),
     ):

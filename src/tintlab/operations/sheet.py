@@ -65,7 +65,7 @@ def _test_photos(count: int) -> Iterator[tuple[Path, list[str]]]:
 def _unpack_starter(folder: Path, count: int) -> Iterator[str]:
     """Write the first test photographs of the starter set into a folder; their names."""
     params, known, left = load_params().split, Image.registered_extensions(), count
-    for member in archives.members(paths.STARTER):
+    for member in archives.read_members(paths.STARTER):
         digest = hashlib.sha256(member.data).hexdigest()
         if left and member.name.suffix.lower() in known and split_of(digest, params) == "test":
             (folder / member.name.name).write_bytes(member.data)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from tintlab.imaging.encoding import SUFFIXES
-from tintlab.scoring.chunk import load_colorizer, remaining, score_chunk, score_photo
+from tintlab.scoring.chunk import list_remaining, load_colorizer, score_chunk, score_photo
 from tintlab.scoring.manifest import (
     MANIFEST,
     SETTINGS,
     STATE,
     Record,
     merge_parts,
-    part_writer,
+    open_part,
     parts_folder,
 )
 from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan
@@ -237,7 +237,7 @@ def _plan(source: str | Path, settings: ScoreSettings, follow_links: bool) -> Pl
 def _compare(planned: Plan, settings: ScoreSettings) -> Scoring:
     """Compare the plan with what earlier runs did."""
     changes = list_changes(settings)
-    left = planned.photos if changes else tuple(remaining(planned.photos, settings))
+    left = planned.photos if changes else tuple(list_remaining(planned.photos, settings))
     words = [f"starting over, because {' and '.join(changes)}"] if changes else []
     done = len(planned.photos) - len(left)
     if 0 < len(left) < len(planned.photos):
@@ -250,7 +250,7 @@ def _record_skipped(output: Path, skipped: Iterable[Skipped]) -> None:
     folder = parts_folder(output)
     for path in [*folder.glob(f"{_SKIPPED_PART}.*.parquet"), *folder.glob(f"{_SKIPPED_PART}.jsonl")]:
         path.unlink()
-    with part_writer(output, _SKIPPED_PART) as writer:
+    with open_part(output, _SKIPPED_PART) as writer:
         for one in skipped:
             writer.add(Record(one.name, "skipped", one.reason))
 
@@ -261,7 +261,7 @@ def _drift_words(settings: ScoreSettings, rows: pd.DataFrame) -> tuple[str, ...]
 
     rules = load_params().drift if paths.PARAMS.exists() else None
     try:
-        report = drift_report.examine(rows, drift_report.reference_of(settings.model_folder), rules)
+        report = drift_report.examine(rows, drift_report.read_reference(settings.model_folder), rules)
         tags = drift_report.manifest_tags(rows)
         return report.line(), drift_report.log_report(report, settings.output / MANIFEST, tags)
     except TintlabError as error:

@@ -29,7 +29,7 @@ from tintlab.inference.colorizer import (
     reduced,
     working_shape,
 )
-from tintlab.scoring.manifest import Record, part_writer, read_records
+from tintlab.scoring.manifest import Record, open_part, read_records
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.targets import as_text, files_of
@@ -82,15 +82,15 @@ def score_chunk(
     """
     began = time.monotonic()
     wanted = list(photos)
-    left = remaining(wanted, settings, part_name)
+    left = list_remaining(wanted, settings, part_name)
     outcomes = {"coloured": len(wanted) - len(left), "quarantined": 0}
     colorizer = load_colorizer(settings)
     keep_freed_memory()
     budget = Budget(MEGAPIXELS_AT_ONCE)
-    with part_writer(settings.output, part_name) as writer, one_thread_each():
+    with open_part(settings.output, part_name) as writer, one_thread_each():
 
         def work(photo: PlannedPhoto) -> Record:
-            with budget.taking(megapixels_of(photo.source, settings.max_megapixels)):
+            with budget.take(megapixels_of(photo.source, settings.max_megapixels)):
                 record = score_photo(photo, colorizer, settings)
             writer.add(record)
             return record
@@ -120,7 +120,7 @@ def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettin
         weights_sha256=settings.weights_sha256,
     )
     try:
-        record = _coloured(record, photo, colorizer, settings)
+        record = _colour(record, photo, colorizer, settings)
     except (PhotoError, EncodingError) as error:
         record = replace(record, reason=str(error))
     except OSError as error:
@@ -133,7 +133,7 @@ def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettin
     return replace(record, seconds=round(time.monotonic() - began, 4))
 
 
-def remaining(
+def list_remaining(
     photos: Iterable[PlannedPhoto], settings: ScoreSettings, part_name: str = ""
 ) -> list[PlannedPhoto]:
     """The photographs that are still to be done, by all parts of the manifest or those of one name.
@@ -161,10 +161,10 @@ def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSe
     if size != row["input_bytes"]:
         return False
     # A copy of the archive has other times.
-    return bool(changed == row["input_mtime_ns"] or _sha256(photo.source) == row["input_sha256"])
+    return bool(changed == row["input_mtime_ns"] or _hash(photo.source) == row["input_sha256"])
 
 
-def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
+def _colour(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
     decoded = read_photo(photo.source, settings.max_megapixels)
     lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
     record = replace(
@@ -172,7 +172,7 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
         width=decoded.width,
         height=decoded.height,
         more_pages=decoded.more_pages,
-        input_sha256=_sha256(photo.source),
+        input_sha256=_hash(photo.source),
     )
     del decoded  # large scans: each array goes as soon as it can
     small = reduced(lightness, working_shape(lightness.shape, settings.working_size))
@@ -180,7 +180,7 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
     seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
     figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
     files = files_of(photo.target, settings.variants)
-    variants = colorizer.predict_variants(small, _noise(record.input_sha256, colorizer, settings))
+    variants = colorizer.predict_variants(small, _draw_noise(record.input_sha256, colorizer, settings))
     digests, total, left_out = [""] * len(files), 0, list[str]()
     # The first file is written last: where it is, all are.
     for index in reversed(range(len(files))):
@@ -192,7 +192,7 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
         origin = settings.provenance(record.input_sha256, index + 1 if settings.variants else 0)
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
-        digests[index], total = _written(settings.output / files[index], pieces), sum(map(len, pieces))
+        digests[index], total = _write(settings.output / files[index], pieces), sum(map(len, pieces))
     return replace(
         record,
         outcome="coloured",
@@ -205,13 +205,13 @@ def _coloured(record: Record, photo: PlannedPhoto, colorizer: Colorizer, setting
     )
 
 
-def _noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
+def _draw_noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
     if not settings.variants:
         return None
     return noise_vectors.draw(settings.seed, sha256, settings.variants, colorizer.z_dim)
 
 
-def _written(target: Path, pieces: Iterable[bytes]) -> str:
+def _write(target: Path, pieces: Iterable[bytes]) -> str:
     """Write a file, which appears whole or not at all; its sha256."""
     digest = hashlib.sha256()
     with atomic_path(target) as temporary, temporary.open("wb") as file:
@@ -229,7 +229,7 @@ def _size_and_time(path: Path) -> tuple[int | None, int | None]:
     return found.st_size, found.st_mtime_ns
 
 
-def _sha256(path: Path) -> str:
+def _hash(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError as error:
@@ -237,7 +237,7 @@ def _sha256(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(folder: Path, weights_sha256: str) -> Colorizer:
+def _load(folder: Path, weights_sha256: str) -> Colorizer:
     # The sum is a key alone: who located the model has verified it.
     return Colorizer.load(folder)
 
@@ -248,7 +248,7 @@ def load_colorizer(settings: ScoreSettings) -> Colorizer:
     Raises:
         TintlabError: it can't be loaded.
     """
-    loaded = _loaded(settings.model_folder, settings.weights_sha256)
+    loaded = _load(settings.model_folder, settings.weights_sha256)
     return loaded.with_settings(
         Settings(
             working_size=settings.working_size,

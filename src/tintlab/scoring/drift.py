@@ -189,7 +189,10 @@ def compare(
     table = seen[[*HISTOGRAM, *COMPARED]].astype(np.float64).dropna()
     figures: tuple[FigureDrift, ...] = ()
     if min(len(table), reference.photos) >= min_photos:
-        tested = [_histogram(table, reference), *(_scalar(table, reference, name) for name in COMPARED)]
+        tested = [
+            _test_histogram(table, reference),
+            *(_test_scalar(table, reference, name) for name in COMPARED),
+        ]
         level = significance / len(tested)  # Bonferroni's share of each
         figures = tuple(
             FigureDrift(*one, drifted=one[1] - one[2] > threshold and one[3] < level) for one in tested
@@ -211,7 +214,7 @@ _Tested = tuple[str, float, float, float, float | None]
 """The first fields of `FigureDrift`."""
 
 
-def _scalar(table: pd.DataFrame, reference: Reference, name: str) -> _Tested:
+def _test_scalar(table: pd.DataFrame, reference: Reference, name: str) -> _Tested:
     bins = reference.bins[name]
     values = table[name].to_numpy()
     psi = population_stability_index(count_by_bin(values, bins.edges), bins.counts)
@@ -220,7 +223,7 @@ def _scalar(table: pd.DataFrame, reference: Reference, name: str) -> _Tested:
     return name, psi, freedom * noise, chance, float(values.mean())
 
 
-def _histogram(table: pd.DataFrame, reference: Reference) -> _Tested:
+def _test_histogram(table: pd.DataFrame, reference: Reference) -> _Tested:
     """PSI of the mean histograms.
 
     A photo's pixels are no sample of their own, so what chance does is taken from how photos differ: the

@@ -59,7 +59,7 @@ def examine(rows: pd.DataFrame, reference: Reference, rules: DriftParams | None 
     return compare(seen, reference, **(rules.model_dump() if rules else {}))
 
 
-def reference_of(model: Path) -> Reference:
+def read_reference(model: Path) -> Reference:
     """What a model in a folder was trained on.
 
     Raises:
@@ -73,7 +73,7 @@ def reference_of(model: Path) -> Reference:
         ) from None
 
 
-def scorer(place: Path, rows: pd.DataFrame) -> str:
+def find_scorer(place: Path, rows: pd.DataFrame) -> str:
     """The model that scored a manifest, as `models.locate` takes it: a version, or the folder of then.
 
     Args:
@@ -118,12 +118,12 @@ def report_again(place: Path, model: str | None, rules: DriftParams | None) -> t
         TintlabError: no manifest, no such model, or one that does not say what it was trained on.
     """
     path, rows = read_manifest(place)
-    reference = reference_of(models.locate(model or scorer(path, rows)).folder)
+    reference = read_reference(models.locate(model or find_scorer(path, rows)).folder)
     report = examine(rows, reference, rules)
     return report, log_report(report, path, manifest_tags(rows))
 
 
-def table(report: DriftReport) -> "Table":
+def make_table(report: DriftReport) -> "Table":
     """The figures, a row each, for `rich` to print."""
     from rich.table import Table
 
@@ -150,17 +150,17 @@ def log_report(report: DriftReport, manifest_path: Path, tags: Mapping[str, str]
     write_json(written, report.as_json())
     try:
         with store.connect() as client:
-            return f"drift is recorded in MLflow, run {_logged(client, report, manifest_path, written, tags)}"
+            return f"drift is recorded in MLflow, run {_log(client, report, manifest_path, written, tags)}"
     except store.TrackingUnavailableError as error:
         return f"{error}: `tintlab drift {manifest_path.parent}`"
 
 
-def _logged(
+def _log(
     client: "MlflowClient", report: DriftReport, manifest_path: Path, written: Path, tags: Mapping[str, str]
 ) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
-    run_id = _run_id(client, hashlib.sha256(manifest_path.read_bytes()).hexdigest())
+    run_id = _find_or_create_run(client, hashlib.sha256(manifest_path.read_bytes()).hexdigest())
     run = client.get_run(run_id)
     figures = {f"psi.{one.name}": one.psi for one in report.figures}
     figures |= {f"excess.{one.name}": one.excess for one in report.figures}
@@ -184,7 +184,7 @@ def _logged(
     return run_id
 
 
-def _run_id(client: "MlflowClient", digest: str) -> str:
+def _find_or_create_run(client: "MlflowClient", digest: str) -> str:
     experiment = store.experiment_id(client, EXPERIMENT)
     found = client.search_runs([experiment], f"tags.`{MANIFEST_TAG}` = '{digest}'", max_results=1)
     if found:

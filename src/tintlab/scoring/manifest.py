@@ -115,7 +115,7 @@ class Record:
 
 
 class PartWriter:
-    """Appends rows under one name; safe to call from several threads. See `part_writer`.
+    """Appends rows under one name; safe to call from several threads. See `open_part`.
 
     Args:
         folder: of the parts.
@@ -126,7 +126,7 @@ class PartWriter:
         self._folder, self._name = folder, name
         self._path = folder / f"{name}.jsonl"
         self._lock = threading.Lock()
-        self._rows = _journal_rows(self._path)  # left by a killed process
+        self._rows = _read_journal(self._path)  # left by a killed process
         self._roll()
         self._file = self._path.open("a", encoding="utf-8")
         self._began = time.monotonic()
@@ -152,7 +152,7 @@ class PartWriter:
         """Rows become a part, then the journal is emptied: killed in between, rows are in both."""
         if self._rows:
             taken = len(list(self._folder.glob(f"{self._name}.*.parquet")))
-            _write(self._folder / f"{self._name}.{taken + 1:05}.parquet", _table(self._rows))
+            _write(self._folder / f"{self._name}.{taken + 1:05}.parquet", _to_table(self._rows))
         if self._path.exists():
             with self._path.open("r+b") as file:
                 file.truncate(0)
@@ -161,7 +161,7 @@ class PartWriter:
 
 
 @contextmanager
-def part_writer(output: Path, name: str) -> Iterator[PartWriter]:
+def open_part(output: Path, name: str) -> Iterator[PartWriter]:
     """Append rows to the manifest of `output` under a name that nobody else uses at the same time.
 
     Raises:
@@ -184,13 +184,13 @@ def parts_folder(output: Path) -> Path:
 
 def read_records(output: Path, name: str = "") -> pd.DataFrame:
     """The last row of each photograph that all parts hold, or those of one name, in the order of `input`."""
-    rows: pd.DataFrame = _last_rows(output, name or "*").to_pandas(types_mapper=_WHOLE_NUMBERS.get)
+    rows: pd.DataFrame = _read_last_rows(output, name or "*").to_pandas(types_mapper=_WHOLE_NUMBERS.get)
     return rows
 
 
 def merge_parts(output: Path) -> pd.DataFrame:
     """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv from all parts; returns the manifest."""
-    table = _last_rows(output, "*")
+    table = _read_last_rows(output, "*")
     _write(output / MANIFEST, table)
     rows: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE_NUMBERS.get)
     bad = rows.loc[rows["outcome"] == "quarantined", ["input", "reason"]]
@@ -199,16 +199,16 @@ def merge_parts(output: Path) -> pd.DataFrame:
     return rows
 
 
-def _last_rows(output: Path, names: str) -> pa.Table:
+def _read_last_rows(output: Path, names: str) -> pa.Table:
     folder = parts_folder(output)
     tables = [pq.read_table(path, schema=SCHEMA) for path in sorted(folder.glob(f"{names}.*.parquet"))]
-    tables += [_table(_journal_rows(path)) for path in sorted(folder.glob(f"{names}.jsonl"))]
+    tables += [_to_table(_read_journal(path)) for path in sorted(folder.glob(f"{names}.jsonl"))]
     table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("finished")
     earlier = table["input"].to_pandas().duplicated(keep="last")
     return table.filter(pa.array(~earlier)).sort_by("input")
 
 
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
+def _to_table(rows: list[dict[str, Any]]) -> pa.Table:
     stamped = [row | {"finished": round(row["finished"] * 1e6)} for row in rows]
     return pa.Table.from_pylist(stamped, SCHEMA)
 
@@ -218,7 +218,7 @@ def _write(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _journal_rows(path: Path) -> list[dict[str, Any]]:
+def _read_journal(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a journal."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -155,7 +155,7 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
         file_format=options.file_format,
         quality=options.quality,
         depth=16 if options.depth == 16 else 8,
-        max_megapixels=max_megapixels(),
+        max_megapixels=load_max_megapixels(),
         workers=options.workers,
         seed=options.seed,
         variants=options.variants,
@@ -189,7 +189,7 @@ def recorded_settings(output: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def max_megapixels() -> float:
+def load_max_megapixels() -> float:
     """The limit of params.yaml, or the default where there is none."""
     return load_params().photos.max_megapixels if paths.PARAMS.exists() else DEFAULT_MAX_MEGAPIXELS
 

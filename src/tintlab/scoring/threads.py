@@ -30,7 +30,7 @@ class Budget:
         self._turn = threading.Lock()
 
     @contextmanager
-    def taking(self, amount: float) -> Iterator[None]:
+    def take(self, amount: float) -> Iterator[None]:
         """Hold an amount; wait for it, and let nobody pass meanwhile."""
         share = min(amount, self._all)
         with self._turn, self._changed:

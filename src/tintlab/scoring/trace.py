@@ -75,12 +75,12 @@ def trace(path: Path) -> Trace:
     if origin is None:
         raise TintlabError(f"{path} does not say that tintlab coloured it")
     words = []
-    recorded = _in_manifest(path.absolute(), data, origin.variant)
+    recorded = _look_up_manifest(path.absolute(), data, origin.variant)
     if not recorded:
         words.append("there is no manifest above it that knows it")
     run: Mapping[str, str] = {}
     try:
-        run = _run_of(origin)
+        run = _find_run(origin)
         if not run:
             words.append(f"MLflow at {store.shown_uri()} does not know its model")
     except store.TrackingUnavailableError as error:
@@ -88,7 +88,7 @@ def trace(path: Path) -> Trace:
     return Trace(origin, recorded, run, tuple(words))
 
 
-def _in_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
+def _look_up_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
     # A row names the first variant; the sums of the others stand beside it.
     first = path.with_name(path.name.replace(f"-v{variant}{path.suffix}", f"-v1{path.suffix}"))
     for folder in path.parents:
@@ -109,7 +109,7 @@ def _in_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
     return {}
 
 
-def _run_of(origin: Provenance) -> dict[str, str]:
+def _find_run(origin: Provenance) -> dict[str, str]:
     """The training's run by its id, by its fingerprint, or by the version that has the weights."""
     if not store.store_exists():
         return {}

@@ -71,7 +71,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def members(
+def read_members(
     path: Path, only: str | None = None, limits: Limits = DEFAULT_LIMITS, follow_links: bool = False
 ) -> Iterator[Member]:
     """Yield the files of a folder or an archive (zip, tar.*), sorted by name; hidden ones are left out.
@@ -89,12 +89,12 @@ def members(
             one with members or links that lead outside it, devices or a name twice, or a file larger than 4 GB;
             a folder that can't be entered, or a linked one that must not be.
     """
-    with _faults_of(path):
+    with _naming_faults(path):
         if path.is_dir():
-            yield from _folder_members(path, only, follow_links)
+            yield from _read_folder(path, only, follow_links)
         elif path.is_file():
-            with _opened(path, limits) as archive:
-                read = _zip_members if isinstance(archive, zipfile.ZipFile) else _tar_members
+            with _open_archive(path, limits) as archive:
+                read = _read_zip if isinstance(archive, zipfile.ZipFile) else _read_tar
                 yield from read(path, archive, only, limits)
         elif path.exists():
             raise _no_archive(path)
@@ -103,7 +103,7 @@ def members(
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file looks like an archive that `members` reads; it may still be damaged."""
+    """Whether a file looks like an archive that `read_members` reads; it may still be damaged."""
     with path.open("rb") as file:
         if file.read(8).startswith(tuple(_COMPRESSIONS)):
             return True
@@ -131,7 +131,7 @@ class _Bounded(io.BufferedReader):
 
 
 @contextmanager
-def _opened(path: Path, limits: Limits) -> Iterator[Any]:
+def _open_archive(path: Path, limits: Limits) -> Iterator[Any]:
     with path.open("rb") as file:
         head = file.read(8)
     unpack = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
@@ -196,17 +196,17 @@ def list_files(folder: Path, follow_links: bool = False, with_hidden: bool = Fal
     return found.files
 
 
-def _folder_members(folder: Path, only: str | None, follow_links: bool) -> Iterator[Member]:
+def _read_folder(folder: Path, only: str | None, follow_links: bool) -> Iterator[Member]:
     for file in list_files(folder, follow_links):
         name = PurePosixPath(file.relative_to(folder).as_posix())
-        if _wanted(name, only) and file.is_file():
+        if _is_wanted(name, only) and file.is_file():
             size = file.stat().st_size
             _refuse_large(folder, str(name), size)
             # The kernel's own files say 0 and have no end.
-            yield Member(name, _content(file) if size else b"")
+            yield Member(name, _read_content(file) if size else b"")
 
 
-def _content(file: Path) -> bytes:
+def _read_content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
@@ -214,7 +214,7 @@ def _content(file: Path) -> bytes:
         raise
 
 
-def _zip_members(path: Path, archive: zipfile.ZipFile, only: str | None, limits: Limits) -> Iterator[Member]:
+def _read_zip(path: Path, archive: zipfile.ZipFile, only: str | None, limits: Limits) -> Iterator[Member]:
     entries = archive.infolist()
     _refuse_unfit(path, (entry.filename for entry in entries), limits)
     files = [entry for entry in entries if not entry.is_dir()]
@@ -228,15 +228,15 @@ def _zip_members(path: Path, archive: zipfile.ZipFile, only: str | None, limits:
         elif kind not in (0, stat.S_IFREG):
             raise _device(path, entry.filename)
     photos = [entry for entry in files if not stat.S_ISLNK(entry.external_attr >> 16)]
-    _unbound(archive.fp)
+    _lift_bound(archive.fp)
     for entry in sorted(photos, key=lambda entry: entry.filename):
-        if _wanted(name := PurePosixPath(entry.filename), only):
+        if _is_wanted(name := PurePosixPath(entry.filename), only):
             _refuse_large(path, entry.filename, entry.file_size)
             yield Member(name, archive.read(entry))
 
 
-def _tar_members(path: Path, archive: tarfile.TarFile, only: str | None, limits: Limits) -> Iterator[Member]:
-    entries = _tar_entries(path, archive, limits)
+def _read_tar(path: Path, archive: tarfile.TarFile, only: str | None, limits: Limits) -> Iterator[Member]:
+    entries = _list_tar(path, archive, limits)
     _refuse_early_end(archive)
     _refuse_unfit(path, (entry.name for entry in entries), limits)
     files = [entry for entry in entries if entry.isfile()]
@@ -249,16 +249,16 @@ def _tar_members(path: Path, archive: tarfile.TarFile, only: str | None, limits:
             _refuse_outside(path, entry.linkname)
         elif entry.isdev():
             raise _device(path, entry.name)
-    _unbound(archive.fileobj)
+    _lift_bound(archive.fileobj)
     for entry in sorted(files, key=lambda entry: entry.name):
-        if _wanted(name := PurePosixPath(entry.name), only):
+        if _is_wanted(name := PurePosixPath(entry.name), only):
             _refuse_large(path, entry.name, entry.size)
             file = archive.extractfile(entry)
             assert file is not None  # as it is a regular file
             yield Member(name, file.read())
 
 
-def _tar_entries(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
+def _list_tar(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
     entries: list[tarfile.TarInfo] = []
     while (entry := archive.next()) is not None:
         entries.append(entry)
@@ -267,7 +267,7 @@ def _tar_entries(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[t
     return entries
 
 
-def _unbound(file: Any) -> None:
+def _lift_bound(file: Any) -> None:
     """From here on members are read, whose sizes have been looked at."""
     file.largest = None
 
@@ -280,7 +280,7 @@ def _refuse_early_end(archive: tarfile.TarFile) -> None:
         raise tarfile.ReadError("it ends early or has a broken header inside")
 
 
-def _wanted(name: PurePosixPath, only: str | None) -> bool:
+def _is_wanted(name: PurePosixPath, only: str | None) -> bool:
     if only is not None and name.name != only:
         return False
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
@@ -359,7 +359,7 @@ def _shown(name: str) -> str:
 
 
 @contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
+def _naming_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -33,9 +33,9 @@ def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) ->
     entries = {}
     for source in params.sources:
         if urls.is_url(source.path):
-            entries[source.path] = _refreshed(source, params, lock, patience or Patience())
+            entries[source.path] = _refresh_source(source, params, lock, patience or Patience())
         else:
-            entries[source.path] = {"digest": sources_lock.local_digest(source)}
+            entries[source.path] = {"digest": sources_lock.compute_local_digest(source)}
     return sources_lock.record_inbox(entries, paths.INBOX)
 
 
@@ -51,41 +51,47 @@ def pull(params: FetchParams, lock: Any, patience: Patience | None = None) -> li
             continue
         recorded = sources_lock.recorded_digest(source, lock)
         copy = sources_lock.copy_of(source.path, recorded)
-        if not (copy.is_file() and sources_lock.digest(copy) == recorded):
-            _copied(_expecting(source, recorded), params, patience or Patience())
+        if not (copy.is_file() and sources_lock.compute_digest(copy) == recorded):
+            _copy_archive(_expect_recorded(source, recorded), params, patience or Patience())
             copied.append(source.path)
     return copied
 
 
-def _expecting(source: SourceParams, recorded: str) -> SourceParams:
-    sources_lock.expect(source, recorded)
+def _expect_recorded(source: SourceParams, recorded: str) -> SourceParams:
+    sources_lock.check_digest(source, recorded)
     return source.model_copy(update={"sha256": recorded})
 
 
-def _refreshed(source: SourceParams, params: FetchParams, lock: Any, patience: Patience) -> dict[str, Any]:
+def _refresh_source(
+    source: SourceParams, params: FetchParams, lock: Any, patience: Patience
+) -> dict[str, Any]:
     known: str | None = None
     with suppress(TintlabError):
         recorded = sources_lock.recorded_digest(source, lock)
         copy = sources_lock.copy_of(source.path, recorded)
-        if copy.is_file() and sources_lock.digest(copy) == recorded and source.sha256 in (None, recorded):
+        if (
+            copy.is_file()
+            and sources_lock.compute_digest(copy) == recorded
+            and source.sha256 in (None, recorded)
+        ):
             known = lock[source.path].get("etag") or None
-    if known is not None and Remote(source.path, patience).has_still(known):
+    if known is not None and Remote(source.path, patience).is_still(known):
         entry: dict[str, Any] = lock[source.path]
         return entry
-    digest, version = _copied(source, params, patience)
+    digest, version = _copy_archive(source, params, patience)
     return {"digest": digest, "size": version.size} | ({"etag": version.etag} if version.etag else {})
 
 
-def _copied(source: SourceParams, params: FetchParams, patience: Patience) -> tuple[str, Version]:
+def _copy_archive(source: SourceParams, params: FetchParams, patience: Patience) -> tuple[str, Version]:
     """Copy an archive to its place; its digest, and what the server says of it."""
     parts = paths.source_copies() / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     part = parts / hashlib.sha256(source.path.encode()).hexdigest()
     with exclusive(paths.download_lock(), "another download", wait_seconds=patience.seconds):
-        version = _downloaded(source.path, part, params.max_gigabytes, patience)
+        version = _download(source.path, part, params.max_gigabytes, patience)
         try:
-            digest = sources_lock.digest(part)
-            sources_lock.expect(source, digest)
+            digest = sources_lock.compute_digest(part)
+            sources_lock.check_digest(source, digest)
             if not archives.is_archive(part):
                 raise TintlabError(f"source {source.path} is no zip or tar archive: correct fetch.sources")
             copy = sources_lock.copy_of(source.path, digest)
@@ -96,21 +102,21 @@ def _copied(source: SourceParams, params: FetchParams, patience: Patience) -> tu
     return digest, Version(version.etag, copy.stat().st_size)
 
 
-def _downloaded(url: str, part: Path, max_gigabytes: float, patience: Patience) -> Version:
+def _download(url: str, part: Path, max_gigabytes: float, patience: Patience) -> Version:
     """Bring all of `url` into `part`; on a refusal nothing stays, after a cut what can be gone on with."""
     remote = Remote(url, patience)
     failures = 0
     while True:
-        start = _resumable(part)
+        start = _find_resumable(part)
         before = part.stat().st_size if start else 0
         try:
-            return _attempt(remote, part, start, max_gigabytes)
+            return _try_download(remote, part, start, max_gigabytes)
         except ChangedError:
             _forget(part)
             fault = "it changes while it is copied"
         except InterruptedDownloadError as error:
             fault = str(error)
-            if _resumable(part) is None:
+            if _find_resumable(part) is None:
                 _forget(part)
         except TintlabError:
             _forget(part)
@@ -123,15 +129,15 @@ def _downloaded(url: str, part: Path, max_gigabytes: float, patience: Patience) 
         time.sleep(patience.pause * 2 ** (failures - 1))
 
 
-def _attempt(remote: Remote, part: Path, start: Version | None, max_gigabytes: float) -> Version:
+def _try_download(remote: Remote, part: Path, start: Version | None, max_gigabytes: float) -> Version:
     offset = part.stat().st_size if start else 0
-    with closing(remote.reading(offset, start)) as pieces:
+    with closing(remote.read_from(offset, start)) as pieces:
         version: Version
         offset, version = next(pieces)
         _refuse_large(remote.url, version.size or 0, max_gigabytes)
         if not offset:
             part.write_bytes(b"")  # before the facts are another version's
-        write_json(_facts(part), {"etag": version.etag, "size": version.size})
+        write_json(_facts_path(part), {"etag": version.etag, "size": version.size})
         with part.open("ab") as file:
             for piece in pieces:
                 file.write(piece)
@@ -143,23 +149,23 @@ def _attempt(remote: Remote, part: Path, start: Version | None, max_gigabytes: f
     return version
 
 
-def _resumable(part: Path) -> Version | None:
+def _find_resumable(part: Path) -> Version | None:
     """The version that a part is of, where it can be gone on with."""
     with suppress(FileNotFoundError, TintlabError, TypeError, KeyError, AttributeError):
-        facts = read_json(_facts(part))
+        facts = read_json(_facts_path(part))
         version = Version(facts["etag"], facts["size"])
         if version.etag and part.stat().st_size:
             return version
     return None
 
 
-def _facts(part: Path) -> Path:
+def _facts_path(part: Path) -> Path:
     return part.with_suffix(".json")
 
 
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
-    _facts(part).unlink(missing_ok=True)
+    _facts_path(part).unlink(missing_ok=True)
 
 
 def _refuse_large(url: str, size: int, max_gigabytes: float) -> None:

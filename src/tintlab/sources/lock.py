@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tintlab.sources.archives import members
+from tintlab.sources.archives import read_members
 from tintlab.system import checkout, paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import file_sha256
@@ -20,22 +20,22 @@ INBOX = paths.INBOX.as_posix()
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def digest(path: Path, follow_links: bool = False) -> str:
+def compute_digest(path: Path, follow_links: bool = False) -> str:
     """sha256 of an archive's bytes, or of a folder's sorted names and contents.
 
     Raises:
-        TintlabError: nothing there, or it can't be read; see `archives.members`.
+        TintlabError: nothing there, or it can't be read; see `archives.read_members`.
     """
     if path.is_file():
         return file_sha256(path)
     sha = hashlib.sha256()
-    for member in members(path, follow_links=follow_links):
+    for member in read_members(path, follow_links=follow_links):
         content = hashlib.sha256(member.data).hexdigest()
         sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
     return sha.hexdigest()
 
 
-def located(source: SourceParams, lock: Any) -> Path:
+def locate_source(source: SourceParams, lock: Any) -> Path:
     """Where a source lies on this machine, after a comparison with what `tintlab sources refresh` recorded.
 
     Raises:
@@ -49,11 +49,11 @@ def located(source: SourceParams, lock: Any) -> Path:
             raise TintlabError(
                 f"source {source.path} is not on this machine: run `tintlab sources pull`, which copies it"
             )
-        if digest(path) != recorded:
+        if compute_digest(path) != recorded:
             raise TintlabError(f"{path} is damaged: run `tintlab sources pull`, which copies it again")
-        expect(source, recorded)
+        check_digest(source, recorded)
         return path
-    if local_digest(source) != recorded:
+    if compute_local_digest(source) != recorded:
         raise TintlabError(
             f"source {source.path} changed since it was recorded: run `tintlab sources refresh`"
         )
@@ -78,14 +78,14 @@ def recorded_digest(source: SourceParams, lock: Any) -> str:
     return recorded
 
 
-def local_digest(source: SourceParams) -> str:
+def compute_local_digest(source: SourceParams) -> str:
     """The digest of a folder or an archive on this machine.
 
     Raises:
         TintlabError: it is missing, or is not the archive that params.yaml expects.
     """
-    found = digest(Path(source.path), source.follow_links)
-    expect(source, found)
+    found = compute_digest(Path(source.path), source.follow_links)
+    check_digest(source, found)
     return found
 
 
@@ -98,7 +98,7 @@ def inbox_entry(inbox: Path) -> dict[str, Any] | None:
     Its README belongs to the project and does not count.
     """
     sha, files = hashlib.sha256(), 0
-    for member in members(inbox) if inbox.is_dir() else ():
+    for member in read_members(inbox) if inbox.is_dir() else ():
         if str(member.name) != "README.md":
             content = hashlib.sha256(member.data).hexdigest()
             sha.update(f"{content}  {member.name}\n".encode("utf-8", "surrogateescape"))
@@ -137,7 +137,7 @@ def find_inbox(lock: Any) -> Path:
     return inbox
 
 
-def expect(source: SourceParams, found: str) -> None:
+def check_digest(source: SourceParams, found: str) -> None:
     """Compare a digest with what params.yaml says of the source, where it says something.
 
     Raises:

@@ -70,17 +70,17 @@ class Remote:
         self.patience = patience
         self.in_store = urlsplit(url).scheme in urls.STORES
 
-    def has_still(self, etag: str) -> bool:
+    def is_still(self, etag: str) -> bool:
         """Whether the file is still that which had this ETag; False also where the server can't tell."""
         try:
             if self.in_store:
-                return _identity(self._store().info(self.url)).etag == etag
-            with closing(self._response({"If-None-Match": etag})) as response:
+                return _version_of(self._open_store().info(self.url)).etag == etag
+            with closing(self._open_response({"If-None-Match": etag})) as response:
                 return bool(response.r.status == 304)
         except (InterruptedDownloadError, OSError):
             return False
 
-    def reading(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+    def read_from(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
         """Where the data starts and what version it is of; then the data, from there on.
 
         Args:
@@ -92,15 +92,15 @@ class Remote:
             InterruptedDownloadError: the server or the way to it fails, perhaps for a while.
             TintlabError: the server refuses, or redirects to where it must not.
         """
-        return self._reading_store(offset, version) if self.in_store else self._reading_http(offset, version)
+        return self._read_store(offset, version) if self.in_store else self._read_http(offset, version)
 
     # -- http
 
-    def _reading_http(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+    def _read_http(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
         headers = {}
         if version is not None:
             headers = {"Range": f"bytes={offset}-", "If-Range": version.etag}
-        with closing(self._response(headers)) as response:
+        with closing(self._open_response(headers)) as response:
             status, said = response.r.status, response.r.headers
             etag = said.get("ETag", "")[:200]
             etag = "" if etag.startswith("W/") or not etag.isprintable() else etag
@@ -114,9 +114,9 @@ class Remote:
                 yield 0, Version(etag, int(length) if length.isdecimal() else None)
             else:
                 raise ChangedError  # such as 416: it is shorter now
-            yield from self._pieces(response)
+            yield from self._read_pieces(response)
 
-    def _pieces(self, response: Any) -> Generator[bytes, None, None]:
+    def _read_pieces(self, response: Any) -> Generator[bytes, None, None]:
         from aiohttp import ClientError
 
         since, got = time.monotonic(), 0
@@ -135,12 +135,12 @@ class Remote:
                 since, got = time.monotonic(), 0
             yield piece
 
-    def _response(self, headers: dict[str, str]) -> Any:
+    def _open_response(self, headers: dict[str, str]) -> Any:
         """An open response; redirects are followed one by one, each looked at."""
         from aiohttp import ClientError, ClientResponseError
 
         url, guard = self.url, AddressGuard(self.url)
-        system = self._http(guard)
+        system = self._make_http(guard)
         for _ in range(_MOST_REDIRECTS + 1):
             try:
                 # `size` keeps fsspec from asking for it first.
@@ -176,7 +176,7 @@ class Remote:
         if scheme not in urls.HTTP or (before == "https" and scheme != "https"):
             raise TintlabError(f"source {self.url} redirects to {scheme[:20] or 'no URL'!r}: refused")
 
-    def _http(self, guard: "AddressGuard") -> Any:
+    def _make_http(self, guard: "AddressGuard") -> Any:
         import aiohttp
         from fsspec.implementations.http import HTTPFileSystem
 
@@ -193,10 +193,10 @@ class Remote:
 
     # -- s3 and gs
 
-    def _reading_store(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
-        store = self._store()
+    def _read_store(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
+        store = self._open_store()
         try:
-            now = _identity(store.info(self.url))
+            now = _version_of(store.info(self.url))
             if version is not None and now != version:
                 raise ChangedError
             yield offset, now
@@ -207,7 +207,7 @@ class Remote:
                 yield piece
                 if not piece:
                     return
-            if _identity(store.info(self.url)) != now:
+            if _version_of(store.info(self.url)) != now:
                 raise ChangedError
         except FileNotFoundError:
             raise TintlabError(f"source {self.url} is not there") from None
@@ -220,7 +220,7 @@ class Remote:
         except Exception as error:  # each client has its own kinds
             raise InterruptedDownloadError(_reason(error)) from error
 
-    def _store(self) -> Any:
+    def _open_store(self) -> Any:
         import fsspec
 
         scheme = urlsplit(self.url).scheme
@@ -249,7 +249,7 @@ class AddressGuard:
 
     def __init__(self, url: str) -> None:
         hosts = {urlsplit(place).hostname for place in (url, *getproxies().values())}
-        self._named = {address for host in hosts if host for address in _addresses(host)}
+        self._named = {address for host in hosts if host for address in _resolve(host)}
         self.refused = False
 
     def socket(self, address: Any) -> socket.socket:
@@ -265,7 +265,7 @@ class AddressGuard:
         return socket.socket(family, kind, protocol)
 
 
-def _addresses(host: str) -> set[str]:
+def _resolve(host: str) -> set[str]:
     try:
         return {str(place[4][0]) for place in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
@@ -278,7 +278,7 @@ def _is_public(address: str) -> bool:
     return bool(mapped.is_global and not mapped.is_multicast)
 
 
-def _identity(info: dict[str, Any]) -> Version:
+def _version_of(info: dict[str, Any]) -> Version:
     etag = str(info.get("ETag") or info.get("generation") or info.get("etag") or "")[:200]
     return Version(etag, int(info["size"]))
 

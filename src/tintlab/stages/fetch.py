@@ -64,17 +64,17 @@ def gather(
     """Copy every file of a source that may be a photograph into `folder`, named by its hash.
 
     Raises:
-        TintlabError: see `archives.members`; or a broken attribution table.
+        TintlabError: see `archives.read_members`; or a broken attribution table.
     """
     table: dict[str, dict[str, str]] = {}
-    for member in archives.members(source, paths.ATTRIBUTION_NAME, limits, follow_links):
+    for member in archives.read_members(source, paths.ATTRIBUTION_NAME, limits, follow_links):
         try:
             table |= attributions(member.data)
         except (csv.Error, ValueError) as error:
             raise TintlabError(
                 f"{source} holds a broken {console.printable(str(member.name))} ({error}): repair or remove it"
             ) from None
-    for member in archives.members(source, None, limits, follow_links):
+    for member in archives.read_members(source, None, limits, follow_links):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
         sha256 = hashlib.sha256(member.data).hexdigest()
@@ -250,7 +250,7 @@ def main() -> None:
     """Run the stage on the files in dvc.yaml."""
     params = load_params()
     lock = read_json(paths.SOURCES_LOCK)
-    named = [sources_lock.located(source, lock) for source in params.fetch.sources]
+    named = [sources_lock.locate_source(source, lock) for source in params.fetch.sources]
     origins = [*([paths.STARTER] if params.fetch.starter else []), sources_lock.find_inbox(lock), *named]
     with atomic_folder(paths.RAW) as raw:
         photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)

@@ -129,7 +129,7 @@ def select_validation_squares(
 def run_training(params: TrainParams, material: Material, folder: Path, listener: Listener) -> Training:
     """Train to the end in a folder, resuming from its latest checkpoint."""
     training = Training(params, folder, listener, material.parent)
-    with processes.interrupts_deferred() as asked_to_stop:
+    with processes.defer_interrupts() as asked_to_stop:
         training.run(material.squares, material.val_squares, asked_to_stop, material.mixture)
     return training
 

@@ -174,7 +174,7 @@ async def file(studio: StudioOfApp, request: Request, photo_id: str, asked: File
 
     def work() -> bytes:
         photo = studio.store.open(photo_id)
-        with studio.budget.taking(photo.megapixels):
+        with studio.budget.take(photo.megapixels):
             return joined(photo.file(studio.models.get(asked.model), asked.look, form)[0])
 
     async with studio.slots.admitting():
@@ -212,7 +212,7 @@ async def archive(studio: StudioOfApp, request: Request, asked: ZipAsked) -> Res
 
     def coloured(entry: ZipEntry) -> bytes:
         photo = studio.store.open(entry.id)
-        with studio.budget.taking(photo.megapixels):
+        with studio.budget.take(photo.megapixels):
             return joined(photo.file(studio.models.get(asked.model), entry.look, form)[0])
 
     async def pieces() -> AsyncIterator[bytes]:

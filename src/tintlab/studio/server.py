@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from tintlab.scoring.settings import max_megapixels
+from tintlab.scoring.settings import load_max_megapixels
 from tintlab.scoring.threads import cpus, one_thread_each
 from tintlab.studio.app import create_app
 from tintlab.studio.limits import Limits
@@ -51,7 +51,7 @@ def serve(
     listening = _listen(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    limits = Limits(computing=cpus(), admitted=4 * cpus(), max_megapixels=max_megapixels())
+    limits = Limits(computing=cpus(), admitted=4 * cpus(), max_megapixels=load_max_megapixels())
     config = uvicorn.Config(
         create_app(Models(model), access, limits),
         access_log=False,

@@ -48,7 +48,7 @@ class Studio:
         """
         most = self.limits.max_megapixels
         size = megapixels_of(sent.image, most) + (megapixels_of(sent.like, most) if sent.like else 0.0)
-        with self.budget.taking(size):
+        with self.budget.take(size):
             photo = OpenPhoto(sent.image, most)
             yield photo, sent.look(photo.shape, most)
 

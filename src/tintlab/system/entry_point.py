@@ -52,10 +52,10 @@ def run(main: Callable[[], None]) -> None:
     prepare_environment()
     console.prepare_streams()
     try:
-        with processes.leaving_when_asked():
+        with processes.leave_when_asked():
             main()
     except (TintlabError, OSError, BrokenProcessPool) as error:
-        sys.exit(f"error: {_fault(error)}")
+        sys.exit(f"error: {_describe_fault(error)}")
     except (KeyboardInterrupt, processes.Interrupted) as error:
         sys.stderr.write("interrupted\n")
         sys.exit(error.code if isinstance(error, processes.Interrupted) else 130)
@@ -80,7 +80,7 @@ def run_owned(main: Callable[[], None]) -> None:
         run(main)
 
 
-def _fault(error: Exception) -> str:
+def _describe_fault(error: Exception) -> str:
     if isinstance(error, BrokenProcessPool):
         return "a worker process was killed, most likely for want of memory: free some, then run again"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The content reaches the disk before the name does, so that a file that exists is whole even after a
     power cut. A fault of the disk names `path`. What killed processes left half written here goes.
     """
-    temporary, handle = _new_part(path, _new_file)
+    temporary, handle = _make_part(path, _make_file)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -48,7 +48,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     The old folder steps aside for the new one and is deleted afterwards: between two renames there is none,
     but at no time is either of them lost. What killed processes left half written here goes.
     """
-    temporary, handle = _new_part(path, tempfile.mkdtemp)
+    temporary, handle = _make_part(path, tempfile.mkdtemp)
     old = temporary.with_name(temporary.name.removesuffix(_PART) + _OLD)
     _recover_old(path)
     old_handle = None
@@ -56,7 +56,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         if path.is_dir():
-            old_handle = _opened_locked(path)
+            old_handle = _open_locked(path)
             path.replace(old)
         try:
             temporary.replace(path)
@@ -74,26 +74,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             os.close(old_handle)
 
 
-def _new_part(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
+def _make_part(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
     """A temporary file or folder beside `path`, and a descriptor with its lock: someone is at it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     while True:
         temporary = Path(make(dir=path.parent, prefix=_prefix(path), suffix=_PART))
         with suppress(FileNotFoundError):  # swept before it was locked
-            handle = _opened_locked(temporary)
+            handle = _open_locked(temporary)
             if temporary.exists():
                 return temporary, handle
             os.close(handle)
 
 
-def _new_file(dir: Path, prefix: str, suffix: str) -> str:
+def _make_file(dir: Path, prefix: str, suffix: str) -> str:
     handle, name = tempfile.mkstemp(dir=dir, prefix=prefix, suffix=suffix)
     os.close(handle)
     return str(name)
 
 
-def _opened_locked(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     handle = os.open(path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     return handle

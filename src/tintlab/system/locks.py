@@ -49,7 +49,7 @@ def exclusive(
             ours.clear()
 
 
-def holder(path: Path) -> str | None:
+def find_holder(path: Path) -> str | None:
     """Who holds the lock on `path` now, or None."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -57,7 +57,7 @@ def holder(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except BlockingIOError:
-        return _said(path)
+        return _read_holder(path)
     return None
 
 
@@ -71,14 +71,14 @@ def _lock(
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         if time.monotonic() >= patience:
-            raise HeldError(f"{what} is under way: {_said(path)}")
+            raise HeldError(f"{what} is under way: {_read_holder(path)}")
         if not told:
-            announce(f"waiting, for {what} is under way: {_said(path)}")
+            announce(f"waiting, for {what} is under way: {_read_holder(path)}")
             told = True
         time.sleep(0.2)
 
 
-def _said(path: Path) -> str:
+def _read_holder(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") or "who it is, is not written yet"
 
 

@@ -39,21 +39,21 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def leaving_when_asked() -> Iterator[None]:
+def leave_when_asked() -> Iterator[None]:
     """Within, `SIGNALS` raise `Interrupted`; `LEAVE_SECONDS` later the process ends, whatever it is doing.
 
     For the main thread of a program. Python runs signal handlers between two steps of its own, so a long
     step of torch delays them: the deadline is a thread's, which the kernel tells at once.
     """
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    if not heeded or threading.current_thread() is not threading.main_thread():
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    if not handled or threading.current_thread() is not threading.main_thread():
         yield
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_end_in_time, args=[reading, heeded], daemon=True, name="deadline").start()
-    earlier = {number: signal.signal(number, _interrupt) for number in heeded}
+    threading.Thread(target=_end_in_time, args=[reading, handled], daemon=True, name="deadline").start()
+    earlier = {number: signal.signal(number, _interrupt) for number in handled}
     try:
         yield
     finally:
@@ -63,19 +63,19 @@ def leaving_when_asked() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[Callable[[], bool]]:
+def defer_interrupts() -> Iterator[Callable[[], bool]]:
     """Within, `SIGNALS` raise nothing: the function that is yielded tells whether one came.
 
     After it, a signal that came raises `Interrupted`.
     """
     came: list[int] = []
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is _interrupt]
-    for number in heeded:
+    handled = [number for number in SIGNALS if signal.getsignal(number) is _interrupt]
+    for number in handled:
         signal.signal(number, lambda number, _: came.append(number))
     try:
         yield lambda: bool(came)
     finally:
-        for number in heeded:
+        for number in handled:
             signal.signal(number, _interrupt)
         if came:
             _interrupt(came[0], None)
@@ -83,9 +83,9 @@ def interrupts_deferred() -> Iterator[Callable[[], bool]]:
 
 def _interrupt(number: int, _: object) -> None:
     # Once: what tidies up must not be interrupted by who says it again, as one does who tells a whole group.
-    for heeded in SIGNALS:
-        if signal.getsignal(heeded) is _interrupt:
-            signal.signal(heeded, _leaving_already)
+    for handled in SIGNALS:
+        if signal.getsignal(handled) is _interrupt:
+            signal.signal(handled, _leaving_already)
     raise Interrupted(number)
 
 
@@ -93,8 +93,8 @@ def _leaving_already(number: int, _: object) -> None:
     pass
 
 
-def _end_in_time(pipe: int, heeded: list[signal.Signals]) -> None:
-    while (number := os.read(pipe, 1)[0]) not in heeded:  # such as SIGCHLD
+def _end_in_time(pipe: int, handled: list[signal.Signals]) -> None:
+    while (number := os.read(pipe, 1)[0]) not in handled:  # such as SIGCHLD
         pass
     deadline = time.monotonic() + LEAVE_SECONDS
     while time.monotonic() < deadline:
@@ -116,7 +116,7 @@ def end_now(status: int) -> None:
 # --- owners
 
 
-def owners() -> list[psutil.Process]:
+def find_owners() -> list[psutil.Process]:
     """Those whose death ends this process: its ancestors in the same session, nearest first.
 
     - A terminal's shell is none: a closed terminal sends SIGHUP, unless the user said `nohup` or `disown`.
@@ -134,7 +134,7 @@ def owners() -> list[psutil.Process]:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         found = working[:1]
     found = [ancestor for ancestor in found if not _is_terminal_shell(ancestor)]
-    return [*found, *_named_owner()]
+    return [*found, *_find_named_owner()]
 
 
 def ownership() -> dict[str, str]:
@@ -145,7 +145,7 @@ def ownership() -> dict[str, str]:
 def watch_owners(*more: psutil.Process) -> None:
     """Leave when an owner, or one of `more`, dies: as if asked, and by force after `ORPHAN_SECONDS`."""
     try:
-        watched = [*owners(), *more]
+        watched = [*find_owners(), *more]
     except (ProcessLookupError, psutil.NoSuchProcess) as error:
         sys.exit(f"error: not started, for its owner is gone ({error})")
     threading.Thread(target=_leave_with, args=[watched], daemon=True, name="owner watch").start()
@@ -185,7 +185,7 @@ def _is_terminal_shell(process: psutil.Process) -> bool:
     return False
 
 
-def _named_owner() -> list[psutil.Process]:
+def _find_named_owner() -> list[psutil.Process]:
     number, _, started = os.environ.get(OWNER_VARIABLE, "").partition(":")
     if not number:
         return []

@@ -283,7 +283,7 @@ GUARDS = [
           "'0.0.0.0'", f"{NO_CODE}::test_guard_services_listen_for_this_machine_only"),
     Guard("hostile: weights only", "gan/checkpoints.py:_read", "weights_only=True",
           "weights_only=False", f"{NO_CODE}::test_guard_torch_loads_weights_only_and_numpy_no_objects"),
-    Guard("slow: signals are deferred to the step's end", "stages/train.py:run_training", "processes.interrupts_deferred()",
+    Guard("slow: signals are deferred to the step's end", "stages/train.py:run_training", "processes.defer_interrupts()",
           "__import__('contextlib').nullcontext(bool)", f"{LEAVING}::test_guard_all_end_within_10_s_with_a_checkpoint"),
     Guard("slow: tintlab passes SIGTERM on", "operations/pipeline.py:run_dvc", "stage.terminate()",
           "pass", f"{LEAVING}::test_guard_all_end_within_10_s_with_a_checkpoint"),

@@ -9,10 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from tests.conftest import encode, make_picture
 from tests.processes import wait_for
 from tests.studio.conftest import Server, detail
+from tests.studio.load import put_load
 from tests.studio.serving import serving
 from tintlab.studio.limits import Limits
 
@@ -105,3 +107,16 @@ def test_a_killed_server_leaves_no_file(start_server: Callable[..., Server], mod
         thread.join()
     left = [path for path in server.folder.rglob("*") if path.is_file() and path.name != "errors"]
     assert left == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_under_load_each_request_is_answered_and_memory_is_flat(
+    start_server: Callable[..., Server], model: Path
+) -> None:
+    server = start_server("--model", str(model))
+    load = put_load(server.address, server.process.pid, 60)
+    print(load.line())
+    assert load.faults == []
+    assert load.statuses["200"] > 20
+    assert load.growth < 0.1

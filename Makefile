@@ -19,11 +19,14 @@ $(BIN)/.installed: pyproject.toml constraints.txt $(FOREIGN)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-run: $(BIN)/.installed  ## from photographs to a judged model, champion if it passed; PRESET=smoke|thesis for another size
+run: $(BIN)/.installed  ## colour at once with base, then fine-tune it on your photographs and judge; PRESET=scratch|smoke|thesis
+	tintlab sheet reports/first.jpg --model base --photos 12
 	tintlab repro $(if $(PRESET),--preset $(PRESET))
+	tintlab adopt
 	tintlab register
 	tintlab judge
 	tintlab promote --if-passed
+	tintlab champion
 
 test: $(BIN)/.installed  ## the quick test suite
 	pytest -m 'not slow'
@@ -61,15 +64,17 @@ up: $(BIN)/.installed  ## MLflow, Prefect, a worker and the studio on this machi
 screenshots: $(BIN)/.installed  ## pictures of both UIs into docs/, while `make up` runs; needs chromium
 	python docs/screenshots.py
 
-HALF := -S train.iterations_per_epoch=25 -S train.gan_warmup=35 -S train.epochs=11 -S train.variety_epochs=0 -S train.z_dim=0
+FROM_NOTHING := -S train.init_from=null -S train.hints=false -S train.context_dropout=0.3 -S train.saturation=1.15 \
+	-S train.l1_learning_rate=0.001 -S train.learning_rate=0.0003
+HALF := $(FROM_NOTHING) -S train.iterations_per_epoch=25 -S train.gan_warmup=35 -S train.epochs=11 -S train.variety_epochs=0 -S train.z_dim=0
 ablation: $(BIN)/.installed  ## the recipe beside its variants, at half its length: hours; docs/recipe.md has the table
 	tintlab sources refresh
 	dvc exp run --queue -S train.seed=0,1,2 -S train.l1_epochs=8,11 $(HALF)
-	dvc exp run --queue -S train.seed=0,1,2 -S train.lambda_perceptual=0 $(HALF)
+	dvc exp run --queue -S train.seed=0,1,2 -S train.lambda_perceptual=0 -S train.l1_epochs=8 $(HALF)
 	dvc exp run --queue -S train.lambda_perceptual=0 -S train.l1_epochs=11 $(HALF)
-	dvc exp run --queue -S train.ema_decay=0 $(HALF)
-	dvc exp run --queue -S 'train.crop=[240,240]' $(HALF)
-	dvc exp run --queue -S validate.min_colourfulness=0 $(HALF)
+	dvc exp run --queue -S train.ema_decay=0 -S train.l1_epochs=8 $(HALF)
+	dvc exp run --queue -S 'train.crop=[240,240]' -S train.l1_epochs=8 $(HALF)
+	dvc exp run --queue -S validate.min_colourfulness=0 -S train.l1_epochs=8 $(HALF)
 	dvc exp run --run-all
 	dvc exp show --only-changed
 

@@ -297,7 +297,8 @@ def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path
     assert load(changed(defaults, "train.l1_epochs", epochs - defaults["train"]["variety_epochs"]), tmp_path)
     assert "go together" in fault(changed(defaults, "train.z_dim", 0), tmp_path)
     assert "go together" in fault(changed(defaults, "train.variety_epochs", 0), tmp_path)
-    assert "takes no noise" in fault(changed(defaults, "train.generator", "unet"), tmp_path)
+    unet = changed(changed(defaults, "train.hints", False), "train.generator", "unet")
+    assert "takes no noise" in fault(unet, tmp_path)
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.2), (1, 0)])
@@ -330,3 +331,30 @@ def test_shares_that_leave_nothing_to_train_on(
 )
 def test_files_that_are_no_params(text: bytes, message: str, tmp_path: Path) -> None:
     assert fault_of_text(text, tmp_path).startswith(message)
+
+
+def test_the_preset_scratch_is_the_recipe_that_starts_from_nothing(repository: Path) -> None:
+    """Its weights stay the same, byte for byte, whatever the default becomes."""
+    yaml = YAML(typ="safe")
+    params = yaml.load(repository / "params.yaml")
+    train = params["train"] | yaml.load(repository / "presets" / "scratch.yaml")["train"]
+    recipe = {
+        "init_from": None, "hints": False, "guidance_epochs": 0, "z_dim": 16, "channels": 64, "epochs": 14,
+        "iterations_per_epoch": 50, "l1_epochs": 8, "variety_epochs": 3, "gan_warmup": 70, "batch_size": 16,
+        "crop": [96, 240], "dropout": 0.1, "context_dropout": 0.3, "lambda_l1": 100, "lambda_perceptual": 15,
+        "rebalancing": 0, "category_power": 1, "l1_learning_rate": 0.001, "learning_rate": 0.0003,
+        "decay": 0.5, "weight_decay": 0.01, "ema_decay": 0.99, "saturation": 1.15, "working_size": 224,
+        "image_size": 128, "threads": 2, "seed": 0, "contrast": 0.15, "brightness": 5, "flip_average": True,
+    }  # fmt: skip
+    assert {name: train[name] for name in recipe} == recipe
+
+
+@pytest.mark.parametrize("name", ["scratch", "smoke", "thesis", "plain-unet", "base", "fine-tune", "large"])
+def test_a_preset_gives_valid_parameters(repository: Path, tmp_path: Path, name: str) -> None:
+    yaml = YAML(typ="safe")
+    params = yaml.load(repository / "params.yaml")
+    for section, keys in yaml.load(repository / "presets" / f"{name}.yaml").items():
+        params[section] |= keys
+    yaml.dump(params, tmp_path / "params.yaml")
+    start = load_params(tmp_path / "params.yaml").train.init_from
+    assert start == {"fine-tune": "models:/tintlab@champion", "large": "base"}.get(name)

@@ -21,14 +21,18 @@ BATCH = 16
 
 
 def default_params() -> TrainParams:
-    """The `train` section of params.yaml."""
-    return load_params().train
+    """The recipe that trains from nothing: the `train` section of params.yaml with presets/scratch.yaml."""
+    return _with_preset("scratch")
 
 
 def thesis_params() -> TrainParams:
-    """The same with what presets/thesis.yaml changes."""
-    changes = YAML(typ="safe", pure=True).load(paths.PRESETS / "thesis.yaml")["train"]
-    return TrainParams.model_validate(default_params().model_dump() | changes)
+    """The `train` section of params.yaml with presets/thesis.yaml."""
+    return _with_preset("thesis")
+
+
+def _with_preset(name: str) -> TrainParams:
+    changes = YAML(typ="safe", pure=True).load(paths.PRESETS / f"{name}.yaml")["train"]
+    return TrainParams.model_validate(load_params().train.model_dump() | changes)
 
 
 def pictures(size: int, batch: int = BATCH) -> Lab:

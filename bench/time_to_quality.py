@@ -29,7 +29,7 @@ from baselines.dataset import Photographs
 from baselines.inference import full_picture
 from baselines.pix2pix import Pix2Pix, patch_discriminator, unet
 from measuring import RESULTS, Report, Row, command, conclude, machine, parser, rounded
-from recipes import BATCH, THREADS
+from recipes import BATCH, THREADS, default_params
 from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.gan.listener import Silent
@@ -206,7 +206,7 @@ def main() -> None:
     made.add_argument("--minutes", type=float, default=30.0, help="of the baseline's training")
     made.add_argument("--size", type=int, default=256, help="of the baseline's pictures in pixels")
     options = made.parse_args()
-    params, jury = load_params(), Jury()
+    params, jury = load_params().model_copy(update={"train": default_params()}), Jury()
     if options.side == "baseline":
         known: dict[str, Any] = {"command": command("time_to_quality"), "machine": machine()}
         known["course"] = baseline_course(jury, options.minutes, options.size)

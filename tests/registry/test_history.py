@@ -37,13 +37,13 @@ def test_of_two_that_saw_the_same_head_the_first_counts() -> None:
     assert history.champion.version == 6
 
 
-def test_an_entry_that_saw_the_same_champion_in_an_earlier_reign_does_not_count() -> None:
+def test_an_entry_that_saw_an_earlier_reign_does_not_count() -> None:
     # 5 was champion when the writer of the last entry looked, and is champion again: but two changes lie between.
     history = project([entry(1, 5, 0), entry(2, 6, 1), entry(3, 5, 2, "rollback"), entry(4, 7, 1)])
     assert numbers(history) == [1, 2, 3]
 
 
-def test_rollbacks_go_further_back_each_time_and_not_to_what_was_taken_back() -> None:
+def test_rollbacks_go_further_back_each_time() -> None:
     log = [entry(1, 1, 0), entry(2, 2, 1), entry(3, 3, 2)]
     assert former(project(log)) == [2, 1]
     log.append(entry(4, 2, 3, "rollback"))
@@ -61,7 +61,7 @@ def test_a_model_that_reigned_twice_is_gone_back_to_twice() -> None:
     assert former(project(log)) == [1]
 
 
-def test_a_number_that_was_given_to_another_model_is_another_model() -> None:
+def test_a_number_given_to_another_model_is_another_model() -> None:
     log = [entry(1, 1, 0), entry(2, 2, 1)]
     other = entry(3, 2, 2)
     log.append(replace(other, change=replace(other.change, weights_sha256="other")))
@@ -83,7 +83,7 @@ def test_unreadable_entries_at_the_end_are_told() -> None:
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.randoms(use_true_random=False))
-def test_each_head_is_followed_by_one_entry_however_late_its_rivals_are(lags: list[int], random) -> None:  # type: ignore[no-untyped-def]
+def test_each_head_is_followed_by_one_entry(lags: list[int], random) -> None:  # type: ignore[no-untyped-def]
     """Writers that saw the log up to five entries ago; the projection is worked out entry by entry."""
     log: list[Entry] = []
     heads = [0]

@@ -75,9 +75,7 @@ def looks(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     return judged
 
 
-def test_the_first_model_is_judged_by_the_baselines_and_its_verdict_kept(
-    workspace: Path, looks: Callable[[], list[str]]
-) -> None:
+def test_the_first_model_is_judged_by_the_baselines(workspace: Path, looks: Callable[[], list[str]]) -> None:
     outcome = judging.judge("models:/tintlab/1")
     assert looks() == ["models:/tintlab/1"]
     assert outcome.stored
@@ -127,7 +125,7 @@ def test_the_page_shows_what_changed_most_and_needs_nothing_else(workspace: Path
         assert grey.shape == true.shape
 
 
-def test_a_model_is_judged_again_when_anything_that_decides_is_another(
+def test_a_model_is_judged_again_when_an_input_changes(
     workspace: Path, picture: Callable[..., Any], tmp_path: Path
 ) -> None:
     model, params = registry.locate("models/3"), load_params()
@@ -194,7 +192,7 @@ def test_a_model_against_itself_is_a_tie_and_keeps_its_verdict(workspace: Path) 
     assert kept["champion"] is None
 
 
-def test_the_code_that_judges_is_all_of_what_the_evaluation_imports() -> None:
+def test_the_evaluator_is_all_that_the_evaluation_imports() -> None:
     """But for what checks, names, watches and draws."""
     graph = grimp.build_graph("tintlab", cache_dir=None)
     for module in NO_RESULT:

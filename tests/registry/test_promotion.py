@@ -88,7 +88,7 @@ def test_a_failing_verdict_does_not_promote(judged: Verdict, alias: Alias) -> No
         (1, {"passed": "yes"}, "did not pass"),
     ],
 )
-def test_only_a_verdict_on_exactly_this_against_the_present_champion_counts(
+def test_only_a_verdict_against_the_present_champion_counts(
     judged: Verdict, champion: int | None, changes: dict[str, Any], message: str, alias: Alias
 ) -> None:
     reign(1)
@@ -99,7 +99,7 @@ def test_only_a_verdict_on_exactly_this_against_the_present_champion_counts(
     assert champions() == [1]
 
 
-def test_a_verdict_on_no_champion_does_not_count_beside_one_and_the_other_way_round(judged: Verdict) -> None:
+def test_a_verdict_against_a_champion_needs_that_champion(judged: Verdict) -> None:
     judged(2, champion=1)
     with pytest.raises(TintlabError, match=r"judged against version 1 .*, but champion is no model"):
         promote(2)
@@ -126,7 +126,7 @@ def test_weights_changed_after_judging_are_refused(
     assert alias() is None
 
 
-def test_weights_changed_together_with_their_recorded_sha256_are_refused_by_the_verdict(
+def test_weights_changed_with_their_sha256_are_refused(
     judged: Verdict, weights_of: Callable[[int], Path], sql: Sql, alias: Alias
 ) -> None:
     verdict = judged(1)
@@ -169,7 +169,7 @@ def test_the_champion_is_not_promoted_again() -> None:
     assert champions() == [1]
 
 
-def test_if_passed_ends_well_where_the_verdict_says_no_and_only_there(judged: Verdict) -> None:
+def test_if_passed_ends_well_only_where_the_verdict_says_no(judged: Verdict) -> None:
     run = CliRunner().invoke
     judged(1, passed=False, reasons=["too grey"])
     answer = run(app, ["promote", "1", "--if-passed"])
@@ -199,7 +199,7 @@ def test_a_change_decided_on_an_older_champion_is_refused() -> None:
     assert champions() == [1, 2]
 
 
-def test_of_two_entries_written_on_the_same_champion_the_second_does_not_count(alias: Alias) -> None:
+def test_of_two_entries_at_once_the_second_does_not_count(alias: Alias) -> None:
     reign(1)
     with store.connect() as client:
         # Both writers had looked before either wrote.
@@ -214,7 +214,7 @@ def test_of_two_entries_written_on_the_same_champion_the_second_does_not_count(a
     assert alias() == 2
 
 
-def test_an_alias_set_late_by_someone_who_was_overtaken_is_put_right(alias: Alias) -> None:
+def test_an_alias_set_late_by_a_loser_is_corrected(alias: Alias) -> None:
     reign(1)
     with store.connect() as client:
         before = history.read(client)
@@ -297,7 +297,7 @@ def test_an_alias_moved_by_hand_is_noticed_and_put_back(
     assert alias() == (1 if command is promotion.rollback else 2)
 
 
-def test_an_alias_set_by_hand_where_nothing_was_promoted_is_removed(
+def test_an_alias_set_by_hand_before_any_promotion_is_removed(
     sql: Sql, alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sql(
@@ -310,7 +310,7 @@ def test_an_alias_set_by_hand_where_nothing_was_promoted_is_removed(
     assert alias() is None
 
 
-def test_a_promotion_that_did_not_reach_the_alias_reaches_it_with_the_next_command(
+def test_the_next_command_finishes_an_interrupted_promotion(
     sql: Sql, alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reign(1, 2)
@@ -321,9 +321,7 @@ def test_a_promotion_that_did_not_reach_the_alias_reaches_it_with_the_next_comma
     assert alias() == 2
 
 
-def test_a_champion_deleted_in_mlflow_is_noticed_and_rolled_back_from(
-    alias: Alias, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_champion_deleted_in_mlflow_is_noticed(alias: Alias, capsys: pytest.CaptureFixture[str]) -> None:
     reign(1, 2)
     with store.connect() as client:
         client.delete_model_version("tintlab", "2")
@@ -337,7 +335,7 @@ def test_a_champion_deleted_in_mlflow_is_noticed_and_rolled_back_from(
     assert champions() == [1, 2, 1]
 
 
-def test_a_champion_that_was_passed_off_as_another_model_is_not_used(
+def test_a_champion_with_another_recorded_sha256_is_not_used(
     weights_of: Callable[[int], Path], sql: Sql, alias: Alias
 ) -> None:
     reign(1, 3)
@@ -353,7 +351,7 @@ def test_a_champion_that_was_passed_off_as_another_model_is_not_used(
     assert alias() == 1
 
 
-def test_an_entry_deleted_by_hand_is_told_and_changes_nothing_else(
+def test_an_entry_deleted_by_hand_changes_nothing_else(
     alias: Alias, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reign(1, 2, 3)

@@ -287,7 +287,7 @@ assert ours and all("/code/tintlab/" in file for file in ours.values()), ours
 """
 
 
-def test_it_loads_in_an_empty_folder_with_its_own_code_and_without_pickle(
+def test_it_loads_elsewhere_with_its_own_code_and_without_pickle(
     state: Path,
     models: list[Path],
     tmp_path: Path,
@@ -314,7 +314,7 @@ def test_it_loads_in_an_empty_folder_with_its_own_code_and_without_pickle(
     assert np.array_equal(coloured, Colorizer.load(models[1]).colorize(photo, 64))
 
 
-def test_beside_the_package_it_leaves_spawned_processes_all_of_it(
+def test_beside_the_package_spawned_processes_find_all_of_it(
     weights_of: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
@@ -339,7 +339,7 @@ def test_mlflow_refuses_to_load_changed_files(weights_of: Callable[[int], Path],
         mlflow.pyfunc.load_model(str(weights_of(3).parents[2]))
 
 
-def test_the_registered_model_says_what_it_takes_and_has_an_example(
+def test_a_registered_model_has_a_signature_and_an_example(
     weights_of: Callable[[int], Path],
 ) -> None:
     from mlflow.models import Model

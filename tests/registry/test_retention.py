@@ -162,7 +162,7 @@ def files_of(client: MlflowClient, version: int) -> Path:
 # --- DVC
 
 
-def test_what_a_commit_a_branch_a_tag_or_the_workspace_refers_to_stays(repository: Path) -> None:
+def test_objects_that_git_or_the_workspace_refers_to_stay(repository: Path) -> None:
     assert cached(repository) == {1, 2, 3, 4, 5, 6, 7}
     found = prune()
     assert cached(repository) == {1, 2, 3, 6, 7}
@@ -422,7 +422,7 @@ def test_a_version_cut_short_amid_its_removal(
     assert_usable(client)
 
 
-def test_files_left_by_an_interruption_stay_when_they_are_registered_again(
+def test_leftover_files_stay_when_registered_again(
     repository: Path,
     client: MlflowClient,
     models: list[Path],

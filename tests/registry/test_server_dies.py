@@ -234,7 +234,7 @@ def said_rightly(message: str, write: str) -> bool:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("write", ["model-versions/create", "registered-models/alias"])
-def test_a_registration_that_was_cut_short_is_completed_and_not_repeated(
+def test_a_registration_cut_short_is_completed(
     write: str,
     when: When,
     proxy: Proxy,

@@ -47,9 +47,7 @@ def test_the_same_inputs_find_the_same_folder() -> None:
         ({"source": "c", "torch": "3"}, "the source code changed, the version of torch changed"),
     ],
 )
-def test_guard_foreign_another_training_is_not_continued_and_it_says_why(
-    changes: dict[str, Any], reason: str
-) -> None:
+def test_guard_foreign_another_training_is_not_continued(changes: dict[str, Any], reason: str) -> None:
     """Guard: the fingerprint as the folder's name, and `unfinished.explain_restart`."""
     old = interrupted(40)
     inputs = INPUTS | changes

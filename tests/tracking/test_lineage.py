@@ -38,9 +38,7 @@ def test_a_fresh_commit_is_clean(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "src/pack/train.py"])
-def test_what_a_person_edits_makes_it_dirty_and_the_patch_brings_it_back(
-    project: Path, tmp_path: Path, name: str
-) -> None:
+def test_edits_make_it_dirty_and_the_patch_restores_them(project: Path, tmp_path: Path, name: str) -> None:
     write(project, {name: "# new content\n"})
     state = lineage.git_state(project)
     assert state.dirty
@@ -50,7 +48,7 @@ def test_what_a_person_edits_makes_it_dirty_and_the_patch_brings_it_back(
     assert (clone / name).read_text() == "# new content\n"
 
 
-def test_a_change_that_git_can_t_see_by_size_and_time_makes_it_dirty(project: Path) -> None:
+def test_a_change_of_equal_size_and_time_makes_it_dirty(project: Path) -> None:
     path = project / "params.yaml"
     git(project, "config", "core.trustCtime", "false")
     os.utime(path, (1e9, 1e9))
@@ -128,7 +126,7 @@ def test_reading_the_state_waits_for_no_lock_and_takes_none(project: Path) -> No
     assert lineage.git_state(project).dirty
 
 
-def test_a_fingerprint_is_the_start_of_the_sha256_of_canonical_json() -> None:
+def test_a_fingerprint_is_a_sha256_of_canonical_json() -> None:
     # printf '{"a":1,"b":[2,"é"]}' | sha256sum
     assert lineage.fingerprint({"b": [2, "é"], "a": 1}) == "992f8d0a5d6192a6"
 
@@ -138,7 +136,7 @@ def test_a_fingerprint_refuses_what_json_cannot_say() -> None:
         lineage.fingerprint({"rate": float("nan")})
 
 
-def test_every_part_of_a_training_changes_its_fingerprint_and_nothing_else_does(tmp_path: Path) -> None:
+def test_every_part_of_a_training_changes_its_fingerprint(tmp_path: Path) -> None:
     write(tmp_path, {"data/a.npy": "1", "data/b.npy": "2", "one.py": "x", "two.py": "y"})
     data, sources = [tmp_path / "data"], [tmp_path / "one.py", tmp_path / "two.py"]
 

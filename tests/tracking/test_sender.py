@@ -101,7 +101,7 @@ def test_a_training_arrives_whole(database: Path, tmp_path: Path) -> None:
     assert delivery.backlog() == {}
 
 
-def test_artifacts_lie_in_the_state_folder_whatever_the_working_directory(
+def test_artifacts_lie_in_the_state_folder(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Recorder(NAME) as recorder:
@@ -253,7 +253,7 @@ def test_a_sender_waits_for_another_of_the_same_spool(database: Path) -> None:
     assert steps(database) == {"loss": [0, 1, 2]}
 
 
-def test_a_sender_killed_while_it_sends_loses_and_doubles_nothing(database: Path) -> None:
+def test_a_killed_sender_loses_and_doubles_nothing(database: Path) -> None:
     record_steps(range(10_000))
     killed = 0
     for target in (1, 3_000):
@@ -330,7 +330,7 @@ def test_a_training_that_did_not_end_keeps_its_spool(database: Path) -> None:
     assert only_run(database)["status"] == "RUNNING"
 
 
-def test_what_the_store_refuses_is_laid_aside_and_the_rest_arrives(database: Path) -> None:
+def test_refused_records_are_kept_aside_and_the_rest_arrives(database: Path) -> None:
     with Recorder(NAME) as recorder:
         recorder.start("train", {}, {})
         recorder.metrics({"loss": 1}, 1)
@@ -641,7 +641,7 @@ class Server:
 
 
 @pytest.mark.slow
-def test_a_server_down_at_the_start_in_the_middle_and_past_the_end(
+def test_a_server_that_is_down_now_and_then(
     state: Path,
     empty_store: Path,
     tmp_path: Path,

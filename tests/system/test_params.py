@@ -259,7 +259,7 @@ def test_keys_that_resemble_nothing(defaults: dict[str, Any], tmp_path: Path) ->
     message = fault(changed(defaults, "convert.xyz", 1), tmp_path)
     assert message == ": unknown key 'convert.xyz'; known are image_size, max_squares"
     message = fault(changed(defaults, "fetch.sources", [{"path": "a", "hash": "b"}]), tmp_path)
-    assert message == ": unknown key 'fetch.sources.0.hash'; known are path, sha256"
+    assert message == ": unknown key 'fetch.sources.0.hash'; known are path, sha256, follow_links"
 
 
 def test_missing_keys_and_sections(defaults: dict[str, Any], tmp_path: Path) -> None:

@@ -23,3 +23,10 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, tintlab; print([name for name in sys.modules if name.startswith({heavy})])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_code_of_earlier_registered_models_says_what_to_do() -> None:
+    with pytest.raises(
+        ImportError, match=r"register it again: `tintlab register --model models:/NAME/VERSION`"
+    ):
+        exec("from tintlab import codes")

@@ -14,9 +14,16 @@ __all__ = ["Colorizer", "load_colorizer"]
 
 _HOMES = {"Colorizer": "tintlab.inference.colorizer", "load_colorizer": "tintlab.registry.models"}
 
+_FORMER_MODULES = {"codes"}  # the first import of models that were registered before the package had rooms
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use: `import tintlab` alone loads neither torch nor MLflow."""
+    if name in _FORMER_MODULES:
+        raise ImportError(
+            f"tintlab.{name} is gone: this model was registered by an earlier tintlab, and its own code can't be "
+            "used beside the present one; register it again: `tintlab register --model models:/NAME/VERSION`"
+        )
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

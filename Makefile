@@ -28,8 +28,8 @@ run: $(BIN)/.installed  ## colour at once with base, then fine-tune it on your p
 	tintlab promote --if-passed
 	tintlab champion
 
-test: $(BIN)/.installed  ## the quick test suite
-	pytest -m 'not slow'
+test: $(BIN)/.installed  ## the quick test suite; PROCESSES=2 shares its files among two processes
+	pytest -m 'not slow' $(if $(PROCESSES),-n $(PROCESSES) --dist loadfile)
 
 test-all: $(BIN)/.installed  ## the long tests too: about half an hour
 	pytest -rs

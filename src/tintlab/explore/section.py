@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from tintlab.system import paths
+from tintlab.system import console, paths
 from tintlab.system.files import atomic_path, read_json, write_json
 
 _FILE = "section.json"
@@ -24,13 +24,8 @@ class Table(BaseModel):
 
     def text(self) -> str:
         """The table for a terminal."""
-        lines = [self.columns, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        shown = [
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-            for line in lines
-        ]
-        return "\n".join([self.caption, *shown])
+        lines = console.aligned([self.columns, *self.rows], right=range(1, len(self.columns)))
+        return "\n".join([self.caption, *lines])
 
 
 class Section(BaseModel):

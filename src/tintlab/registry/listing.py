@@ -7,7 +7,7 @@ from tintlab.registry import history, models, old_code, verdicts
 from tintlab.registry.champion import CHAMPION, read_history
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
-from tintlab.system.console import printable
+from tintlab.system.console import aligned, printable
 from tintlab.tracking import store
 
 
@@ -88,6 +88,4 @@ def _when(moment: datetime) -> str:
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [list(titles), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(aligned(cells))

@@ -11,6 +11,7 @@ from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import make_thumbnail, to_data_uri
 from tintlab.reports.measures import DIRECTIONS, Measure, demerit, gain_class, gain_of, measure_of, number
 from tintlab.reports.pages import render
+from tintlab.system.console import aligned
 
 _RANKED_BY = "delta_e00"
 _SHOWN = 6
@@ -93,13 +94,7 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
         name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
         values = [number(figures.get(key), measure) for figures in systems.values()]
         lines.append([name, *values, DIRECTIONS.get(measure.better or "", "")])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [first.ljust(widths[0]), *map(str.rjust, values, widths[1:-1]), last]  # figures to the right
-        ).rstrip()
-        for first, *values, last in lines
-    )
+    return "\n".join(aligned(lines, right=range(1, len(systems) + 1)))
 
 
 def _systems(metrics: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:

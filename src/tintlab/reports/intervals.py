@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tintlab.reports.measures import DIRECTIONS, Measure, measure_of, number
+from tintlab.system.console import aligned
 
 _TITLES = ("", "this model", "grey", "model − grey", "")
 
@@ -32,8 +33,7 @@ def intervals_text(intervals: pd.DataFrame, true_colourfulness: float) -> str:
                 DIRECTIONS.get(measure.better or "", ""),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = aligned(rows)
     ours = (overall["figure"] == "colourfulness") & (overall["method"] == "model")
     colourfulness = overall["value"].to_numpy()[ours.to_numpy()][0]
     lines.append(

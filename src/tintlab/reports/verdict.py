@@ -8,6 +8,7 @@ from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import to_data_uri
 from tintlab.reports.measures import measure_of, number
 from tintlab.reports.pages import render
+from tintlab.system import console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +60,8 @@ def sensitivity(verdict: Mapping[str, Any]) -> str:
 
 def verdict_table(verdict: Mapping[str, Any]) -> "Table":
     """The conditions as a table for terminals."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     headers = ("", "figure", "against", "value", f"{LEVEL:.0%} interval", "must be")
-    table = Table(*headers, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = console.new_table(*headers)
     for check in verdict["checks"]:
         row = _check(check)
         mark = "[green]✓[/]" if check["passed"] else "[red]✗[/]"

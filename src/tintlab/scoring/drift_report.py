@@ -12,7 +12,7 @@ from tintlab.registry import models
 from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import manifest
 from tintlab.scoring.drift import MEANINGS, DriftReport, compare
-from tintlab.system import paths
+from tintlab.system import console, paths
 from tintlab.system.console import one_line
 from tintlab.system.decision_params import DriftParams
 from tintlab.system.errors import TintlabError
@@ -125,9 +125,7 @@ def report_again(place: Path, model: str | None, rules: DriftParams | None) -> t
 
 def make_table(report: DriftReport) -> "Table":
     """The figures, a row each, for `rich` to print."""
-    from rich.table import Table
-
-    shown = Table("figure", "what it is", "mean", "PSI", "by chance", "p", "", box=None)
+    shown = console.new_table("figure", "what it is", "mean", "PSI", "by chance", "p", "")
     for one in report.figures:
         mean = "" if one.seen is None else f"{one.seen:.3g}"
         numbers = [f"{one.psi:.2f}", f"{one.expected:.2f}", f"{one.p_value:.2g}"]

@@ -10,7 +10,7 @@ import codecs
 import io
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -42,6 +42,26 @@ def prepare_streams() -> None:
 def say(text: str, error: bool = False) -> None:
     """Print a line, at once; on stderr with `error`."""
     print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Pad the cells of plain rows so that columns line up; the columns in `right` line up at their right end."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def new_table(*titles: str) -> "Table":
+    """A table for `print_table`, in the style of all commands."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(*titles, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
 
 
 def print_table(table: "Table") -> None:

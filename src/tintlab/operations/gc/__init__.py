@@ -13,7 +13,7 @@ from tintlab.operations import dvc_repair
 from tintlab.operations.gc import dvc_cache, registry, state
 from tintlab.operations.gc.items import Item, Rules
 from tintlab.system import paths
-from tintlab.system.console import printable
+from tintlab.system.console import aligned, printable
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import exclusive
 from tintlab.tracking import delivery, store
@@ -72,11 +72,7 @@ def text(found: Plan) -> str:
         (item.kind, printable(item.name), printable(item.about), _megabytes(item.bytes))
         for item in found.items
     ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = [
-        "  ".join(f"{cell:{'>' if column == 3 else '<'}{widths[column]}}" for column, cell in enumerate(row))
-        for row in rows
-    ]
+    lines = aligned(rows, right=[3])
     count = f"{len(rows)} items" if len(rows) > 1 else "1 item"
     lines.append(f"{count}, {_megabytes(found.bytes)}" if rows else "nothing to remove")
     return "\n".join([*lines, *found.notes])

@@ -137,6 +137,7 @@ def test_from_a_photograph_to_its_file(
     assert hashlib.sha256(coloured.read_bytes()).hexdigest() == wanted
 
 
+@pytest.mark.slow
 def test_how_long_people_wait(page: "playwright.Page", tmp_path: Path) -> None:
     """Aims on a quiet machine: paint 1 s, colours of 2 MP 2 s, slider 0.3 s. Here a busy one's bounds."""
     file = tmp_path / "large.jpg"
@@ -264,32 +265,31 @@ def test_what_cannot_be_used_is_said(page: "playwright.Page", tmp_path: Path) ->
     page.locator("#status.fault", has_text="text.jpg: not a picture").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing_serious(
-    browser: "playwright.Browser", server: Server, picture_file: Path, scheme: str
+    browser: "playwright.Browser", server: Server, picture_file: Path, scheme: str, width: int
 ) -> None:
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
     )
-    for width in (1280, 390):
-        context = browser.new_context(
-            viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True
-        )
-        context.set_default_timeout(SECONDS)
-        page = context.new_page()
-        for path in ("/docs", "/"):
-            page.goto(server.address + path)
-            check(axe, page)
-        add(page, picture_file)
-        page.locator(".variant img[src]").nth(6).wait_for()
-        click_place(page, 0.5, 0.5)
-        page.locator("#likely .swatch").first.wait_for()
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True
+    )
+    context.set_default_timeout(SECONDS)
+    page = context.new_page()
+    for path in ("/docs", "/"):
+        page.goto(server.address + path)
         check(axe, page)
-        page.click("#pick-ok")
-        page.locator("#hints .marker").wait_for()
-        check(axe, page)
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-        context.close()
+    add(page, picture_file)
+    page.locator(".variant img[src]").nth(6).wait_for()
+    click_place(page, 0.5, 0.5)
+    page.locator("#likely .swatch").first.wait_for()
+    check(axe, page)
+    page.click("#pick-ok")
+    page.locator("#hints .marker").wait_for()
+    check(axe, page)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    context.close()
 
 
 def check(axe: object, page: "playwright.Page") -> None:

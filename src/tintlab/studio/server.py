@@ -18,7 +18,7 @@ from tintlab.studio.models import Models
 from tintlab.studio.safety import check_access
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
-from tintlab.system.memory import keep_freed_memory
+from tintlab.system.memory import keep_freed_memory, share_arenas
 
 PORT = 8400
 TOKEN_VARIABLE = "TINTLAB_STUDIO_TOKEN"
@@ -63,6 +63,7 @@ def serve(
     console.say(f"studio   {address}/   (Ctrl-C ends it)")
     if open_page:
         threading.Thread(target=_open_when_ready, args=(address,), daemon=True).start()
+    share_arenas(cpus())
     keep_freed_memory()
     with one_thread_each():
         uvicorn.Server(config).run(sockets=[listening])

@@ -2,7 +2,7 @@
 
 import ctypes
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # of mallopt(3)
 
 
 def keep_freed_memory() -> None:
@@ -20,6 +20,11 @@ def keep_all_freed_memory() -> None:
     The steps of a large network free and ask for gigabytes; the kernel's zeroing of these is a sixth of all time.
     """
     _set({_TRIM_THRESHOLD: (1 << 31) - 1, _MMAP_MAX: 0})
+
+
+def share_arenas(count: int) -> None:
+    """From now on all threads share so many heaps: each heap keeps what was freed in it from the others."""
+    _set({_ARENA_MAX: count})
 
 
 def _set(options: dict[int, int]) -> None:

@@ -23,7 +23,7 @@ class Checkpoints:
 
     Args:
         folder: one per training; see `lineage.fingerprint`.
-        announce: told of checkpoints that can't be used.
+        announce: called with a line about each unusable checkpoint.
     """
 
     def __init__(self, folder: Path, announce: Callable[[str], None]) -> None:

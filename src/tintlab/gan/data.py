@@ -134,7 +134,7 @@ class Batches(Dataset[Lab]):
         batch_size: pictures a batch.
         iterations: how many batches there are.
         seed: batch i depends on this and on i alone.
-        augmentation: what is done to the crops.
+        augmentation: random changes of the crops.
         mixture: which squares are taken; all where it is None.
         share: `(rank, processes)`: of each batch, every so many-th picture from that one on.
     """
@@ -170,7 +170,7 @@ class Batches(Dataset[Lab]):
         if not 0 <= iteration < self.iterations:
             raise IndexError(f"batch {iteration} of {self.iterations}")
         rank, processes = self.share
-        # A stream for each picture: its crop does not depend on who makes the others.
+        # A stream for each picture: its crop does not depend on the process that makes the others.
         chosen = [
             (place, np.random.default_rng([self.seed, 1, iteration, position]))
             for position, place in enumerate(self._places(iteration))

@@ -97,7 +97,7 @@ def _scaled_stages(width: float, depth: float) -> list[_Stage]:
 
 
 class _SamePadConv2d(nn.Conv2d):
-    """A bias-free convolution padded as TensorFlow's "SAME": what is odd goes to the right and the bottom.
+    """A bias-free convolution padded as TensorFlow's "SAME": an odd pixel goes to the right and the bottom.
 
     The weights were trained so; symmetric padding would shift the strided layers by a pixel.
     """

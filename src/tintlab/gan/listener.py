@@ -1,4 +1,4 @@
-"""Who is told what happens in a training."""
+"""The interface through which a training reports its progress."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from tintlab.gan.data import Lab
 
 
 class Listener(Protocol):
-    """Told what happens in a training; it changes nothing in it."""
+    """Receives the events of a training; it changes nothing in it."""
 
     def announced(self, text: str) -> None:
         """Something that people should read."""
@@ -27,7 +27,7 @@ class Listener(Protocol):
 
 
 class Silent:
-    """A listener that does nothing with what it hears: of processes that only help."""
+    """A listener that ignores all events: for processes that only help."""
 
     def announced(self, text: str) -> None:
         """As of `Listener`."""

@@ -39,7 +39,7 @@ more than 99.99 % certainty, and the generator can't learn from it."""
 
 @dataclass
 class History:
-    """What a training went through: rows of plain numbers."""
+    """The figures of a training: rows of plain numbers."""
 
     losses: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Training:
     Args:
         params: the `train` section of params.yaml.
         folder: where best and last weights are written; checkpoints go to its subfolder.
-        listener: told what happens.
+        listener: receives the events.
         parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
     """
 
@@ -188,7 +188,7 @@ class Training:
             save_weights(self.folder / name, self.networks.kept_generator)
 
     def _save_checkpoint(self) -> None:
-        # A training must not come back to what has diverged since it was last looked at.
+        # A training must not resume from weights that have diverged since the last check.
         self._stop_if_diverged(self._means())
         state = self.state_dict()
         if self.fabric.is_global_zero:

@@ -23,7 +23,7 @@ _IN_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$")
 
 
 def generator_config(params: TrainParams) -> dict[str, Any]:
-    """What must be known to build the generator again: the content of config.json."""
+    """The settings that build the generator again: the content of config.json."""
     return {
         "generator": params.generator,
         "size": params.image_size,
@@ -163,7 +163,7 @@ def parent_weights(weights: Path, params: TrainParams) -> dict[str, Tensor]:
     parent, config = load_generator(weights.parent, weights.name)
     theirs, ours = _architecture(config), _architecture(generator_config(params))
     for added in ("z_dim", "hints"):
-        # What the parent has not learned yet starts as it does in a training without a parent.
+        # Layers that the parent lacks start as they do in a training without a parent.
         theirs[added] = theirs[added] or ours[added]
     if theirs != ours:
         other = ", ".join(
@@ -177,7 +177,7 @@ def parent_weights(weights: Path, params: TrainParams) -> dict[str, Tensor]:
 
 
 def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the shapes of a generator's weights."""
+    """The settings that decide the shapes of a generator's weights."""
     shape = {
         "generator": config["generator"],
         "channels": config["channels"],

@@ -26,7 +26,7 @@ class Networks:
 
     Args:
         params: the `train` section of params.yaml.
-        announce: told what people should read.
+        announce: called with each line that people should read.
         parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
 
     Attributes:

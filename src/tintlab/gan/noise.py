@@ -1,4 +1,4 @@
-"""How a noise vector z reaches the decoder, and how it is told from a true colouring while training.
+"""How a noise vector z reaches the decoder, and how training infers it from a true colouring.
 
 z stands for what a grey photograph leaves open. It is learnt as in BicycleGAN (Zhu et al. 2017, arXiv
 1711.11586): an encoder reads z off a true colouring, the generator paints that colouring back with it, and
@@ -52,7 +52,7 @@ def modulated(x: Tensor, by: Modulation) -> Tensor:
 class LatentEncoder(nn.Module):
     """Reads z off a coloured picture: mean and log-variance of a normal distribution.
 
-    Without normalisation layers: these would take away the mean colours, which are most of what z is to tell.
+    Without normalisation layers: these would take away the mean colours, which are most of z's meaning.
 
     Args:
         z_dim: length of z.

@@ -23,7 +23,7 @@ _MODULATED = 3  # the noise reaches the bottleneck and the first two up-blocks
 
 
 class Encoded(NamedTuple):
-    """What the encoder knows of pictures: enough to colour them as often as one likes.
+    """The encoder's features of pictures: enough to colour them as often as one likes.
 
     Attributes:
         skips: maps at the strides 2, 4, 8 and 16.
@@ -163,7 +163,7 @@ class PretrainedUNet(nn.Module):
         return self
 
     def _initialise(self) -> None:
-        """Begin with dull colours, |ab| of 16 in the mean, and with a decoder that hardly heeds the context."""
+        """Begin with dull colours, |ab| of 16 in the mean, and with a decoder that hardly uses the context."""
         nn.init.normal_(self.context[1].weight, 0.0, 0.01)  # type: ignore[arg-type]
         nn.init.normal_(self.output.weight, 0.0, 0.02)
         nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]

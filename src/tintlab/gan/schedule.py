@@ -1,4 +1,4 @@
-"""What changes over a training, as pure functions of the iteration: so a resumed one needs no state for it."""
+"""Everything that changes over a training, as pure functions of the iteration, so resuming needs no state."""
 
 import math
 

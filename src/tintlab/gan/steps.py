@@ -22,7 +22,7 @@ _DISCRIMINATOR_BESIDE_NOISE = 0.05
 
 
 class Steps:
-    """What a batch does to the networks.
+    """The training steps that a batch causes.
 
     Args:
         params: the `train` section of params.yaml.

@@ -252,6 +252,7 @@ def params() -> TrainParams:
             "generator": "pretrained_unet",
             "channels": WIDTH,
             "z_dim": 0,
+            "hints": False,
             "saturation": 1.25,
             "working_size": 96,
         }

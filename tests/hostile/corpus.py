@@ -12,11 +12,27 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import encode, make_picture
-from tests.imaging import making
+from tests.hostile.odd_tiffs import of_odd_samples, tiff_bombs
+from tests.hostile.picture_files import (
+    bmp,
+    chunk,
+    gif,
+    itxt,
+    jpeg2000,
+    jpeg_header,
+    many_scans,
+    png,
+    psd,
+    sgi,
+    tiff,
+    tiff_of_strips,
+    tiff_of_tags,
+    webp,
+    with_chunk,
+)
 
 Files = Iterator[tuple[bytes, bytes]]  # a path, not always UTF-8, and a content
 
@@ -65,49 +81,6 @@ def seeds() -> dict[str, bytes]:
     found["plain.ppm"] = b"P3 8 6 255\n" + b" ".join(b"%d" % value for value in pixels[:6, :8].ravel())
     found["small.psd"] = psd(64, 48, pixels.transpose(2, 0, 1).tobytes())
     return found | of_odd_samples(pixels)
-
-
-def of_odd_samples(pixels: NDArray[np.uint8]) -> dict[str, bytes]:
-    """A small valid file of each kind of samples that Pillow does not read by itself, and of pages."""
-    grey = pixels[..., 0].astype(np.uint16)
-    deep, floats = grey * 257, (pixels / 255).astype(np.float32)
-    preview = making.grey_page(pixels[::4, ::4], 8, photometric=2, more={254: ("I", [1])})
-    preview.sub = [making.grey_page(pixels, 8, photometric=2)]
-    pages = [making.grey_page(grey // (number + 1), 12) for number in range(3)]
-    profile = making.png_profile(making.icc_profile(b"GRAY", b"XYZ ", {b"kTRC": making.curve(1.8)}))
-    lab_profile = making.icc_profile(b"GRAY", b"Lab ", {b"kTRC": making.curve(1.0)})
-    primaries = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-    return {
-        "packed.tif": making.tiff_of([making.grey_page(grey, 12, compression="LZW")]),
-        "floats.tif": making.tiff_of(
-            [making.grey_page(floats, 32, photometric=2, compression="deflate", predictor=3, planar=True)]
-        ),
-        "tiles.tif": making.tiff_of(
-            [making.grey_page(deep, 16, order=">", tile=16, predictor=2, compression="LZW")], ">"
-        ),
-        "lab.tif": making.tiff_of([making.grey_page(pixels, 8, photometric=9, compression="PackBits")]),
-        "alpha.tif": making.tiff_of(
-            [making.grey_page(np.dstack([deep, deep]), 16, more={338: ("H", [1])})], big=True
-        ),
-        "preview.tif": making.tiff_of([preview]),
-        "pages.tif": making.tiff_of(pages),
-        "alpha.png": making.png_of(np.dstack([deep, deep]), 16, (b"sBIT", bytes([12, 16]))),
-        "gamma.png": making.png_of(
-            pixels,
-            8,
-            (b"gAMA", struct.pack(">I", 100_000)),
-            (b"cHRM", primaries),
-            (b"sBIT", bytes([5, 6, 5])),
-        ),
-        "profile.png": making.png_of(deep, 16, profile, (b"tRNS", bytes(2))),
-        "profile.jp2": making.jp2_of(
-            encode(deep, "JPEG2000", no_jp2=True),
-            64,
-            48,
-            16,
-            b"\2\0\0" + lab_profile,
-        ),
-    }
 
 
 def in_every_mode() -> Files:
@@ -199,46 +172,6 @@ def bombs() -> Files:
     yield b"layers.psd", psd(8, 8, bytes(192), layers=30_000)
     yield b"tiles.jp2", jpeg2000(5000, 5000, tile=1)
     yield b"components.jp2", jpeg2000(500, 500, components=16_384)
-
-
-def tiff_bombs() -> Files:
-    """TIFFs whose tags ask for far more than the file has, in the kinds that Pillow does not read by itself."""
-
-    def bomb(
-        bits: int, data: bytes, rows: int = 5000, side: int = 5000, **more: tuple[str, list[int]]
-    ) -> bytes:
-        tags: making.Tags = {int(tag[1:]): values for tag, values in more.items()}
-        sizes = {256: ("I", [side]), 257: ("I", [side]), 258: ("H", [bits]), 259: ("H", [8]), 262: ("H", [1])}
-        tags = sizes | {277: ("H", [1]), 278: ("I", [rows])} | tags
-        count = -(-side // rows)
-        page = making.Page(tags, [data])
-        page.tags[279] = ("I", [len(data)] * count)
-        return making.tiff_of([page])
-
-    floats = zlib.compress(bytes(8 * 25_000_000), 9)
-    yield b"floats.tif", bomb(64, floats, t339=("H", [3]))
-    yield b"colours.tif", bomb(64, zlib.compress(bytes(8)), t277=("H", [4]), t262=("H", [2]), t339=("H", [3]))
-    yield b"integers.tif", bomb(32, zlib.compress(b"\x80" * (4 * 25_000_000), 9))
-    yield b"packed.tif", bomb(12, zlib.compress(bytes(37_500_000), 9))
-    yield b"channels.tif", bomb(16, zlib.compress(bytes(32)), t277=("H", [16]), t338=("H", [0] * 15))
-    yield b"samples.tif", bomb(16, zlib.compress(bytes(32)), t277=("I", [2**31]))
-    yield b"bits.tif", bomb(65_535, zlib.compress(bytes(32)))
-    yield b"huge-tile.tif", bomb(16, bytes(99), t322=("I", [2**31 - 16]), t323=("I", [2**31 - 16]))
-    yield b"small-tiles.tif", bomb(16, bytes(99), t322=("I", [1]), t323=("I", [1]))
-    page = making.grey_page(np.zeros((8, 8), np.uint16), 16)
-    page.segments *= 400_000
-    yield b"same-strips.tif", making.tiff_of([page])
-    yield b"many-pages.tif", making.tiff_of([making.Page({256: ("I", [1])}, [b""])] * 30_000)
-    endless = making.grey_page(np.zeros((8, 8), np.uint16), 16, more={330: ("I", [8] * 900_000)})
-    yield b"sub-pages.tif", making.tiff_of([endless])
-    shared = making.grey_page(np.zeros((8, 8), np.uint16), 16, more={700: ("B", bytes(4_000_000))})
-    data = bytearray(making.tiff_of([shared]))
-    start = struct.unpack_from("<I", data, 4)[0]
-    directory = bytes(data[start:-4])
-    for _ in range(2000):  # pages that all refer to the same metadata
-        struct.pack_into("<I", data, len(data) - 4, len(data))
-        data += directory + bytes(4)
-    yield b"same-metadata.tif", bytes(data)
 
 
 def of_many_frames() -> Files:
@@ -392,138 +325,6 @@ def links(folder: Path) -> int:
     if not (folder / "pipe.jpg").exists():
         os.mkfifo(folder / "pipe.jpg")
     return len(targets) + 1
-
-
-# --- files, byte by byte
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def png(width: int, height: int, packed: bytes, between: bytes = b"") -> bytes:
-    """An RGB PNG of any claimed size."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + between + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-
-
-def with_chunk(data: bytes, added: bytes) -> bytes:
-    """A PNG with one more chunk after its header."""
-    return data[:33] + added + data[33:]
-
-
-def itxt(xmp: bytes) -> bytes:
-    """XMP as PNGs hold it."""
-    return chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-
-
-def tiff(width: int, height: int, data: bytes, compression: int = 1, following: int = 0) -> bytes:
-    """A grey TIFF of one strip."""
-    values = {
-        256: width,
-        257: height,
-        258: 8,
-        259: compression,
-        262: 1,
-        273: 122,
-        277: 1,
-        278: height,
-        279: len(data),
-    }
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(values)) + entries + struct.pack("<I", following) + data
-
-
-def tiff_of_strips(width: int, height: int) -> bytes:
-    """A TIFF with a strip for each row, all of them the same bytes."""
-    values = {
-        256: (1, width),
-        257: (1, height),
-        258: (1, 8),
-        259: (1, 1),
-        262: (1, 1),
-        277: (1, 1),
-        278: (1, 1),
-    }
-    start = 8 + 2 + 12 * 9 + 4
-    values |= {273: (height, start), 279: (height, start + 4 * height)}
-    entries = b"".join(struct.pack("<HHII", tag, 4, *values[tag]) for tag in sorted(values))
-    offsets = struct.pack("<I", start + 8 * height) * height + struct.pack("<I", width) * height
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", 9) + entries + bytes(4) + offsets + bytes(width)
-
-
-def tiff_of_tags(count: int) -> bytes:
-    """A TIFF with as many tags as fit."""
-    entries = b"".join(struct.pack("<HHII", tag, 2, 1 << 20, 8) for tag in range(400, 400 + count))
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries + bytes(1 << 20)
-
-
-def bmp(width: int, height: int, compression: int, bits: int, data: bytes, palette: bytes = b"") -> bytes:
-    """A BMP; compression 1 is run-length."""
-    offset = 54 + len(palette)
-    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 0, 0)
-    return b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + header + palette + data
-
-
-def gif(width: int, height: int, data: bytes, before: bytes = b"") -> bytes:
-    """A GIF of one frame, after `before`."""
-    start = b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + before
-    return start + b",\0\0\0\0" + struct.pack("<HHBB", width, height, 0, 8) + data
-
-
-def jpeg_header(width: int, height: int) -> bytes:
-    """The start of a JPEG."""
-    frame = b"\xff\xc0\0\x11\x08" + struct.pack(">HH", height, width) + b"\3\1\x11\0\2\x11\0\3\x11\0"
-    return b"\xff\xd8" + frame + b"\xff\xda\0\0"
-
-
-def many_scans(width: int, height: int, scans: int) -> bytes:
-    """A grey progressive JPEG: each scan refines all coefficients, and says in a few bytes that none changes."""
-    frame = b"\xff\xc2\0\x0b\x08" + struct.pack(">HH", height, width) + b"\1\1\x11\0"
-    table = b"\xff\xdb\0\x43\0" + bytes([1]) * 64
-    # One code, 0: 0xe0 ends the band for 2^14 blocks and as many more as 14 bits say.
-    codes = b"\xff\xc4\0\x14\x10" + bytes([1] + [0] * 15) + b"\xe0"
-    dc = b"\xff\xc4\0\x14\0" + bytes([1] + [0] * 15) + b"\0"
-    blocks = -(-width // 8) * -(-height // 8)
-    runs = -(-blocks // 32767)
-    bits = ("0" + "1" * 14) * runs
-    body = int(bits.ljust(-(-len(bits) // 8) * 8, "1"), 2).to_bytes(-(-len(bits) // 8), "big")
-    body = body.replace(b"\xff", b"\xff\0")
-    first = b"\xff\xda\0\x08\1\1\0\0\0\0" + bytes(-(-blocks // 8))
-    scan = b"\xff\xda\0\x08\1\1\0\1\x3f\x10" + body
-    return b"\xff\xd8" + table + frame + dc + codes + first + scan * scans + b"\xff\xd9"
-
-
-def psd(width: int, height: int, data: bytes, layers: int = 0) -> bytes:
-    """A Photoshop file of three channels."""
-    header = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, height, width, 8, 3) + bytes(8)
-    layer = struct.pack(">iiiiH", 0, 0, 8, 8, 0) + b"8BIMnorm" + bytes(4) + struct.pack(">I", 0)
-    content = struct.pack(">h", layers) + layer * layers if layers else b""
-    section = struct.pack(">I", len(content)) + content if content else b""
-    return header + struct.pack(">I", len(section)) + section + struct.pack(">H", 0) + data
-
-
-def jpeg2000(width: int, height: int, tile: int = 0, components: int = 3) -> bytes:
-    """The start of a JPEG 2000 codestream."""
-    size = struct.pack(">HIIIIIIIIH", 0, width, height, 0, 0, tile or width, tile or height, 0, 0, components)
-    siz = b"\xff\x51" + struct.pack(">H", 38 + 3 * components) + size + b"\7\1\1" * components
-    cod = b"\xff\x52\0\x0c\0\0\0\1\0\5\4\4\0\0"
-    qcd = b"\xff\x5c\0\x13\x40" + b"\x48" * 16
-    sot = b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93"
-    return b"\xff\x4f" + siz + cod + qcd + sot + bytes(50)
-
-
-def sgi(width: int, height: int) -> bytes:
-    """The start of an SGI image."""
-    return struct.pack(">HBBHHHH", 474, 1, 1, 3, width, height, 3).ljust(512, b"\0") + bytes(100)
-
-
-def webp(width: int, height: int) -> bytes:
-    """The start of a WebP with a canvas."""
-    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    content = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas
-    return b"RIFF" + struct.pack("<I", 4 + len(content)) + b"WEBP" + content
 
 
 if __name__ == "__main__":

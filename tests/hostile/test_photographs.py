@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import encode, make_picture
-from tests.hostile import corpus, fuzz
+from tests.hostile import corpus, fuzz, odd_tiffs, picture_files
 from tests.hostile.examine import (
     MEGAPIXELS,
     colorize,
@@ -125,7 +125,7 @@ def bomb(name: str) -> bytes:
 
 
 def test_guard_small_pieces_without_end() -> None:
-    data = corpus.png(8, 8, zlib.compress(bytes(200)), corpus.chunk(b"aaAa", b"") * 1_050_000)
+    data = picture_files.png(8, 8, zlib.compress(bytes(200)), picture_files.chunk(b"aaAa", b"") * 1_050_000)
     assert "too many small pieces" in reason(data)
 
 
@@ -133,7 +133,7 @@ def test_guard_small_pieces_without_end() -> None:
     "data",
     [
         pytest.param(b"qoif" + b"\0\0\x13\x88" * 2 + b"\3\0" + bytes(300_000), id="QOI"),
-        pytest.param(corpus.bmp(5000, 5000, 1, 8, b"\1\7" * 100_000, palette=bytes(1024)), id="BMP"),
+        pytest.param(picture_files.bmp(5000, 5000, 1, 8, b"\1\7" * 100_000, palette=bytes(1024)), id="BMP"),
         pytest.param(b"P3 5000 5000 255\n" + b"1 " * 100_000, id="plain PPM"),
         pytest.param(b"P6 5000 5000 254\n" + bytes(300_000), id="PPM"),
     ],
@@ -152,8 +152,8 @@ def test_slow_decoders_read_small_pictures() -> None:
 
 
 def test_guard_scans_over_and_over() -> None:
-    assert "3000 scans over 16.0 megapixels" in reason(corpus.many_scans(4000, 4000, 3000 - 1))
-    assert read_photo(corpus.many_scans(400, 400, 99), MEGAPIXELS).pixels.shape == (400, 400)
+    assert "3000 scans over 16.0 megapixels" in reason(picture_files.many_scans(4000, 4000, 3000 - 1))
+    assert read_photo(picture_files.many_scans(400, 400, 99), MEGAPIXELS).pixels.shape == (400, 400)
     assert read_photo(encode(make_picture(900, 700), "JPEG", progressive=True), MEGAPIXELS).width == 900
 
 
@@ -185,7 +185,7 @@ def test_guard_deep_grey_is_converted_in_strips(tmp_path: Path) -> None:
 
 
 def tiff_bomb(name: str) -> bytes:
-    return next(data for found, data in corpus.tiff_bombs() if found == name.encode())
+    return next(data for found, data in odd_tiffs.tiff_bombs() if found == name.encode())
 
 
 @pytest.mark.parametrize("name", ["colours.tif", "channels.tif"])

@@ -250,7 +250,7 @@ GUARDS = [
     Guard("wrong pixels: unknown white", "imaging/levels.py:_read_levels", "low < scale.black - slack or high > scale.white + slack",
           "False", "tests/imaging/test_faults.py::test_floats_to_255_are_refused_with_their_range"),
     Guard("wrong pixels: previews of camera raw", "imaging/tiff_pages.py:choose_page", "_refuse_raw(pages)",
-          "pass", "tests/imaging/test_faults.py::test_camera_raw_is_refused_by_its_name"),
+          "pass", "tests/imaging/test_tiff_pages.py::test_camera_raw_is_refused_by_its_name"),
     Guard("hostile: huge strips", "imaging/samples.py:read_samples", "row_size * min(segments.height, layout.height) > _MOST_SEGMENT",
           "False", f"{PHOTOGRAPHS}::test_guard_a_huge_strip_of_samples_is_refused"),
     Guard("hostile: small tiles", "imaging/samples.py:read_samples", "down * segments.across > _MOST_SEGMENTS",

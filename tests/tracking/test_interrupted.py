@@ -74,7 +74,7 @@ def test_inputs_that_can_t_be_read_are_no_hindrance() -> None:
 
 
 def test_guard_finished_a_finished_training_is_never_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guard: the renaming in `unfinished.finish`: stopped amid the removal, nothing of it is found again."""
+    """Guard: the renaming in `unfinished.finish`: cut short during the removal, nothing of it is found again."""
     folder = interrupted(40)
     unfinished.finish(folder)
     assert list(paths.checkpoints().iterdir()) == []

@@ -42,6 +42,8 @@ ScoringModel = Annotated[
         help="`base`, an alias, `models:/tintlab/3` or a folder; else the champion of this project, else `base`.",
     ),
 ]
+Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")]
+Precision = Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")]
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
 
 
@@ -135,6 +137,8 @@ def score(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter linked folders too; each file is coloured once.")
     ] = False,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
     """Colour an archive, each file with its provenance. A second call resumes.
@@ -145,7 +149,18 @@ def score(
     from tintlab.scoring import archive
     from tintlab.scoring.settings import Options, settings_for
 
-    options = Options(file_format.value, quality, depth, saturation, working_size, workers, seed, variants)
+    options = Options(
+        file_format.value,
+        quality,
+        depth,
+        saturation,
+        working_size,
+        workers,
+        seed,
+        variants,
+        engine=engine,
+        precision=precision,
+    )
     settings = settings_for(output, model, options)
     if dry_run:
         found = archive.plan_scoring(source, settings, follow_links)

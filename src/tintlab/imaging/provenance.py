@@ -55,6 +55,7 @@ _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 _END = '<?xpacket end="w"?>'
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"/></x:xmpmeta>'
 _LARGEST_PACKET = 4 << 20
+_FIRST_ENGINE = "torch fp32"
 
 _FROM_IPTC: Mapping[tuple[int, int], tuple[str, str, str]] = {
     (2, 5): (_DC, "title", "Alt"),
@@ -98,6 +99,8 @@ class Provenance:
         hints: colours that a person gave to places: how many, and each.
         like: of the palette that guided the colours, the start of its sha256.
         source_sha256: of the file that was coloured.
+        engine: what ran the network, and its precision. Files say it only where it is not `torch fp32`, which
+            ran all networks before there was a choice.
     """
 
     software: str = ""
@@ -114,6 +117,7 @@ class Provenance:
     hints: str = ""
     like: str = ""
     source_sha256: str = ""
+    engine: str = _FIRST_ENGINE
 
 
 def build_packet(
@@ -177,7 +181,7 @@ def _merge(
             _add(added, rdf.prefix or "rdf", space, name, array, iptc[key])
     _add(added, "", _IPTC_EXTENSION, "DigitalSourceType", "", [SOURCE_TYPE])
     for name, value in asdict(provenance).items():
-        if value:
+        if value and value != _FIRST_ENGINE:
             _add(added, "", NAMESPACE, _camel(name), "", [value])
     root = cast(minidom.Element, document.documentElement)
     text = root.toxml()

@@ -22,8 +22,7 @@ Precision = Literal["fp32", "bf16"]
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16")
 
-PHOTOS_THAT_PAY = 20
-"""Converting a model for OpenVINO takes as long as it gains on so many photographs."""
+_MEASURED = "pretrained_unet"  # a mean ΔE00 of 0.1 to fp32, see docs/decisions.md
 
 
 class Engine(Protocol):
@@ -62,16 +61,23 @@ class EngineChoice:
     precision: Precision = "fp32"
     note: str = ""
 
+    def text(self) -> str:
+        """As manifests and coloured files say it."""
+        return f"{self.name} {self.precision}"
 
-def choose(engine: str = "auto", precision: str = "auto", photos: int | None = None) -> EngineChoice:
+
+TORCH = EngineChoice()
+"""What runs on every machine, and the reference for the rest."""
+
+
+def choose(engine: str = "auto", precision: str = "auto", generator: str = _MEASURED) -> EngineChoice:
     """The engine and the precision for this machine.
 
     Args:
-        engine: one of `ENGINES`. `auto` is OpenVINO if it is installed, except for a few photographs outside a
-            project: there the converted model can't be kept, and converting takes longer than torch does.
+        engine: one of `ENGINES`. `auto` is OpenVINO if it is installed.
         precision: one of `PRECISIONS`. `auto` is bf16 for OpenVINO on processors that multiply it in hardware,
             else fp32.
-        photos: how many will be coloured; None for many.
+        generator: its kind; `auto` takes bf16 only for the kind whose colours were measured in it.
 
     Raises:
         TintlabError: an unknown name, or OpenVINO is asked for and not installed.
@@ -80,16 +86,15 @@ def choose(engine: str = "auto", precision: str = "auto", photos: int | None = N
         raise TintlabError(f"--engine {engine[:40]}: choose {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise TintlabError(f"--precision {precision[:40]}: choose {', '.join(PRECISIONS)}")
-    installed = _is_installed()
+    installed = is_installed("openvino")
     if engine == "openvino" and not installed:
         raise TintlabError("--engine openvino: it is not installed: pip install 'tintlab[openvino]'")
     note, name = "", engine
     if engine == "auto":
-        pays = in_project() or photos is None or photos >= PHOTOS_THAT_PAY
-        name = "openvino" if installed and pays else "torch"
+        name = "openvino" if installed else "torch"
         if not installed:
             note = "engine: torch; OpenVINO is faster for many photographs: pip install 'tintlab[openvino]'"
-    fast = name == "openvino" and processor.multiplies_bf16()
+    fast = name == "openvino" and generator == _MEASURED and processor.multiplies_bf16()
     chosen = ("bf16" if fast else "fp32") if precision == "auto" else precision
     return EngineChoice(name, chosen, note)  # type: ignore[arg-type]  # checked above
 
@@ -99,8 +104,9 @@ def in_project() -> bool:
     return bool(os.environ.get("TINTLAB_STATE")) or Path(".tintlab").is_dir() or paths.PARAMS.exists()
 
 
-def _is_installed() -> bool:
-    return importlib.util.find_spec("openvino") is not None
+def is_installed(name: str) -> bool:
+    """Whether an engine's library is installed."""
+    return importlib.util.find_spec(name) is not None
 
 
 def open_engine(folder: Path, choice: EngineChoice, workers: int) -> Engine:

@@ -167,7 +167,8 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> ScoringResult:
     records = [score_photo(photo, colorizer, settings) for photo in shown]
     bad = {record.input: record.reason for record in records if record.outcome == "quarantined"}
     pages = tuple(record.more_pages for record in records if record.more_pages)
-    return ScoringResult(len(records) - len(bad), bad, (settings.model_line(),), more_pages=pages)
+    words = tuple(filter(None, (settings.engine.note, settings.model_line())))
+    return ScoringResult(len(records) - len(bad), bad, words, more_pages=pages)
 
 
 def plan_scoring(source: str | Path, settings: ScoreSettings, follow_links: bool = False) -> Scoring:
@@ -238,7 +239,9 @@ def _compare(planned: Plan, settings: ScoreSettings) -> Scoring:
     """Compare the plan with what earlier runs did."""
     changes = list_changes(settings)
     left = planned.photos if changes else tuple(list_remaining(planned.photos, settings))
-    words = [f"starting over, because {' and '.join(changes)}"] if changes else []
+    words = [settings.engine.note] if settings.engine.note else []
+    if changes:
+        words.append(f"starting over, because {' and '.join(changes)}")
     done = len(planned.photos) - len(left)
     if 0 < len(left) < len(planned.photos):
         words.append(f"going on: {done} of {len(planned.photos)} photographs are done")

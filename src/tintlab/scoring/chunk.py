@@ -29,6 +29,7 @@ from tintlab.inference.colorizer import (
     reduced,
     working_shape,
 )
+from tintlab.inference.engines import EngineChoice
 from tintlab.scoring.manifest import Record, open_part, read_records
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
@@ -118,6 +119,7 @@ def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettin
         input_mtime_ns=changed,
         model_version=settings.model_version,
         weights_sha256=settings.weights_sha256,
+        engine=settings.engine.text(),
     )
     try:
         record = _colour(record, photo, colorizer, settings)
@@ -237,9 +239,9 @@ def _hash(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(folder: Path, weights_sha256: str) -> Colorizer:
-    # The sum is a key alone: who located the model has verified it.
-    return Colorizer.load(folder)
+def _load(folder: Path, weights_sha256: str, engine: EngineChoice, workers: int) -> Colorizer:
+    # The sum is only a key: the caller that located the model has verified it.
+    return Colorizer.load(folder, engine, workers)
 
 
 def load_colorizer(settings: ScoreSettings) -> Colorizer:
@@ -248,7 +250,9 @@ def load_colorizer(settings: ScoreSettings) -> Colorizer:
     Raises:
         TintlabError: it can't be loaded.
     """
-    loaded = _load(settings.model_folder, settings.weights_sha256)
+    # More threads in the network than CPUs would only wait for each other.
+    workers = min(settings.workers or cpus(), cpus())
+    loaded = _load(settings.model_folder, settings.weights_sha256, settings.engine, workers)
     return loaded.with_settings(
         Settings(
             working_size=settings.working_size,

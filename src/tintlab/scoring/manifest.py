@@ -56,6 +56,7 @@ _FACTS = pa.schema(
         ("height", pa.int32()),
         ("model_version", pa.int32()),
         ("weights_sha256", pa.string()),
+        ("engine", pa.string()),
         ("seconds", pa.float64()),
         ("finished", pa.timestamp("us", tz="UTC")),
     ]
@@ -84,6 +85,7 @@ class Record:
         more_pages: pages or frames of the source that were not coloured.
         output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
         more_sha256: of the further variants in turn, with spaces between.
+        engine: what ran the network, and its precision.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
         figures: see `summaries.summarize`.
     """
@@ -104,6 +106,7 @@ class Record:
     height: int | None = None
     model_version: int | None = None
     weights_sha256: str = ""
+    engine: str = ""
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ from tintlab.imaging.encoding import QUALITY, Format
 from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Settings
+from tintlab.inference.engines import TORCH, EngineChoice, choose, is_installed
 from tintlab.registry import models
 from tintlab.scoring.manifest import SETTINGS, STATE
 from tintlab.system import paths
@@ -46,6 +47,7 @@ class ScoreSettings:
         seed: of the noise vectors; see `noise_vectors.draw`.
         variants: files a photograph, each with a noise vector of its own; 0 is one file, without noise.
         workers: photographs at a time; 0 is one a CPU, and one that waits for the disk.
+        engine: what runs the network, and in which precision.
     """
 
     output: Path
@@ -65,6 +67,7 @@ class ScoreSettings:
     workers: int = 0
     seed: int = 0
     variants: int = 0
+    engine: EngineChoice = TORCH
 
     def model_line(self) -> str:
         """Which model colours, in a line."""
@@ -84,6 +87,7 @@ class ScoreSettings:
             # None is also what a scoring of before there was noise says.
             "seed": self.seed if self.variants else None,
             "variants": self.variants or None,
+            "engine": self.engine.text(),
         }
 
     def provenance(self, source_sha256: str, variant: int = 0) -> Provenance:
@@ -100,6 +104,7 @@ class ScoreSettings:
             seed=str(self.seed) if variant else "",
             variant=str(variant) if variant else "",
             source_sha256=source_sha256,
+            engine=self.engine.text(),
         )
 
 
@@ -109,6 +114,7 @@ class Options:
 
     Attributes:
         file_format: see `ScoreSettings`, as for all of these; None is the model's own value.
+        engine: see `engines.choose`, as for `precision`. Left open, an archive keeps the engine it began with.
     """
 
     file_format: Format = "png"
@@ -119,6 +125,8 @@ class Options:
     workers: int = 0
     seed: int = 0
     variants: int = 0
+    engine: str = "auto"
+    precision: str = "auto"
 
 
 def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSettings:
@@ -159,7 +167,19 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
         workers=options.workers,
         seed=options.seed,
         variants=options.variants,
+        engine=_choose_engine(output, options, located.weights_sha256, str(config.get("generator"))),
     )
+
+
+def _choose_engine(output: Path, options: Options, weights_sha256: str, generator: str) -> EngineChoice:
+    """The engine for this machine, or that of an earlier run to `output` if the user leaves it open."""
+    chosen = choose(options.engine, options.precision, generator)
+    before = recorded_settings(output)
+    if options.engine == options.precision == "auto" and before.get("weights_sha256") == weights_sha256:
+        name, precision = before["engine"].split()
+        if name == "torch" or is_installed(name):
+            return EngineChoice(name, precision)
+    return chosen
 
 
 def _locate_model(output: Path, spec: str | None) -> models.LocatedModel:
@@ -186,7 +206,8 @@ def describe(settings: ScoreSettings) -> dict[str, Any]:
 def recorded_settings(output: Path) -> dict[str, Any]:
     """The description (see `describe`) of the last scoring to a folder; empty for a new one."""
     path = output / STATE / SETTINGS
-    return read_json(path) if path.exists() else {}
+    # Folders of before there was a choice do not say that torch ran the network.
+    return {"engine": TORCH.text()} | read_json(path) if path.exists() else {}
 
 
 def load_max_megapixels() -> float:

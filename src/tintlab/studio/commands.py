@@ -50,6 +50,8 @@ def colorize(
     saturation: Annotated[
         float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")] = "auto",
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="Of the coloured files.")
     ] = FileFormat.png,
@@ -86,6 +88,8 @@ def colorize(
         depth=depth,
         saturation=saturation,
         working_size=working_size,
+        engine=engine,
+        precision=precision,
     )
     names = ("warm", "vivid", "green", "sky", "foliage", "seed", "variant")
     values = (warm, vivid, green, sky, foliage, seed, variant)

@@ -23,6 +23,7 @@ from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import read_provenance
 from tintlab.imaging.statistics import HISTOGRAM, SCALARS, Reference
 from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.engines import choose
 from tintlab.scoring import archive as batch
 from tintlab.scoring import chunk as scoring
 from tintlab.scoring import manifest
@@ -205,7 +206,7 @@ def test_colours_are_those_of_the_model_alone_or_among_others(
     archive: Path, model: Path, settings: ScoreSettings
 ) -> None:
     score_chunk(plan(archive, settings.output, ".png").photos, settings, "part")
-    alone = Colorizer.load(model).colorize(read_photo(archive / "a.png", 1))
+    alone = Colorizer.load(model, choose()).colorize(read_photo(archive / "a.png", 1))
     among = np.asarray(Image.open(settings.output / "a.png.png"))
     assert np.abs(among.astype(int) - alone).max() <= 1
 

@@ -22,6 +22,7 @@ from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import read_provenance
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.engines import choose
 from tintlab.inference.mlflow_model import save_pyfunc
 from tintlab.scoring import manifest
 from tintlab.scoring.trace import trace
@@ -75,7 +76,7 @@ def test_each_photograph_becomes_n_files_that_differ(scans: Path, model: Path, t
     z = noise_vectors.draw(7, sha256(scans / "a.jpg"), 3, Z_DIM)
     for number in (1, 2, 3):
         file = out / f"a-v{number}.png"
-        assert (pixels(file) == Colorizer.load(model).colorize(photo, z=z[number - 1])).all()
+        assert (pixels(file) == Colorizer.load(model, choose()).colorize(photo, z=z[number - 1])).all()
         origin = read_provenance(file.read_bytes())
         assert origin is not None
         assert (origin.seed, origin.variant) == ("7", str(number))
@@ -128,7 +129,8 @@ def test_a_model_without_noise_is_refused_before_anything_is_written(scans: Path
 
 
 def test_the_registered_model_gives_the_same_variants(scans: Path, model: Path, tmp_path: Path) -> None:
-    run("score", scans / "a.jpg", tmp_path / "out", "--model", model, "--variants", 3, "--seed", 7)
+    chosen = ("--model", model, "--engine", "torch", "--variants", 3, "--seed", 7)  # as the registered one
+    run("score", scans / "a.jpg", tmp_path / "out", *chosen)
     save_pyfunc(model, tmp_path / "pyfunc")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "pyfunc"))
     images = pd.DataFrame({"image": [(scans / name).read_bytes() for name in ("b.png", "a.jpg")]})

@@ -16,6 +16,7 @@ import torch
 from tests.conftest import encode, make_picture
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.engines import choose
 from tintlab.inference.mlflow_model import file_hashes
 from tintlab.system import paths
 from tintlab.system.files import write_json
@@ -67,7 +68,7 @@ def save_small_model(folder: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def colorizer(model: Path) -> Colorizer:
-    return Colorizer.load(model)
+    return Colorizer.load(model, choose())
 
 
 @pytest.fixture(scope="session")

@@ -33,9 +33,9 @@ def saved_model(folder: Path, config: dict[str, object]) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = CONFIG | {"z_dim": 4, "hints": True, "flip_average": True}
+@pytest.fixture(scope="module", params=[True, False], ids=["two pictures", "one picture"])
+def guided(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = CONFIG | {"z_dim": 4, "hints": True, "flip_average": request.param}
     return saved_model(tmp_path_factory.mktemp("guided"), config)
 
 

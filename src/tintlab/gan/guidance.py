@@ -101,7 +101,8 @@ class HintPath(nn.Module):
         means = of_groups[:, :, :2] / (amount + _LITTLE)
         sure = amount / (amount + _LITTLE)
         of_places = torch.einsum("ngp,ngc->ncp", groups, torch.cat([means, sure], dim=2))
-        return of_places.reshape(len(hints), _ESTIMATE, height, width)
+        # Not len(hints): a converter that follows the code would take the number for a constant.
+        return of_places.reshape(hints.shape[0], _ESTIMATE, height, width)
 
 
 class PalettePath(nn.Module):

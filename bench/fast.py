@@ -1,0 +1,142 @@
+"""How much faster this checkout colours than an older one: side by side, in turns, in less than eight minutes.
+
+    python bench/fast.py /path/to/older/checkout --model models/generator
+
+Each side runs in the virtual environment of its own checkout, in processes of its own, over the same photographs:
+those of the test split, enlarged to 0.5 and to 12 megapixels. The older side may have the package's former module
+names. What a row says is wall time a photograph, without start-up: the difference of a long and a short run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+ROUNDS = 3
+SIZES = {"0.5 megapixels": (816, 612, 24), "12 megapixels": (4000, 3000, 6)}
+_FEW = 2
+
+COLOUR = """
+import json, sys, time
+import numpy as np
+try:
+    from tintlab.imaging import color
+    from tintlab.inference.colorizer import Colorizer
+except ImportError:
+    from tintlab import color
+    from tintlab.colorizer import Colorizer
+rng = np.random.default_rng(0)
+L = rng.random((1000, 1000), np.float32) * 100
+a, b = (rng.normal(0, 25, (1000, 1000)).astype(np.float32) for _ in "ab")
+rgb = rng.integers(0, 256, (1000, 1000, 3), np.uint8)
+def rate(work):
+    seconds = []
+    for _ in range(7):
+        began = time.perf_counter(); work(); seconds.append(time.perf_counter() - began)
+    return 1 / sorted(seconds)[3]
+strips = list(color.strips(L.shape))
+print(json.dumps({
+    "L*a*b* to sRGB": rate(lambda: [color.lab_to_pixels(L[s], a[s], b[s], np.uint8) for s in strips]),
+    "sRGB to L*": rate(lambda: color.lightness(rgb)),
+    "copy": rate(lambda: rgb.copy()),
+}))
+"""
+
+
+def main() -> None:
+    """Measure, print a row each, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("older", type=Path, help="a checkout with its own .venv")
+    parser.add_argument("--model", type=Path, default=Path("models/generator"))
+    parser.add_argument("--photos", type=Path, default=Path("data/raw"))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    sides = {"ours": Path.cwd(), "older": arguments.older.absolute()}
+    rows: dict[str, dict[str, float]] = {}
+    print(f"{_processor()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, (width, height, count) in SIZES.items():
+            _enlarge(arguments.photos, folder / "in", (width, height), count)
+            rows[f"scoring, {name}, photos/s"] = _scoring(sides, arguments.model.absolute(), folder, count)
+        for name in ("L*a*b* to sRGB", "sRGB to L*", "copy"):
+            rows[f"{name}, megapixels/s"] = {}
+        for side, checkout in sides.items():
+            for name, rate in _colour(checkout, folder).items():
+                rows[f"{name}, megapixels/s"][side] = rate
+    for name, row in rows.items():
+        print(f"{name}: {row['ours']:.3g}, older {row['older']:.3g}: {row['ours'] / row['older']:.2f} times")
+    ours = {name: row["ours"] for name, row in rows.items()}
+    share = ours["L*a*b* to sRGB, megapixels/s"] / ours["copy, megapixels/s"]
+    print(f"L*a*b* to sRGB, share of a copy's rate: {share:.3f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"processor": _processor(), "rows": rows}, indent=1))
+
+
+def _scoring(sides: dict[str, Path], model: Path, folder: Path, count: int) -> dict[str, float]:
+    """Photographs a second of each side: the median of rounds, with start-up taken off."""
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(ROUNDS + 1):
+        for side in sorted(sides, reverse=turn % 2 == 1):
+            whole = _run(sides[side], model, folder, count) - _run(sides[side], model, folder, _FEW)
+            if turn:  # the first warms caches, and converts the model
+                seconds[side].append(whole / (count - _FEW))
+    return {side: 1 / statistics.median(each) for side, each in seconds.items()}
+
+
+def _run(checkout: Path, model: Path, folder: Path, count: int) -> float:
+    names = folder / "names.txt"
+    names.write_text("\n".join(str(path) for path in sorted((folder / "in").iterdir())[:count]))
+    with tempfile.TemporaryDirectory(dir=folder) as output:
+        command = [checkout / ".venv/bin/tintlab", "score", names, Path(output) / "out", "--model", model]
+        state = folder / "state" / checkout.name
+        began = time.perf_counter()
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            env={key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+            | {"TINTLAB_STATE": str(state)},
+        )
+        return time.perf_counter() - began
+
+
+def _colour(checkout: Path, folder: Path) -> dict[str, float]:
+    found = subprocess.run(
+        [checkout / ".venv/bin/python", "-c", COLOUR], check=True, capture_output=True, cwd=folder, text=True
+    )
+    rates: dict[str, float] = json.loads(found.stdout)
+    return rates
+
+
+def _enlarge(photos: Path, target: Path, size: tuple[int, int], count: int) -> None:
+    target.mkdir(exist_ok=True)
+    for path in target.iterdir():
+        path.unlink()
+    for number, path in enumerate(sorted(photos.iterdir())[:count]):
+        with Image.open(path) as image:
+            large = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            large.save(target / f"{number:02}.jpg", quality=92)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        flags = next(line for line in lines if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return platform.processor()
+    return f"{name} ({', '.join(flag for flag in ('amx_bf16', 'avx512_bf16') if flag in flags) or 'no bf16'})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,7 +22,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_base_becomes_the_first_champion_once(shipped: Path) -> None:
-    assert describe_champion() == "there is no champion yet: `tintlab adopt` makes base one"
+    assert describe_champion().startswith("there is no champion yet")
     assert adopt_base() == "base: version 1 is champion now, entry 1 of the history"
     assert adopt_base() == "version 1 is champion; base steps in only where there is none"
     found = registry.locate("champion")

@@ -49,6 +49,8 @@ def build(tree: dict[str, object], folder: Path, outside: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in sorted(tree.items()):
         path = folder / name
+        if name == "out" and not isinstance(content, dict):
+            continue  # OUTPUT that is a file is refused
         if isinstance(content, dict):
             build(content, path, outside)
         elif content == "lost link":

@@ -49,8 +49,8 @@ def build(tree: dict[str, object], folder: Path, outside: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in sorted(tree.items()):
         path = folder / name
-        if name == "out" and not isinstance(content, dict):
-            continue  # OUTPUT that is a file is refused
+        if name == "out" and (not isinstance(content, dict) or "link" in str(content)):
+            continue  # OUTPUT that is a file is refused, and links in it lead elsewhere
         if isinstance(content, dict):
             build(content, path, outside)
         elif content == "lost link":
@@ -63,7 +63,7 @@ def build(tree: dict[str, object], folder: Path, outside: Path) -> None:
             path.symlink_to(outside)
         else:
             path.write_bytes(CONTENTS[str(content)])
-        if name == "done" and path.is_dir():
+        if name == "done" and path.is_dir() and not path.is_symlink():
             (path / manifest.STATE).mkdir(exist_ok=True)
 
 

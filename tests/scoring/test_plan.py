@@ -68,6 +68,11 @@ def test_photographs_are_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(TintlabError, match=r"a\.png would overwrite a photograph"):
         plan(scans / "a.png", scans, ".png")
     assert targets(plan(scans / "a.png", scans, ".jpg")) == {"a.png": "a.jpg"}
+    touch(scans, "1/b.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/1").symlink_to(scans / "1")
+    with pytest.raises(TintlabError, match=r"b\.png would overwrite a photograph"):
+        plan(scans, tmp_path / "out", ".png")
 
 
 def test_a_list_names_photographs_relative_to_itself(tmp_path: Path) -> None:

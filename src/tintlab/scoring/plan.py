@@ -1,5 +1,6 @@
 """Which photographs an archive holds, and the name that each gets: a folder tree, a list or a pattern."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -212,9 +213,11 @@ def _refuse_same(root: Path, output: Path) -> None:
 
 
 def _refuse_overwriting(root: Path, names: Iterable[Path], output: Path, targets: Iterable[Path]) -> None:
-    sources, place = root.resolve(), output.resolve()
-    hit = meet((place / target for target in targets), (sources / name for name in names))
+    # Links within OUTPUT may lead back to the photographs.
+    resolve = functools.cache(Path.resolve)
+    sources = (resolve((root / name).parent) / name.name for name in names)
+    hit = meet((resolve((output / target).parent) / target.name for target in targets), sources)
     if hit is not None:
-        raise TintlabError(
-            f"{output / hit.relative_to(place)} would overwrite a photograph: choose another folder for OUTPUT"
-        )
+        ours = output.resolve()
+        shown = output / hit.relative_to(ours) if hit.is_relative_to(ours) else hit
+        raise TintlabError(f"{shown} would overwrite a photograph: choose another folder for OUTPUT")

@@ -3,8 +3,8 @@
     python bench/fast.py /path/to/older/checkout --model models/generator
 
 Each side runs in the virtual environment of its own checkout, in processes of its own, over the same photographs:
-those of the test split, enlarged to 0.5 and to 12 megapixels. The older side may have the package's former module
-names. What a row says is wall time a photograph, without start-up: the difference of a long and a short run.
+the first of a folder, enlarged to 0.5 and to 12 megapixels. The older side may have
+the package's former module names. Rates are wall time, without start-up: from one finished photograph to the last, as the manifest has them.
 """
 
 import argparse
@@ -15,38 +15,36 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from PIL import Image
 
 ROUNDS = 3
-SIZES = {"0.5 megapixels": (816, 612, 24), "12 megapixels": (4000, 3000, 6)}
+SIZES = {"0.5 megapixels": (816, 612, 40), "12 megapixels": (4000, 3000, 12)}
 _FEW = 2
 
 COLOUR = """
-import json, sys, time
+import json, time
 import numpy as np
 try:
     from tintlab.imaging import color
-    from tintlab.inference.colorizer import Colorizer
 except ImportError:
     from tintlab import color
-    from tintlab.colorizer import Colorizer
-rng = np.random.default_rng(0)
-L = rng.random((1000, 1000), np.float32) * 100
-a, b = (rng.normal(0, 25, (1000, 1000)).astype(np.float32) for _ in "ab")
-rgb = rng.integers(0, 256, (1000, 1000, 3), np.uint8)
+rgb = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+lab = color.rgb_to_lab(rgb)
+L, a, b = (np.ascontiguousarray(lab[..., channel]) for channel in range(3))
+source, target = np.zeros(64 << 20, np.uint8), np.empty(64 << 20, np.uint8)
 def rate(work):
     seconds = []
-    for _ in range(7):
+    for _ in range(15):
         began = time.perf_counter(); work(); seconds.append(time.perf_counter() - began)
-    return 1 / sorted(seconds)[3]
-strips = list(color.strips(L.shape))
+    return 1 / sorted(seconds)[7]
+strips = list(color.strips(L.shape, 1 << 16))
 print(json.dumps({
     "L*a*b* to sRGB": rate(lambda: [color.lab_to_pixels(L[s], a[s], b[s], np.uint8) for s in strips]),
     "sRGB to L*": rate(lambda: color.lightness(rgb)),
-    "copy": rate(lambda: rgb.copy()),
+    "copy": rate(lambda: np.copyto(target, source)) * 2 * source.nbytes / 1e6 / 15,
 }))
 """
 
@@ -66,7 +64,7 @@ def main() -> None:
         folder = Path(temporary)
         for name, (width, height, count) in SIZES.items():
             _enlarge(arguments.photos, folder / "in", (width, height), count)
-            rows[f"scoring, {name}, photos/s"] = _scoring(sides, arguments.model.absolute(), folder, count)
+            rows[f"scoring, {name}, photos/s"] = _scoring(sides, arguments.model.absolute(), folder)
         for name in ("L*a*b* to sRGB", "sRGB to L*", "copy"):
             rows[f"{name}, megapixels/s"] = {}
         for side, checkout in sides.items():
@@ -81,33 +79,28 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"processor": _processor(), "rows": rows}, indent=1))
 
 
-def _scoring(sides: dict[str, Path], model: Path, folder: Path, count: int) -> dict[str, float]:
-    """Photographs a second of each side: the median of rounds, with start-up taken off."""
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
+def _scoring(sides: dict[str, Path], model: Path, folder: Path) -> dict[str, float]:
+    """Photographs a second of each side: the median of rounds."""
+    rates: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(ROUNDS + 1):
         for side in sorted(sides, reverse=turn % 2 == 1):
-            whole = _run(sides[side], model, folder, count) - _run(sides[side], model, folder, _FEW)
+            rate = _run(sides[side], model, folder)
             if turn:  # the first warms caches, and converts the model
-                seconds[side].append(whole / (count - _FEW))
-    return {side: 1 / statistics.median(each) for side, each in seconds.items()}
+                rates[side].append(rate)
+    return {side: statistics.median(each) for side, each in rates.items()}
 
 
-def _run(checkout: Path, model: Path, folder: Path, count: int) -> float:
-    names = folder / "names.txt"
-    names.write_text("\n".join(str(path) for path in sorted((folder / "in").iterdir())[:count]))
+def _run(checkout: Path, model: Path, folder: Path) -> float:
+    """Photographs a second by the times of the manifest, after the first few."""
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    environment["TINTLAB_STATE"] = str(folder / "state" / checkout.name)
     with tempfile.TemporaryDirectory(dir=folder) as output:
-        command = [checkout / ".venv/bin/tintlab", "score", names, Path(output) / "out", "--model", model]
-        state = folder / "state" / checkout.name
-        began = time.perf_counter()
-        subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            cwd=folder,
-            env={key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-            | {"TINTLAB_STATE": str(state)},
-        )
-        return time.perf_counter() - began
+        target = Path(output) / "out"
+        command = [checkout / ".venv/bin/tintlab", "score", folder / "in", target, "--model", model]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder, env=environment)
+        finished = pq.read_table(target / "manifest.parquet")["finished"].to_pylist()
+    times = sorted(each.timestamp() for each in finished)[_FEW:]
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
 def _colour(checkout: Path, folder: Path) -> dict[str, float]:

@@ -3,8 +3,8 @@
     python bench/fast.py /path/to/older/checkout --model models/generator
 
 Each side runs in the virtual environment of its own checkout, in processes of its own, over the same photographs:
-the first of a folder, enlarged to 0.5 and to 12 megapixels. The older side may have
-the package's former module names. Rates are wall time, without start-up: from one finished photograph to the last, as the manifest has them.
+the first of a folder, enlarged to 0.5 and to 12 megapixels. The older side may have the package's former names of
+modules. Rates are wall time without start-up: from one finished photograph to the last, as the manifest says.
 """
 
 import argparse

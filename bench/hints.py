@@ -16,7 +16,8 @@ from PIL import Image
 
 from tintlab.gan.hint_maps import disc
 from tintlab.imaging import color
-from tintlab.inference.colorizer import Colorizer, coloured
+from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.guided import coloured
 from tintlab.inference.hints import Hint
 
 COUNTS = (0, 1, 3, 10, 50)

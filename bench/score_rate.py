@@ -24,7 +24,8 @@ from baselines.pix2pix import unet
 from measuring import Report, Row, command, conclude, interleaved, machine, parser, rates
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
-from tintlab.inference.colorizer import Colorizer, reduced, working_shape
+from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.working_size import reduced, working_shape
 from tintlab.scoring.chunk import score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.scoring.settings import ScoreSettings

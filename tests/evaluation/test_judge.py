@@ -14,7 +14,7 @@ from tintlab.evaluation import judge, metrics
 from tintlab.evaluation.judge import Judge, view
 from tintlab.gan import efficientnet
 from tintlab.imaging import color
-from tintlab.inference.colorizer import joined
+from tintlab.inference.guided import joined
 
 RANDOM = np.random.default_rng(0)
 COUNT = 16

@@ -24,7 +24,7 @@ from tests.hostile.examine import (
 )  # fmt: skip
 from tests.imaging import making
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.inference.colorizer import working_shape
+from tintlab.inference.working_size import working_shape
 from tintlab.sources.archives import read_members
 from tintlab.stages import fetch as fetch_stage
 

@@ -9,17 +9,10 @@ from torch import Tensor, nn
 from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
-from tintlab.inference import colorizer
-from tintlab.inference.colorizer import (
-    Colorizer,
-    GuidedColours,
-    Settings,
-    coloured,
-    joined,
-    local_models,
-    reduced,
-    working_shape,
-)
+from tintlab.inference import guided
+from tintlab.inference.colorizer import Colorizer, Settings
+from tintlab.inference.guided import GuidedColours, coloured, joined, local_models
+from tintlab.inference.working_size import MIN_SIDE, reduced, working_shape
 from tintlab.system.errors import TintlabError
 
 RANDOM = np.random.default_rng(0)
@@ -77,7 +70,7 @@ def test_proportions_and_area_are_kept() -> None:
     for _ in range(200):
         height, width = (int(side) for side in RANDOM.integers(100, 6000, 2))
         small = working_shape((height, width), 256)
-        if min(small) > colorizer.MIN_SIDE:
+        if min(small) > MIN_SIDE:
             assert small[0] * small[1] == pytest.approx(256**2, rel=0.02)
             assert small[0] / small[1] == pytest.approx(height / width, rel=0.03)
 
@@ -188,7 +181,7 @@ def test_slopes_are_the_guided_filters() -> None:
     ab = RANDOM.normal(0, 20, (12, 17, 2)).astype(np.float32)
     models = local_models(ab, guide)
     for channel in (0, 1):
-        expected = slopes_by_the_book(ab[..., channel], guide, colorizer._RADIUS, colorizer._EPSILON)
+        expected = slopes_by_the_book(ab[..., channel], guide, guided._RADIUS, guided._EPSILON)
         np.testing.assert_allclose(models[:, channel], expected, atol=1e-3)
 
 
@@ -218,10 +211,10 @@ def test_colours_keep_to_the_photos_edges() -> None:
     true = np.where(disc[..., None], [50, 30], [-10, -40]).astype(np.float32)
     shape = (32, 32)
     small_ab = np.stack([reduced(true[..., k] + 50, shape) - 50 for k in (0, 1)], axis=-1)
-    guided = GuidedColours(small_ab, reduced(lightness, shape), (256, 256)).ab(lightness, slice(0, 256))
+    full = GuidedColours(small_ab, reduced(lightness, shape), (256, 256)).ab(lightness, slice(0, 256))
     plain = np.stack([reduced(small_ab[..., k] + 50, (256, 256)) - 50 for k in (0, 1)], axis=-1)
     near = np.abs(np.hypot(rows - 128, columns - 128) - 70) < 6
-    error, plain_error = (np.abs(ab - true)[near].mean() for ab in (guided, plain))
+    error, plain_error = (np.abs(ab - true)[near].mean() for ab in (full, plain))
     assert plain_error > 10
     assert error < plain_error / 3
 
@@ -229,8 +222,8 @@ def test_colours_keep_to_the_photos_edges() -> None:
 def test_one_colour_stays_one_colour() -> None:
     lightness = color.lightness(photo(50, 70))
     ab = np.broadcast_to(np.array([12, -34], np.float32), (20, 28, 2))
-    guided = GuidedColours(ab, reduced(lightness, (20, 28)), (50, 70)).ab(lightness, slice(0, 50))
-    np.testing.assert_allclose(guided, np.broadcast_to([12, -34], (50, 70, 2)), atol=0.01)
+    full = GuidedColours(ab, reduced(lightness, (20, 28)), (50, 70)).ab(lightness, slice(0, 50))
+    np.testing.assert_allclose(full, np.broadcast_to([12, -34], (50, 70, 2)), atol=0.01)
 
 
 def test_reduction_neither_shifts_nor_leaves_the_range() -> None:

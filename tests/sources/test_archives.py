@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.ordinary_user import as_ordinary_user
-from tintlab.sources.archives import Limits, read_members
+from tintlab.sources.archives import read_members
+from tintlab.sources.limits import Limits
 from tintlab.system.errors import TintlabError
 
 FILES = {

@@ -18,7 +18,9 @@ from tintlab.evaluation.methods import METHODS, suffix
 from tintlab.evaluation.summary import intervals, totals
 from tintlab.imaging import color, grids
 from tintlab.imaging.photos import Photo, PhotoError, read_photo
-from tintlab.inference.colorizer import Colorizer, GuidedColours, coloured, reduced, working_shape
+from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.guided import GuidedColours, coloured
+from tintlab.inference.working_size import reduced, working_shape
 from tintlab.system import console, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import EvaluateParams

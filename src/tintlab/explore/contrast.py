@@ -14,7 +14,8 @@ from tintlab.explore.section import Section, Table
 from tintlab.explore.subjects import Subject
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
-from tintlab.inference.colorizer import Colorizer, joined
+from tintlab.inference.colorizer import Colorizer
+from tintlab.inference.guided import joined
 from tintlab.system import console
 
 CONTRASTS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)

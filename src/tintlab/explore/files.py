@@ -8,7 +8,7 @@ from tintlab.imaging.color import Float
 from tintlab.imaging.encoding import encode
 from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.inference.colorizer import GuidedColours, coloured
+from tintlab.inference.guided import GuidedColours, coloured
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path

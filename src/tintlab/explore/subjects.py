@@ -9,7 +9,8 @@ from PIL import Image
 
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.inference.colorizer import joined, working_shape
+from tintlab.inference.guided import joined
+from tintlab.inference.working_size import working_shape
 from tintlab.scoring.settings import load_max_megapixels
 from tintlab.system import console, paths
 from tintlab.system.errors import TintlabError

@@ -11,7 +11,8 @@ from tintlab.explore import files
 from tintlab.explore.dropout import predict_with_dropout
 from tintlab.imaging import grids
 from tintlab.imaging.color import Byte, lightness_to_grey, to_bytes
-from tintlab.inference.colorizer import GuidedColours, coloured, reduced, working_shape
+from tintlab.inference.guided import GuidedColours, coloured
+from tintlab.inference.working_size import reduced, working_shape
 from tintlab.scoring.chunk import load_colorizer, score_photo
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings

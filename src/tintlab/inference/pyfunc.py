@@ -22,7 +22,8 @@ from pydantic import ValidationError
 import tintlab
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import Colorizer, Settings, coloured
+from tintlab.inference.colorizer import Colorizer, Settings
+from tintlab.inference.guided import coloured
 from tintlab.system.errors import TintlabError
 
 IMAGE = "image"

@@ -61,6 +61,8 @@ EVALUATOR = (
     "imaging/tiff_pictures.py",
     "imaging/tones.py",
     "inference/colorizer.py",
+    "inference/guided.py",
+    "inference/working_size.py",
 )
 """The modules of this package that decide a figure."""
 

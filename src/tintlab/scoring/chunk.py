@@ -20,16 +20,10 @@ from tintlab.imaging.color import Float
 from tintlab.imaging.encoding import EncodingError, encode
 from tintlab.imaging.photos import PhotoError, megapixels_of, read_photo
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import (
-    Colorizer,
-    GuidedColours,
-    Settings,
-    coloured,
-    coloured_deep,
-    reduced,
-    working_shape,
-)
+from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.inference.engines import EngineChoice
+from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.inference.working_size import reduced, working_shape
 from tintlab.scoring.manifest import Record, open_part, read_records
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings

@@ -8,28 +8,36 @@ import bz2
 import gzip
 import io
 import lzma
-import posixpath
 import stat
 import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tintlab.sources.limits import (
+    DEFAULT_LIMITS,
+    LONGEST_NAME,
+    Limits,
+    device_fault,
+    refuse_bomb,
+    refuse_large,
+    refuse_link_outside,
+    refuse_outside,
+    refuse_too_many,
+    refuse_unfit,
+)
 from tintlab.sources.walk import Why, walk
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
 _CHUNK = 1 << 20
-_LARGEST = 4 << 30  # bytes of a file: as much as zip and TIFF can hold; more is a bomb or a film
 _LARGEST_HEADER = 64 << 20  # bytes of a zip's directory, or of one of a tar's headers
-_LONGEST_NAME = 4096  # as for file systems
-_TOO_SMALL_TO_HARM = 100_000_000  # unpacked bytes; blank scans shrink as much as bombs do
 
 _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -57,18 +65,6 @@ class Member:
 
     name: PurePosixPath
     data: bytes
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may hold; see `params.FetchParams`."""
-
-    files: int = 500_000
-    gigabytes: float = 500.0
-    ratio: float = 200.0
-
-
-DEFAULT_LIMITS = Limits()
 
 
 def read_members(
@@ -167,7 +163,7 @@ def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], plain: IO[bytes], l
     with opener(path) as stream:
         while chunk := stream.read(_CHUNK):
             unpacked += len(chunk)
-            _refuse_bomb(path, unpacked, packed, limits)
+            refuse_bomb(path, unpacked, packed, limits)
             plain.write(chunk)
     plain.seek(0)
 
@@ -201,7 +197,7 @@ def _read_folder(folder: Path, only: str | None, follow_links: bool) -> Iterator
         name = PurePosixPath(file.relative_to(folder).as_posix())
         if _is_wanted(name, only) and file.is_file():
             size = file.stat().st_size
-            _refuse_large(folder, str(name), size)
+            refuse_large(folder, str(name), size)
             # The kernel's own files say 0 and have no end.
             yield Member(name, _read_content(file) if size else b"")
 
@@ -216,43 +212,43 @@ def _read_content(file: Path) -> bytes:
 
 def _read_zip(path: Path, archive: zipfile.ZipFile, only: str | None, limits: Limits) -> Iterator[Member]:
     entries = archive.infolist()
-    _refuse_unfit(path, (entry.filename for entry in entries), limits)
+    refuse_unfit(path, (entry.filename for entry in entries), limits)
     files = [entry for entry in entries if not entry.is_dir()]
-    _refuse_bomb(path, sum(entry.file_size for entry in files), path.stat().st_size, limits)
+    refuse_bomb(path, sum(entry.file_size for entry in files), path.stat().st_size, limits)
     for entry in files:
         if entry.flag_bits & 1:
             raise TintlabError(f"{path} is encrypted: unpack it with its password and name the folder")
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if kind == stat.S_IFLNK and entry.file_size <= _LONGEST_NAME:
-            _refuse_link_outside(path, entry.filename, archive.read(entry).decode("utf-8", "replace"))
+        if kind == stat.S_IFLNK and entry.file_size <= LONGEST_NAME:
+            refuse_link_outside(path, entry.filename, archive.read(entry).decode("utf-8", "replace"))
         elif kind not in (0, stat.S_IFREG):
-            raise _device(path, entry.filename)
+            raise device_fault(path, entry.filename)
     photos = [entry for entry in files if not stat.S_ISLNK(entry.external_attr >> 16)]
     _lift_bound(archive.fp)
     for entry in sorted(photos, key=lambda entry: entry.filename):
         if _is_wanted(name := PurePosixPath(entry.filename), only):
-            _refuse_large(path, entry.filename, entry.file_size)
+            refuse_large(path, entry.filename, entry.file_size)
             yield Member(name, archive.read(entry))
 
 
 def _read_tar(path: Path, archive: tarfile.TarFile, only: str | None, limits: Limits) -> Iterator[Member]:
     entries = _list_tar(path, archive, limits)
     _refuse_early_end(archive)
-    _refuse_unfit(path, (entry.name for entry in entries), limits)
+    refuse_unfit(path, (entry.name for entry in entries), limits)
     files = [entry for entry in entries if entry.isfile()]
     # A sparse member, too, is as large as it says.
-    _refuse_bomb(path, sum(entry.size for entry in files), path.stat().st_size, limits)
+    refuse_bomb(path, sum(entry.size for entry in files), path.stat().st_size, limits)
     for entry in entries:
         if entry.issym():
-            _refuse_link_outside(path, entry.name, entry.linkname)
+            refuse_link_outside(path, entry.name, entry.linkname)
         elif entry.islnk():
-            _refuse_outside(path, entry.linkname)
+            refuse_outside(path, entry.linkname)
         elif entry.isdev():
-            raise _device(path, entry.name)
+            raise device_fault(path, entry.name)
     _lift_bound(archive.fileobj)
     for entry in sorted(files, key=lambda entry: entry.name):
         if _is_wanted(name := PurePosixPath(entry.name), only):
-            _refuse_large(path, entry.name, entry.size)
+            refuse_large(path, entry.name, entry.size)
             file = archive.extractfile(entry)
             assert file is not None  # as it is a regular file
             yield Member(name, file.read())
@@ -262,8 +258,7 @@ def _list_tar(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[tarf
     entries: list[tarfile.TarInfo] = []
     while (entry := archive.next()) is not None:
         entries.append(entry)
-        if len(entries) > limits.files:
-            raise _too_many(path, limits)
+        refuse_too_many(path, len(entries), limits)
     return entries
 
 
@@ -286,76 +281,11 @@ def _is_wanted(name: PurePosixPath, only: str | None) -> bool:
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
-# --- refusing
-
-
-def _refuse_unfit(path: Path, names: Iterable[str], limits: Limits) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if len(name) > _LONGEST_NAME:
-            raise TintlabError(f"{path} holds a name of {len(name)} letters: don't use archives like this")
-        _refuse_outside(path, name)
-        plain = posixpath.normpath(name)
-        # A folder may be listed again and again.
-        if plain in seen and not name.endswith("/"):
-            raise TintlabError(f"{path} holds {_shown(name)} twice: pack it again with only the right one")
-        seen.add(plain)
-        if len(seen) > limits.files:
-            raise _too_many(path, limits)
-
-
-def _refuse_bomb(path: Path, unpacked: int, packed: int, limits: Limits) -> None:
-    if unpacked > limits.gigabytes * 1e9:
-        raise TintlabError(
-            f"{path} unpacks to more than fetch.max_gigabytes {limits.gigabytes:g}: "
-            "split it, or raise the limit if you trust it"
-        )
-    if unpacked > max(_TOO_SMALL_TO_HARM, packed * limits.ratio):
-        raise TintlabError(
-            f"{path} unpacks to more than fetch.max_ratio {limits.ratio:g} times its size, as bombs do: "
-            "raise the limit if you trust it"
-        )
-
-
-def _refuse_large(source: Path, name: str, size: int) -> None:
-    if size > _LARGEST:
-        raise TintlabError(
-            f"{source} holds {_shown(name)} of {size / 1e9:.1f} GB, no photograph: take it out"
-        )
-
-
-def _refuse_outside(archive: Path, name: str) -> None:
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts:
-        raise TintlabError(
-            f"{archive} holds {_shown(name)}, a path that leaves the archive: don't use archives like this"
-        )
-
-
-def _refuse_link_outside(archive: Path, name: str, target: str) -> None:
-    aim = posixpath.normpath(posixpath.join(posixpath.dirname(name), target.replace("\\", "/")))
-    if aim.startswith(("/", "../")) or aim == "..":
-        raise TintlabError(
-            f"{archive} holds {_shown(name)}, a link that leaves the archive: don't use archives like this"
-        )
-
-
-def _device(archive: Path, name: str) -> TintlabError:
-    return TintlabError(f"{archive} holds {_shown(name)}, a device or pipe: don't use archives like this")
-
-
-def _too_many(path: Path, limits: Limits) -> TintlabError:
-    return TintlabError(
-        f"{path} holds more than fetch.max_files {limits.files} entries: split it, or raise it"
-    )
+# --- faults
 
 
 def _no_archive(path: Path) -> TintlabError:
     return TintlabError(f"{path} is neither a folder nor a zip or tar archive: name one of these as a source")
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 120 else f"{name[:120]}…")
 
 
 @contextmanager

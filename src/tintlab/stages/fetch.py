@@ -23,6 +23,7 @@ from tintlab.imaging import color
 from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.sources import archives
 from tintlab.sources import lock as sources_lock
+from tintlab.sources.limits import DEFAULT_LIMITS, Limits
 from tintlab.system import console, entry_point, paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json
@@ -58,7 +59,7 @@ class Candidate:
 def gather(
     source: Path,
     folder: Path,
-    limits: archives.Limits = archives.DEFAULT_LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
     follow_links: bool = False,
 ) -> Iterator[Candidate]:
     """Copy every file of a source that may be a photograph into `folder`, named by its hash.
@@ -224,7 +225,7 @@ def fetch(
     Raises:
         TintlabError: a source can't be read, or there are no photographs.
     """
-    limits = archives.Limits(params.max_files, params.max_gigabytes, params.max_ratio)
+    limits = Limits(params.max_files, params.max_gigabytes, params.max_ratio)
     linked = {Path(source.path) for source in params.sources if source.follow_links}
     found = (one for origin in origins for one in gather(origin, raw, limits, origin in linked))
     kept = select_candidates(console.progress(found, "files", "gathering"), params.limit, params.salt)

@@ -15,7 +15,9 @@ from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import Canvas, GuidedColours, coloured, coloured_deep, reduced
+from tintlab.inference.colorizer import Canvas
+from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.inference.working_size import reduced
 from tintlab.scoring.settings import Depth
 from tintlab.studio.look import Look
 from tintlab.studio.models import Model

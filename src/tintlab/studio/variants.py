@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tintlab.imaging.color import Float, lab_to_pixels
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import reduced, working_shape
+from tintlab.inference.working_size import reduced, working_shape
 from tintlab.studio.models import Model
 
 DRAWS = 48

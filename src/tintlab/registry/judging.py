@@ -42,6 +42,8 @@ EVALUATOR = (
     "evaluation/summary.py",
     "gan/compact_weights.py",
     "gan/efficientnet.py",
+    "gan/guidance.py",
+    "gan/hint_maps.py",
     "gan/model_files.py",
     "gan/noise.py",
     "gan/pretrained_unet.py",
@@ -61,8 +63,14 @@ EVALUATOR = (
     "imaging/tiff_pictures.py",
     "imaging/tones.py",
     "inference/colorizer.py",
+    "inference/engines.py",
     "inference/guided.py",
+    "inference/halves.py",
+    "inference/hints.py",
+    "inference/openvino_engine.py",
+    "inference/torch_engine.py",
     "inference/working_size.py",
+    "system/processor.py",
 )
 """The modules of this package that decide a figure."""
 

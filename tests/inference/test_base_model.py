@@ -14,7 +14,7 @@ from tintlab.inference import mlflow_model, pack_base
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import read_json, write_json
+from tintlab.system.files import file_sha256, read_json, write_json
 
 CONFIG = {"generator": "pretrained_unet", "size": 64, "channels": 8, "dropout": 0.1, "context_dropout": 0.3}
 CONFIG |= {"z_dim": 4, "working_size": 64, "flip_average": False, "saturation": 1.2, "fingerprint": "ab"}
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 tensor.mul_(1.01)
     save_generator(folder, generator, CONFIG)
     (folder / paths.TRAINING_SUMMARY).write_text("{}")
-    digest = compact_weights.sha256(folder / paths.WEIGHTS)
+    digest = file_sha256(folder / paths.WEIGHTS)
     write_json(folder / paths.DIRECTIONS, {"weights_sha256": digest, "z_dim": 4})
     return folder
 
@@ -73,7 +73,7 @@ def test_the_file_holds_of_the_encoder_what_was_trained(packed: Path) -> None:
 
 
 def test_directions_belong_to_the_packed_weights(packed: Path) -> None:
-    digest = compact_weights.sha256(packed / paths.WEIGHTS)
+    digest = file_sha256(packed / paths.WEIGHTS)
     assert read_json(packed / paths.DIRECTIONS) == {"weights_sha256": digest, "z_dim": 4}
 
 

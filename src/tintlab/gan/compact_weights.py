@@ -5,7 +5,6 @@ stored as float16, everything of one dimension (batch statistics, biases) stays 
 format of `sha256sum` lies beside the files.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from tintlab.gan.efficientnet import load_efficientnet, weights_file
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import write_text
+from tintlab.system.files import file_sha256, write_text
 
 ENCODER, ENCODER_SHA256 = "encoder", "encoder_sha256"
 """Keys of config.json: the name of the encoder, and the sha256 of its package's weights."""
@@ -30,7 +29,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 
 def encoder_entries(name: str) -> dict[str, str]:
     """The entries of config.json that name an encoder."""
-    return {ENCODER: name, ENCODER_SHA256: sha256(weights_file(name))}
+    return {ENCODER: name, ENCODER_SHA256: file_sha256(weights_file(name))}
 
 
 def compact(weights: Mapping[str, Tensor], encoder: str) -> dict[str, Tensor]:
@@ -67,7 +66,7 @@ def complete(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[s
     if encoder is None:
         return full
     path = weights_file(str(encoder))
-    if sha256(path) != config.get(ENCODER_SHA256):
+    if file_sha256(path) != config.get(ENCODER_SHA256):
         raise TintlabError(
             f"{path} is not the encoder that this model was trained with: reinstall tintlab with its dependencies"
         )
@@ -81,7 +80,7 @@ def may_be_missing(name: str, config: Mapping[str, Any]) -> bool:
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
     """List the sha256 of files of a folder."""
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in sorted(names)]
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(names)]
     write_text(folder / CHECKSUMS, "".join(lines))
 
 
@@ -101,7 +100,7 @@ def verify_checksums(folder: Path, names: Iterable[str]) -> None:
     found = [_LINE.fullmatch(line) for line in lines]
     listed = {match[2]: match[1] for match in found if match}
     for name in names:
-        if listed.get(name) != sha256(folder / name):
+        if listed.get(name) != file_sha256(folder / name):
             raise TintlabError(
                 f"{folder / name} is damaged: its sha256 is not the one in {CHECKSUMS}; reinstall tintlab, or "
                 "restore the file"
@@ -110,9 +109,3 @@ def verify_checksums(folder: Path, names: Iterable[str]) -> None:
 
 def _encoder_weights(name: str) -> dict[str, Tensor]:
     return {_PREFIX + key: tensor for key, tensor in load_efficientnet(name).state_dict().items()}
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,6 @@
 """A trained model as a folder that MLflow can load anywhere, without a pickle in it."""
 
 import ast
-import hashlib
 import importlib.metadata
 import io
 import shutil
@@ -15,7 +14,7 @@ from PIL import Image
 import tintlab
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import paths
-from tintlab.system.files import read_json
+from tintlab.system.files import file_sha256, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +57,7 @@ def file_hashes(model: Path) -> dict[str, str]:
     Raises:
         FileNotFoundError: one is missing.
     """
-    hashes = {}
-    for name in MODEL_FILES:
-        with (model / name).open("rb") as file:
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {name: file_sha256(model / name) for name in MODEL_FILES}
 
 
 def copy_model(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from tintlab.imaging.color import Float
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_folder, read_json, write_json
+from tintlab.system.files import atomic_folder, file_sha256, read_json, write_json
 
 if TYPE_CHECKING:
     import openvino
@@ -163,7 +163,7 @@ def _key(folder: Path) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {openvino.__version__}".encode())
     for name in (paths.MODEL_CONFIG, paths.WEIGHTS):
         try:
-            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+            digest.update(bytes.fromhex(file_sha256(folder / name)))
         except FileNotFoundError:
             digest.update(name.encode())  # the loader says what is missing
     return digest.hexdigest()[:16]

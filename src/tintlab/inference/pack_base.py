@@ -17,7 +17,7 @@ from tintlab.inference import base_model
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import entry_point, paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_path, read_json, write_json
+from tintlab.system.files import atomic_path, file_sha256, read_json, write_json
 
 MAX_MEGABYTES = 16.0
 """The folder may not be larger, so that the wheel stays small."""
@@ -72,9 +72,9 @@ def _pack_directions(source: Path, target: Path) -> list[str]:
     for path in found:
         if path.exists():
             directions: dict[str, Any] = read_json(path)
-            packed = compact_weights.sha256(target / paths.WEIGHTS)
+            packed = file_sha256(target / paths.WEIGHTS)
             if directions.get("weights_sha256") not in (
-                compact_weights.sha256(source / paths.WEIGHTS),
+                file_sha256(source / paths.WEIGHTS),
                 packed,
             ):
                 raise TintlabError(

@@ -25,6 +25,7 @@ from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.inference.guided import coloured
 from tintlab.system.errors import TintlabError
+from tintlab.system.files import file_sha256
 
 IMAGE = "image"
 MAX_MEGAPIXELS = 200.0
@@ -47,7 +48,7 @@ class ColorizerModel(PythonModel):
         """
         folder = Path(context.artifacts["model"])
         for name, expected in context.model_config["sha256"].items():
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            found = file_sha256(folder / name)
             if found != expected:
                 raise TintlabError(
                     f"{folder / name} is not the file that was registered: its sha256 is {found[:16]}…, "

@@ -29,7 +29,7 @@ from tintlab.registry.models import LocatedModel
 from tintlab.reports import verdict as verdict_page
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import read_json, write_json, write_text
+from tintlab.system.files import file_sha256, read_json, write_json, write_text
 from tintlab.system.params import Params, load_params
 from tintlab.system.tables import read_table
 from tintlab.tracking import lineage
@@ -298,7 +298,6 @@ def _config_hash(model: LocatedModel) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except FileNotFoundError:
         raise TintlabError(f"{path} is missing: run `dvc repro` to make it, or restore it") from None

@@ -1,12 +1,12 @@
 """The model that a training starts from: find what `train.init_from` names, and find it again when it trains."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
+from tintlab.system.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ def find(spec: str) -> Parent:
         located = models.locate(spec)
         version, weights = located.version, located.folder / paths.WEIGHTS
     try:
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(weights)
     except FileNotFoundError:
         raise TintlabError(f"train.init_from: there is no {weights}") from None
     return Parent(version, digest, weights)

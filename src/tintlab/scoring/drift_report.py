@@ -1,6 +1,5 @@
 """Drift as people meet it: a table in the terminal, a file, an MLflow run of its own beside the manifest's."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from tintlab.system import console, paths
 from tintlab.system.console import one_line
 from tintlab.system.decision_params import DriftParams
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import read_json, write_json
+from tintlab.system.files import file_sha256, read_json, write_json
 from tintlab.tracking import store
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _log(
 ) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
-    run_id = _find_or_create_run(client, hashlib.sha256(manifest_path.read_bytes()).hexdigest())
+    run_id = _find_or_create_run(client, file_sha256(manifest_path))
     run = client.get_run(run_id)
     figures = {f"psi.{one.name}": one.psi for one in report.figures}
     figures |= {f"excess.{one.name}": one.excess for one in report.figures}

@@ -69,6 +69,12 @@ def redacted(text: str) -> str:
     return _URL.sub(_shown, text)
 
 
+def without_userinfo(text: str, url: str) -> str:
+    """The same text without the user name and the password that a URL holds, whatever stands around them."""
+    secret = urlsplit(url).netloc.rpartition("@")[0]
+    return text.replace(f"{secret}@", "") if secret else text
+
+
 def _shown(url: re.Match[str]) -> str:
     rest, hash_mark, fragment = url["rest"].partition("#")
     rest, question_mark, _ = rest.partition("?")

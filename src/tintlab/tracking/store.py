@@ -11,6 +11,7 @@ from tintlab.system.console import one_line, say
 from tintlab.system.entry_point import prepare_environment
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
+from tintlab.system.urls import without_userinfo
 from tintlab.tracking import relocation
 from tintlab.tracking.spool import hold_lock
 
@@ -121,7 +122,7 @@ def is_server(uri: str) -> bool:
 
 def shown_uri() -> str:
     """The tracking URI, without a password."""
-    return _without_secret(tracking_uri())
+    return without_userinfo(tracking_uri(), tracking_uri())
 
 
 def find_or_none(ask: Callable[..., T], *arguments: str) -> T | None:
@@ -180,12 +181,7 @@ def unavailable_on_error() -> Iterator[None]:
     except TintlabError:
         raise
     except Exception as error:
-        reason = _without_secret(one_line(error))[:200]
+        reason = without_userinfo(one_line(error), tracking_uri())[:200]
         raise TrackingUnavailableError(
             f"MLflow at {shown_uri()} can't be reached ({reason}): nothing is lost, try again later"
         ) from error
-
-
-def _without_secret(text: str) -> str:
-    secret = urlsplit(tracking_uri()).netloc.rpartition("@")[0]
-    return text.replace(f"{secret}@", "") if secret else text

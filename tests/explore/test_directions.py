@@ -43,7 +43,7 @@ def test_a_boundary_of_nothing_is_chance_on_held_out_photos() -> None:
     assert found.accuracy == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_attribute_that_few_photographs_have_gives_no_direction() -> None:
+def test_an_attribute_of_few_photographs_gives_no_direction() -> None:
     values = np.full((10, 20), np.nan)
     values[:3] = 1
     assert fit_boundary(np.zeros((10, 20, 4)), values, 0) is None

@@ -57,7 +57,7 @@ def test_the_clock_tells_ran_from_cached_and_takes_the_time() -> None:
     assert clock.share_done == pytest.approx(1 / 6)
 
 
-def test_the_table_stands_the_model_beside_champion_and_baselines() -> None:
+def test_the_table_shows_model_champion_and_baselines() -> None:
     metrics = {"model": {"psnr": 22.0, "new": 1.0}, "grey": {"psnr": 21.0}, "photos": 47}
     verdict = {"champion": 3, "totals": {"champion": {"model": {"psnr": 21.5}}}}
     assert pages.figures_table(metrics, verdict).splitlines() == [

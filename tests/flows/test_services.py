@@ -353,7 +353,7 @@ def test_a_cluster_that_loses_a_worker_colours_the_same(
     assert set(manifests[0]["model_version"]) == {up.champion}
 
 
-def test_drift_without_new_photographs_is_told_and_trains_nothing(up: Up, receiver: Receiver) -> None:
+def test_drift_without_new_photographs_trains_nothing(up: Up, receiver: Receiver) -> None:
     """What the cluster coloured are drawings, unlike all photographs."""
     before = up.runs("retrain/manual")
     assert up.start("watch/hourly").ends() == ("COMPLETED", "Drifted")

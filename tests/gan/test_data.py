@@ -90,7 +90,7 @@ def test_crops_of_another_size_are_resampled_not_cut(squares: Squares) -> None:
     assert max(spans) >= 21
 
 
-def test_contrast_and_brightness_change_L_within_their_bounds_and_never_ab() -> None:
+def test_contrast_and_brightness_change_L_in_bounds_and_never_ab() -> None:
     grey = np.full((1, 16, 16, 3), [191, 128, 140], np.uint8)  # L* 74.9
     augmentation = Augmentation(crop=(16, 16), contrast=0.2, brightness=4)
     batches = Batches(grey, 16, batch_size=4, iterations=100, seed=0, augmentation=augmentation)
@@ -102,9 +102,7 @@ def test_contrast_and_brightness_change_L_within_their_bounds_and_never_ab() -> 
 
 
 @pytest.mark.parametrize("rehearsed", [0, 1, 3])
-def test_a_mixture_takes_its_share_of_each_batch_and_every_square_once_a_pass(
-    squares: Squares, rehearsed: int
-) -> None:
+def test_a_mixture_keeps_its_share_and_takes_each_square_once(squares: Squares, rehearsed: int) -> None:
     focus, others = np.array([1, 4, 7, 8]), np.array([0, 2, 9])
     mixture = Mixture(focus, others, rehearsed)
     batches = Batches(squares, 16, batch_size=4, iterations=12, seed=3, augmentation=PLAIN, mixture=mixture)

@@ -110,7 +110,7 @@ def test_the_l1_meter_is_lambda_times_the_error(squares: Squares, tmp_path: Path
         assert losses["loss_G_L1"].item() == pytest.approx(lambda_l1 * error, rel=1e-5)
 
 
-def test_the_discriminator_learns_only_in_its_own_half_of_the_step(squares: Squares, tmp_path: Path) -> None:
+def test_the_discriminator_learns_only_in_its_half_of_the_step(squares: Squares, tmp_path: Path) -> None:
     """After a step its parameters differ by one Adam step at the most: none comes from the generator's half."""
     training = Training(tiny(), tmp_path, Recorded())
     before = {
@@ -188,7 +188,7 @@ def test_an_interrupted_fine_tuning_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.parametrize(("generator", "encoder"), [("unet", "downs"), ("pretrained_unet", "encoder")])
-def test_a_frozen_encoder_learns_from_its_epoch_on_and_the_rest_before(
+def test_a_frozen_encoder_learns_from_its_epoch_the_rest_before(
     squares: Squares, tmp_path: Path, generator: str, encoder: str
 ) -> None:
     params = tiny(generator=generator, frozen_epochs=1, weight_decay=0.1)
@@ -213,7 +213,7 @@ def test_a_frozen_encoder_learns_from_its_epoch_on_and_the_rest_before(
     assert moved(before) == {False, True}
 
 
-def test_a_fine_tuning_starts_from_its_parent_at_another_size_too(squares: Squares, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_its_parent_at_another_size_too(squares: Squares, tmp_path: Path) -> None:
     params = tiny(generator="pretrained_unet", ema_decay=0.9)
     weights = Training(
         params.model_copy(update={"seed": 7}), tmp_path, Recorded()
@@ -239,9 +239,7 @@ def test_divergence_stops_with_advice(squares: Squares, tmp_path: Path) -> None:
         Training(tiny(lambda_l1=float("inf")), tmp_path, Recorded()).run(squares, squares[:4])
 
 
-def test_the_discriminator_rests_in_the_l1_phase_and_the_gan_warms_up(
-    squares: Squares, tmp_path: Path
-) -> None:
+def test_the_discriminator_rests_in_l1_and_the_gan_warms_up(squares: Squares, tmp_path: Path) -> None:
     training = Training(tiny(l1_epochs=1, gan_warmup=4), tmp_path, Recorded())
     batch = scaled(squares[:4, :32, :32])
     judge = training.networks.discriminator.module
@@ -318,9 +316,7 @@ def test_guard_divergence_what_has_diverged_is_never_saved(
         assert all(math.isfinite(value) for value in state["meters"].values())
 
 
-def test_guard_divergence_keeps_the_last_good_weights_and_says_where(
-    squares: Squares, tmp_path: Path
-) -> None:
+def test_guard_divergence_keeps_the_last_good_weights(squares: Squares, tmp_path: Path) -> None:
     """Guard: `Training._stop_if_diverged`: here from the second epoch on."""
     params = tiny(l1_epochs=1, l1_learning_rate=1e-3, learning_rate=1e30, epochs=3)
     with pytest.raises(TintlabError, match=rf"diverged.*iteration \d.*learning_rate.*{tmp_path}/{WEIGHTS}"):
@@ -328,9 +324,7 @@ def test_guard_divergence_keeps_the_last_good_weights_and_says_where(
     assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / WEIGHTS).values())
 
 
-def test_guard_collapse_a_discriminator_that_knows_all_stops_the_training(
-    squares: Squares, tmp_path: Path
-) -> None:
+def test_guard_collapse_of_the_gan_stops_the_training(squares: Squares, tmp_path: Path) -> None:
     """Guard: `Training._stop_if_collapsed`. The generator is held, and told from photographs with ease."""
     params = tiny(
         learning_rate=1e-12, discriminator_learning_rate=0.02, dropout=0.0, iterations_per_epoch=30, epochs=6
@@ -368,9 +362,7 @@ def test_guard_workers_loader_processes_change_no_byte(squares: Squares, tmp_pat
     assert len({(folder / LAST_WEIGHTS).read_bytes() for folder in folders}) == 1
 
 
-def test_the_last_phase_teaches_the_noise_and_keeps_the_best_colours_to_the_last_bit(
-    squares: Squares, tmp_path: Path
-) -> None:
+def test_the_last_phase_teaches_the_noise_and_keeps_the_colours(squares: Squares, tmp_path: Path) -> None:
     params = tiny(**THREE_PHASES)
     before = tmp_path / "before"
     Training(tiny(**THREE_PHASES | {"z_dim": 0, "variety_epochs": 0, "epochs": 2}), before, Recorded()).run(
@@ -421,7 +413,7 @@ def test_bf16_on_a_cpu_learns_much_the_same(squares: Squares, tmp_path: Path) ->
     assert ends["bf16"] != ends["fp32"]
 
 
-def test_noise_learns_to_mean_the_colours_that_lightness_leaves_open(tmp_path: Path) -> None:
+def test_noise_learns_the_colours_that_lightness_leaves_open(tmp_path: Path) -> None:
     """Squares of one lightness, half of them red, half blue: z must tell which; no z is what is between."""
     squares = np.full((8, 40, 40, 3), 128, np.uint8)
     squares[..., 0] = np.random.default_rng(0).integers(100, 150, (8, 40, 40))

@@ -70,7 +70,7 @@ def test_unfit_noise_and_odd_widths_are_refused(generator: PretrainedUNet) -> No
         PretrainedUNet(7, pretrained=False)
 
 
-def test_no_noise_and_noise_of_zeros_are_the_same_to_the_last_bit(generator: PretrainedUNet) -> None:
+def test_no_noise_equals_noise_of_zeros_to_the_last_bit(generator: PretrainedUNet) -> None:
     torch.manual_seed(3)
     noisy = PretrainedUNet(WIDTH, z_dim=8, pretrained=False).eval()
     noisy.load_state_dict(generator.state_dict(), strict=False)
@@ -227,7 +227,7 @@ def test_smooth_pictures_get_no_checkerboards(enlargement: int, most: float) -> 
     ("doubling", "enlargement", "least"),
     [(transposed, 1, 5), (transposed, 2, 1), (transposed, 3, 0.4), (nearest, 1, 0.3), (nearest, 2, 0.1)],
 )
-def test_the_measure_sees_the_checkerboards_of_other_ways_to_double(
+def test_the_measure_sees_checkerboards_of_other_doublings(
     doubling: Callable[[Tensor], Tensor], enlargement: int, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained_unet, "_double", doubling)
@@ -267,7 +267,7 @@ def without_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_packages")
-def test_a_saved_generator_comes_back_without_the_encoders_package(
+def test_a_saved_generator_loads_without_the_encoders_package(
     generator: PretrainedUNet, params: TrainParams, tmp_path: Path
 ) -> None:
     config = generator_config(params)

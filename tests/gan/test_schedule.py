@@ -34,7 +34,7 @@ def test_the_rate_warms_up_falls_and_ends_at_zero(params: TrainParams) -> None:
     assert 0 < rate[199] < 0.02
 
 
-def test_the_encoder_is_frozen_for_its_epochs_or_left_as_it_is_built(params: TrainParams) -> None:
+def test_the_encoder_is_frozen_for_its_epochs_or_left_as_built(params: TrainParams) -> None:
     assert schedule.encoder_is_frozen(params, 0) is None
     frozen = params.model_copy(update={"frozen_epochs": 3})
     assert [schedule.encoder_is_frozen(frozen, iteration) for iteration in (0, 29, 30, 199)] == [

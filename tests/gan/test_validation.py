@@ -59,9 +59,7 @@ def test_the_perceptual_figure_is_the_loss_of_all_squares(
     assert validation.figures(guess)["val_perceptual"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_loud_colours_of_the_right_amount_lose_against_calmer_ones_that_are_nearer(
-    squares: Squares, validation: Validation
-) -> None:
+def test_loud_colours_lose_against_calmer_nearer_ones(squares: Squares, validation: Validation) -> None:
     """As an untrained generator's: they close the gap in colourfulness, and nothing else."""
     truth = scaled(squares).ab
     loud, calm = validation.figures(truth.roll(5, dims=-1)), validation.figures(truth * 0.6)

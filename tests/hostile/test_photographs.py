@@ -65,9 +65,7 @@ def test_a_sample_of_the_corpus_is_used_or_refused(model: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_whole_corpus_is_used_or_refused_in_fetch_colorize_score_and_serving(
-    model: Path, tmp_path: Path
-) -> None:
+def test_the_whole_corpus_is_used_or_refused_everywhere(model: Path, tmp_path: Path) -> None:
     place, raw = tmp_path / "corpus", tmp_path / "raw"
     assert corpus.make(place, large=True) >= 500
     raw.mkdir()
@@ -205,7 +203,7 @@ def test_guard_strips_that_share_their_data_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["many-pages.tif", "same-metadata.tif"])
-def test_guard_pages_that_claim_more_than_the_file_has_are_refused(name: str) -> None:
+def test_guard_pages_larger_than_their_file_are_refused(name: str) -> None:
     assert "its pages claim more data than the file has" in reason(tiff_bomb(name))
 
 
@@ -224,7 +222,7 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def test_guard_a_photograph_that_crashes_its_decoder_costs_itself_alone(
+def test_guard_a_crashing_photograph_costs_itself_alone(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fatal = {(scans / name).read_bytes() for name in ("7.png", "21.png")}

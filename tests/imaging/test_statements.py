@@ -83,7 +83,7 @@ def test_png_primaries_of_colours() -> None:
 
 
 @pytest.mark.parametrize(("depth", "bits"), [(16, 12), (16, 10), (8, 5), (8, 7)])
-def test_png_with_fewer_significant_bits_however_they_were_filled(depth: int, bits: int) -> None:
+def test_png_with_fewer_significant_bits_however_filled(depth: int, bits: int) -> None:
     most, dtype = 2**depth - 1, f"u{depth // 8}"
     raw = np.rint(RAMP * (2**bits - 1))
     expected = expected_lightness(raw / (2**bits - 1), "none")

@@ -58,7 +58,7 @@ def test_a_picture_that_is_only_a_preview_says_so() -> None:
     assert read(tiff_of([page(40, 30, 1)])).notes == ("the file has only a reduced picture",)
 
 
-def test_the_metadata_and_orientation_of_a_preview_are_those_of_its_picture() -> None:
+def test_a_preview_takes_its_pictures_metadata_and_orientation() -> None:
     preview = page(40, 30, 1, more={271: ("s", b"scanner\0"), 274: ("H", [6])})
     preview.sub = [page(160, 120, 0)]
     photo = read(tiff_of([preview]))

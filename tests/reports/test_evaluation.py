@@ -173,7 +173,7 @@ def test_validation_page_of_a_stop_says_so(picture: Picture) -> None:
     assert "passed" not in page.text
 
 
-def test_validation_page_stays_readable_with_thousands_quarantined() -> None:
+def test_validation_page_is_readable_with_thousands_quarantined() -> None:
     many = quarantine(*((f"{at}.jpg", f"{at}.jpg", "val", "near-grey") for at in range(3000)))
     page = Page(validation_page(FINDINGS, many, {}, []))
     assert page.tags.count("figure") == 500

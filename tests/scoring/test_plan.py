@@ -83,7 +83,7 @@ def test_a_list_names_photographs_relative_to_itself(tmp_path: Path) -> None:
     assert found.photos[0].source == tmp_path / "scans/1/a.jpg"
 
 
-def test_a_list_of_photographs_elsewhere_keeps_what_they_do_not_share(tmp_path: Path) -> None:
+def test_a_list_of_photographs_keeps_the_paths_they_do_not_share(tmp_path: Path) -> None:
     touch(tmp_path, "disk/1/a.jpg", "disk/2/b.jpg")
     (tmp_path / "lists").mkdir()
     lines = f"{tmp_path}/disk/1/a.jpg\n{tmp_path}/disk/2/b.jpg\n"

@@ -96,7 +96,7 @@ def test_other_photographs_and_other_counts_change_nothing(scans: Path, model: P
     assert (pixels(tmp_path / "other/a-v1.png") != pixels(tmp_path / "one/a-v1.png")).any()
 
 
-def test_a_missing_variant_is_made_again_and_another_seed_starts_over(
+def test_a_missing_variant_is_remade_and_a_new_seed_starts_over(
     scans: Path, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -120,7 +120,7 @@ def test_without_variants_the_seed_decides_nothing(scans: Path, model: Path, tmp
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "seeded" / name).read_bytes()
 
 
-def test_a_model_without_noise_is_refused_before_anything_is_written(scans: Path, tmp_path: Path) -> None:
+def test_a_model_without_noise_is_refused_before_any_writing(scans: Path, tmp_path: Path) -> None:
     plain = make_model(tmp_path / "plain")
     result = run("score", scans, tmp_path / "out", "--model", plain, "--variants", 2)
     assert isinstance(result.exception, TintlabError)
@@ -152,7 +152,7 @@ def decoded(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_noise_is_standard_normal_and_depends_on_seed_and_photograph_alone() -> None:
+def test_noise_is_normal_and_depends_on_seed_and_photograph() -> None:
     digest = hashlib.sha256(b"a photograph").hexdigest()
     z = noise_vectors.draw(0, digest, 1000, 16)
     assert z.shape == (1000, 16)

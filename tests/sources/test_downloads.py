@@ -126,7 +126,7 @@ def test_without_ranges_and_etags_it_starts_anew(site: Site, archive: bytes) -> 
     assert [wanted for _, _, wanted, _ in site.asked] == [None, None]
 
 
-def test_a_file_that_changes_between_two_attempts_is_not_pieced_together(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_changes_between_attempts_is_not_mixed(site: Site, tmp_path: Path) -> None:
     site.cuts = [3_000_000, 0, 0, 0]
     with pytest.raises(TintlabError):
         downloads.refresh(of(site.url(PATH)), {}, SHORT)
@@ -371,7 +371,7 @@ def test_gs(gcs: None, archive: bytes) -> None:
 # --- the commands
 
 
-def test_refresh_and_pull_as_commands_and_a_fetch_that_never_asks_the_network(
+def test_refresh_and_pull_as_commands_then_fetch_off_the_network(
     site: Site, tmp_path: Path, repository: Path, own_state: Path
 ) -> None:
     (tmp_path / "data").mkdir()

@@ -127,7 +127,7 @@ def test_a_url_is_read_from_its_copy(tmp_path: Path) -> None:
     assert sources_lock.compute_digest(path) == lock[URL]["digest"]
 
 
-def test_guard_a_missing_or_damaged_copy_is_one_line_that_names_the_command(tmp_path: Path) -> None:
+def test_guard_a_missing_or_damaged_copy_names_the_command(tmp_path: Path) -> None:
     lock = copied(URL, write_zip(tmp_path / "a.zip", {"a.jpg": b"1"}).read_bytes())
     path = sources_lock.locate_source(SourceParams(path=URL), lock)
     path.write_bytes(b"other bytes")
@@ -175,7 +175,7 @@ def test_a_temporary_copy_takes_the_checkouts_inbox(copy: Path) -> None:
 @pytest.mark.parametrize(
     "change", ["never recorded", "one more", "one less", "another content", "another name"]
 )
-def test_a_temporary_copy_refuses_an_inbox_that_is_not_as_recorded(copy: Path, change: str) -> None:
+def test_a_temporary_copy_refuses_an_inbox_not_as_recorded(copy: Path, change: str) -> None:
     recorded = sources_lock.record_inbox({}, copy / paths.INBOX) if change != "never recorded" else {}
     photo = copy / paths.INBOX / "a.jpg"
     if change == "one more":

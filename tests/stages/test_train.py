@@ -120,7 +120,7 @@ def test_a_fine_tuning_names_its_parent_in_its_files_and_its_run(workspace: Path
     assert run.data.tags["parent.weights_sha256"] == config["parent"]["weights_sha256"]
 
 
-def test_an_alias_that_moves_changes_nothing_until_it_is_recorded(workspace: Path) -> None:
+def test_a_moved_alias_changes_nothing_until_it_is_recorded(workspace: Path) -> None:
     spec = "models:/tintlab@challenger"
     write_json(paths.PARENT_LOCK, parents.lock_content(spec))
     known = parent_lock.read_parent(spec)

@@ -333,7 +333,7 @@ def test_files_that_are_no_params(text: bytes, message: str, tmp_path: Path) -> 
     assert fault_of_text(text, tmp_path).startswith(message)
 
 
-def test_the_preset_scratch_is_the_recipe_that_starts_from_nothing(repository: Path) -> None:
+def test_the_preset_scratch_starts_from_nothing(repository: Path) -> None:
     """Its weights stay the same, byte for byte, whatever the default becomes."""
     yaml = YAML(typ="safe")
     params = yaml.load(repository / "params.yaml")

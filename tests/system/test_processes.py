@@ -139,7 +139,7 @@ def test_guard_owner_watch_a_stage_ends_with_whoever_started_it(tmp_path: Path, 
     assert "the process that started this one is gone" in finish(top)[1]
 
 
-def test_guard_owner_watch_a_stage_deep_in_a_step_ends_within_5_s(tmp_path: Path) -> None:
+def test_guard_owner_watch_a_stage_in_a_long_step_ends_in_5_s(tmp_path: Path) -> None:
     """Guard: `ORPHAN_SECONDS` in `process._leave_with`."""
     stage = tmp_path / "stage.py"
     stage.write_text(STAGE.replace("time.sleep(120)", BUSY))

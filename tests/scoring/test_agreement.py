@@ -165,7 +165,7 @@ def test_an_unreadable_folder_is_said_everywhere(model: Path, open_folder: Path)
         path.chmod(0o755)
 
     def run() -> list[tuple[int, list[str]]]:
-        command = ["score", str(scans), str(output), "--model", str(weights)]
+        command = ["score", str(scans), str(output), "--model", str(weights), "--engine", "torch"]
         results = [CliRunner().invoke(app, [*command, *more]) for more in (["--dry-run"], [])]
         return [(one.exit_code, one.stdout.splitlines()) for one in results]
 

@@ -73,8 +73,8 @@ def test_variants_are_as_many_as_asked_and_differ(client: httpx.Client, photo: b
 
 def test_models_and_health(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-    (default,) = client.get("/v1/models").json()["models"]
-    assert default["name"] == "default"
+    default, base = client.get("/v1/models").json()["models"]
+    assert (default["name"], base["name"]) == ("default", "base")
     assert default["takes_noise"]
     assert default["directions"] == ["sky", "warm"]
 

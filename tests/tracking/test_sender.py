@@ -54,6 +54,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def database(state: Path, empty_store: Path) -> Path:
     """The database of the default store in the test's own state folder."""
+    state.mkdir()
     shutil.copyfile(empty_store, paths.tracking_database())
     return paths.tracking_database()
 

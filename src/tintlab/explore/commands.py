@@ -46,7 +46,8 @@ def variants(
     from tintlab.explore import variants as writing
     from tintlab.scoring.settings import Options, settings_for
 
-    options = Options(seed=seed, variants=0 if dropout else count)
+    # Dropout happens in torch's network alone.
+    options = Options(seed=seed, variants=0 if dropout else count, engine="torch" if dropout else "auto")
     settings = settings_for(output, model, options)
     files = (
         writing.write_dropout_variants(photo, settings, count)
@@ -105,7 +106,7 @@ def steer(
     from tintlab.explore import steering
     from tintlab.scoring.settings import Options, settings_for
 
-    settings = settings_for(output, model, Options())
+    settings = settings_for(output, model, Options(engine="torch"))
     opened = _open(str(settings.model_folder))
     found = known.load(known.place(opened.folder), opened)
     given = {"warm": warm, "saturation": saturation, "green": green, "sky": sky, "foliage": foliage}

@@ -1,5 +1,7 @@
 """A loss on what an ImageNet classifier sees in the coloured picture (Johnson et al. 2016, arXiv 1603.08155)."""
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,7 +37,8 @@ class PerceptualLoss(nn.Module):
         # The colours themselves stay in float32: bfloat16 would round them to a hundredth.
         pictures = network_input(lab_srgb(L, ab))
         true_pictures = network_input(lab_srgb(L, true_ab))
-        with torch.autocast(L.device.type, torch.bfloat16, enabled=self.mixed):
+        mixed = torch.autocast(L.device.type, torch.bfloat16) if self.mixed else contextlib.nullcontext()
+        with mixed:
             with torch.no_grad():
                 wanted = self._seen(true_pictures)
             seen = self._seen(pictures)

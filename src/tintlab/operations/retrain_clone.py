@@ -23,6 +23,7 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
+from tintlab.system.programs import read_output
 from tintlab.tracking import lineage
 
 _GIT_SECONDS = 600
@@ -220,21 +221,11 @@ def _output(command: Sequence[str], folder: Path, advice: str) -> str:
     # Otherwise git, started from a hook, would work on the hook's repository.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     try:
-        ended = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_SECONDS,
-            check=True,
-        )
+        answer = read_output(command, folder, environment | {"GIT_TERMINAL_PROMPT": "0"}, _GIT_SECONDS)
     except FileNotFoundError:
         raise TintlabError(f"{command[0]} is missing: install it") from None
     except subprocess.CalledProcessError as error:
-        words = " ".join(error.stderr.split()) or f"status {error.returncode}"
+        words = " ".join(error.stderr.decode("utf-8", "replace").split()) or f"status {error.returncode}"
         called = " ".join(command[:2] if command[0] == "git" else command[1:4])
         raise TintlabError(f"`{called}` failed in {folder} ({words}): {advice}") from None
-    return ended.stdout.strip()
+    return answer.strip()

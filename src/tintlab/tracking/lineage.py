@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
+from tintlab.system.programs import read_output
 
 SOURCE = Path("src")
 DECIDING = (SOURCE, paths.PARAMS, paths.DVC_FILE)
@@ -277,17 +278,14 @@ def _git(repository: Path, *arguments: str, index: Path | None = None) -> str:
     """What git prints, or nothing where it fails; takes no lock that could stop someone else's git."""
     own_index = {"GIT_INDEX_FILE": str(index)} if index else {}
     try:
-        answer = subprocess.run(
+        return read_output(
             ["git", "-c", "core.quotePath=false", *arguments],
-            cwd=repository,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"} | own_index,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=True,
+            repository,
+            os.environ | {"GIT_OPTIONAL_LOCKS": "0"} | own_index,
+            _GIT_SECONDS,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout.decode("utf-8", "replace")
 
 
 def _capped(patch: str) -> str:

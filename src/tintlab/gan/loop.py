@@ -107,29 +107,7 @@ class Training:
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
             self.listener.announced(f"continuing after iteration {self.iteration}")
-        augmentation = Augmentation(params.crop, params.contrast, params.brightness)
-        share = self.fabric.global_rank, self.fabric.world_size
-        batches = Batches(
-            squares,
-            params.image_size,
-            params.batch_size,
-            self.iterations,
-            params.seed,
-            augmentation,
-            mixture,
-            share,
-        )
-        rest = range(self.iteration, self.iterations)
-        loader = DataLoader(
-            batches,
-            batch_size=None,
-            sampler=rest,
-            num_workers=params.workers,
-            worker_init_fn=be_loader_worker,
-            # Its own generator: a loader draws a number when it starts, and a resumed training starts one more.
-            generator=torch.Generator(),
-        )
-        for batch in loader:
+        for batch in self._batches(squares, mixture):
             self.meters.update(self.step(batch.to(self.fabric.device)))
             self.iteration += 1
             self.listener.stepped(self.iteration)
@@ -148,6 +126,32 @@ class Training:
         if not schedule.colours_are_held(params, self.iterations - 1):
             self._save(LAST_WEIGHTS)
         return self.history
+
+    def _batches(self, squares: Squares, mixture: Mixture | None) -> "DataLoader[Lab]":
+        """The batches of the iterations that are left."""
+        params = self.params
+        augmentation = Augmentation(params.crop, params.contrast, params.brightness)
+        share = self.fabric.global_rank, self.fabric.world_size
+        batches = Batches(
+            squares,
+            params.image_size,
+            params.batch_size,
+            self.iterations,
+            params.seed,
+            augmentation,
+            mixture,
+            share,
+        )
+        rest = range(self.iteration, self.iterations)
+        return DataLoader(
+            batches,
+            batch_size=None,
+            sampler=rest,
+            num_workers=params.workers,
+            worker_init_fn=be_loader_worker,
+            # Its own generator: a loader draws a number when it starts, and a resumed training starts one more.
+            generator=torch.Generator(),
+        )
 
     def step(self, batch: Lab) -> dict[str, Tensor]:
         """The next step, see `Steps.take`; the losses."""

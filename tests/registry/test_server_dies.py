@@ -226,7 +226,7 @@ def said_rightly(message: str, write: str) -> bool:
     if write == "registered-models/create":
         return "can't be reached" in message and "nothing is lost" in message
     if write == "model-versions/create":
-        return "`tintlab history` tells whether it is champion" in message
+        return "`tintlab history` shows whether it is champion" in message
     return "is champion now" in message and "its alias may not say so yet" in message
 
 

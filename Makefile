@@ -28,8 +28,9 @@ run: $(BIN)/.installed  ## colour at once with base, then fine-tune it on your p
 	tintlab promote --if-passed
 	tintlab champion
 
-test: $(BIN)/.installed  ## the quick test suite; PROCESSES=2 shares its files among two processes
-	pytest -m 'not slow' $(if $(PROCESSES),-n $(PROCESSES) --dist loadfile)
+PROCESSES ?= 2
+test: $(BIN)/.installed  ## the quick test suite, its files shared among 2 processes; PROCESSES=0 for one
+	OMP_NUM_THREADS=1 pytest -m 'not slow' -n $(PROCESSES) --dist loadfile
 
 test-all: $(BIN)/.installed  ## the long tests too: about half an hour
 	pytest -rs

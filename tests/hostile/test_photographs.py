@@ -71,13 +71,15 @@ def test_the_whole_corpus_is_used_or_refused_everywhere(model: Path, tmp_path: P
     raw.mkdir()
     coloured = examine_files(files_in(place), colorize(model), batch=20)
     assert [str(finding) for finding in coloured if not finding.is_handled] == []
-    # The same verdict everywhere, by content.
+    # The same verdict everywhere, by content. A source with a linked folder is refused as a whole.
     verdicts = {
         finding.path.read_bytes(): finding.outcome == "used"
         for finding in coloured
         if finding.path.parent.name != "links"
     }
+    (place / "links").rename(tmp_path / "links")
     problems = run_fetch(place, raw)
+    (tmp_path / "links").rename(place / "links")
     hidden = len(verdicts) - len(problems)
     assert 0 <= hidden <= 3  # names that start with a dot
     assert sum(not problem for problem in problems.values()) == sum(verdicts.values()) - hidden

@@ -21,7 +21,6 @@ import sqlalchemy
 from tests.registry.conftest import make_model, verdict_on
 from tests.registry.contender import contend
 from tests.registry.databases import postgresql
-from tintlab.registry import models as registry
 from tintlab.registry import register
 from tintlab.tracking import store
 
@@ -59,16 +58,20 @@ def heard(pipe: Connection) -> Any:
     return pipe.recv()
 
 
-def many_versions(folder: Path) -> list[Path]:
-    """Twice as many versions as processes, all of one model; the files in which their verdicts belong."""
-    first = register.register(make_model(folder, 0))
-    with store.connect() as client:
-        kept = registry.get_version(client, first.version)
-        for _ in range(2 * PROCESSES - 1):
-            client.create_model_version("tintlab", kept.source, kept.run_id, kept.tags)
-        artifacts = Path(unquote(urlsplit(client.get_run(first.run_id).info.artifact_uri).path))
-    (artifacts / "verdicts").mkdir()
-    return [artifacts / "verdicts" / f"{number}.json" for number in range(1, 2 * PROCESSES + 1)]
+def many_versions(folder: Path) -> dict[int, tuple[Path, dict[str, Any]]]:
+    """Twice as many versions as processes, by number: the file of each one's verdict, and the verdict.
+
+    Each has weights of its own: a version of the champion's own model would need no verdict.
+    """
+    versions = {}
+    for seed in range(2 * PROCESSES):
+        registered = register.register(make_model(folder / str(seed), seed))
+        with store.connect() as client:
+            artifacts = Path(unquote(urlsplit(client.get_run(registered.run_id).info.artifact_uri).path))
+        (artifacts / "verdicts").mkdir()
+        file = artifacts / "verdicts" / f"{registered.version}.json"
+        versions[registered.version] = file, verdict_on(registered.version)
+    return versions
 
 
 @pytest.mark.slow
@@ -81,8 +84,7 @@ def test_of_eight_promotions_at_once_one_wins_in_every_round(
     served = postgresql() if database == "postgresql" else nullcontext(f"sqlite:///{tmp_path}/mlflow.db")
     with served as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        verdicts = many_versions(tmp_path / "model")
-        example = verdict_on(1)
+        versions = many_versions(tmp_path / "model")
         outcomes: Counter[str] = Counter()
         winners: list[int] = []
         with contenders() as pipes:
@@ -91,9 +93,11 @@ def test_of_eight_promotions_at_once_one_wins_in_every_round(
                     range(1, PROCESSES + 1) if number % 2 == 0 else range(PROCESSES + 1, 2 * PROCESSES + 1)
                 )
                 champion = winners[-1] if winners else None
+                weights = versions[champion][1]["weights_sha256"] if champion else None
                 for version in wanted:
-                    against = {"champion": champion, "champion_weights_sha256": example["weights_sha256"]}
-                    verdicts[version - 1].write_text(json.dumps(example | {"version": version} | against))
+                    file, verdict = versions[version]
+                    against = {"champion": champion, "champion_weights_sha256": weights}
+                    file.write_text(json.dumps(verdict | against))
                 for pipe, version in zip(pipes, wanted, strict=True):
                     pipe.send(version)
                 answers = [heard(pipe) for pipe in pipes]

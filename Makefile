@@ -33,7 +33,7 @@ test: $(BIN)/.installed  ## the quick test suite, its files shared among 2 proce
 	OMP_NUM_THREADS=1 pytest -m 'not slow' -n $(PROCESSES) --dist loadfile
 
 test-all: $(BIN)/.installed  ## the long tests too: about half an hour
-	pytest -rs
+	OMP_NUM_THREADS=1 pytest -rs -n $(PROCESSES) --dist loadfile --durations=40 --durations-min=5
 
 BENCHMARKS := step variants limit data_path time_to_quality score_rate overhead scale
 bench: $(BIN)/.installed  ## measure every claim of bench/README.md anew, on 2 quiet cores, after `make run`

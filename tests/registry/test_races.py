@@ -24,7 +24,7 @@ from tests.registry.databases import postgresql
 from tintlab.registry import register
 from tintlab.tracking import store
 
-PROCESSES, ROUNDS = 8, 50
+PROCESSES, ROUNDS = 8, 30
 PATIENCE = 300.0
 
 

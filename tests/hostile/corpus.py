@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import brotli
 import numpy as np
 from PIL import Image
 
@@ -20,9 +21,12 @@ from tests.hostile.picture_files import (
     bmp,
     chunk,
     gif,
+    heic,
     itxt,
     jpeg2000,
     jpeg_header,
+    jxl,
+    jxl_with_box,
     many_scans,
     png,
     psd,
@@ -33,6 +37,7 @@ from tests.hostile.picture_files import (
     webp,
     with_chunk,
 )
+from tintlab.imaging.formats import pillow_formats
 
 Files = Iterator[tuple[bytes, bytes]]  # a path, not always UTF-8, and a content
 
@@ -42,8 +47,9 @@ MODES = (
 )  # fmt: skip
 FORMATS = {
     "JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "DIB": "dib",
-    "JPEG2000": "jp2", "AVIF": "avif", "PPM": "ppm", "QOI": "qoi", "SGI": "sgi",
+    "JPEG2000": "jp2", "AVIF": "avif", "HEIF": "heic", "JXL": "jxl", "PPM": "ppm", "QOI": "qoi", "SGI": "sgi",
 }  # fmt: skip
+pillow_formats()  # else Pillow knows neither HEIF nor JXL
 
 
 def make(folder: Path, large: bool = False) -> int:
@@ -90,7 +96,7 @@ def in_every_mode() -> Files:
         with suppress(ValueError, OSError):
             image = picture.convert("L").convert(mode) if mode[0] in "IF" else picture.convert(mode)
             for name, suffix in FORMATS.items():
-                with suppress(OSError, ValueError, KeyError, TypeError, SystemError):
+                with suppress(OSError, ValueError, KeyError, TypeError, SystemError, NotImplementedError):
                     yield f"{mode.replace(';', '')}.{suffix}".encode(), encode(image, name)
 
 
@@ -124,6 +130,8 @@ def gigapixels() -> Files:
         yield f"{size}.bmp".encode(), bmp(width, height, 0, 24, bytes(99))
         yield f"{size}.psd".encode(), psd(width, height, bytes(50))
         yield f"{size}.jp2".encode(), jpeg2000(width, height)
+        yield f"{size}.heic".encode(), heic(width, height)
+        yield f"{size}.jxl".encode(), jxl(width, height)
         short = min(width, 65_535), min(height, 65_535)
         yield f"{size}.gif".encode(), gif(*short, bytes(20))
         yield f"{size}.jpg".encode(), jpeg_header(*short)
@@ -166,6 +174,15 @@ def bombs() -> Files:
         struct.pack(">I4s8s", 16, b"ftyp", b"avif") + struct.pack(">I4s", 8, b"meta") * 500_000,
     )
     yield (
+        b"boxes.heic",
+        struct.pack(">I4s8s", 16, b"ftyp", b"heic") + struct.pack(">I4s", 8, b"meta") * 500_000,
+    )
+    yield b"smaller-than-it-says.heic", heic(5000, 5000)
+    yield b"larger-than-it-says.heic", heic(8, 8)
+    yield b"metadata.jxl", jxl_with_box(b"brob", b"Exif" + brotli.compress(bytes(500_000_000), quality=1))
+    yield b"boxes.jxl", jxl_with_box(b"skip", b"") + struct.pack(">I4s", 8, b"Exif") * 500_000
+    yield b"25-megapixels.jxl", encode(np.zeros((5000, 5000, 3), np.uint8), "JXL", lossless=True, effort=1)
+    yield (
         b"frames.png",
         png(8, 8, zlib.compress(bytes(200)), chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))),
     )
@@ -183,6 +200,7 @@ def of_many_frames() -> Files:
         ("PNG", "png"),
         ("TIFF", "tif"),
         ("AVIF", "avif"),
+        ("HEIF", "heic"),
         ("MPO", "mpo"),
     ):
         for count in (2, 40):
@@ -212,7 +230,13 @@ def with_broken_metadata() -> Files:
     ]
     exifs = [*blocks, *(ifd + block for block in blocks), circle, *orientations]
     for number, block in enumerate(exifs):
-        for name, suffix in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")):
+        for name, suffix in (
+            ("JPEG", "jpg"),
+            ("PNG", "png"),
+            ("WEBP", "webp"),
+            ("HEIF", "heic"),
+            ("JXL", "jxl"),
+        ):
             yield f"exif-{number}.{suffix}".encode(), encode(pixels, name, exif=block[:65_000])
     header = struct.pack(">I4xI", 200, 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
     endless = header.ljust(128, b"\0") + struct.pack(">I", 2**31 - 1) + bytes(500)
@@ -309,6 +333,8 @@ def of_25_megapixels() -> Files:
     yield b"plain.bmp", encode(image, "BMP")
     yield b"lossless.jp2", encode(image, "JPEG2000", irreversible=False)
     yield b"fast.avif", encode(image, "AVIF", speed=10, **options)
+    yield b"phone.heic", encode(image, "HEIF", quality=50, **options)
+    yield b"lossless.jxl", encode(image, "JXL", lossless=True, effort=1)
 
 
 def links(folder: Path) -> int:

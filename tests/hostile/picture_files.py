@@ -2,6 +2,9 @@
 
 import struct
 import zlib
+from pathlib import Path
+
+SAMPLE = Path(__file__).parents[1] / "imaging" / "samples" / "plain.heic"
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -131,3 +134,35 @@ def webp(width: int, height: int) -> bytes:
     canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     content = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas
     return b"RIFF" + struct.pack("<I", 4 + len(content)) + b"WEBP" + content
+
+
+def heic(width: int, height: int) -> bytes:
+    """A small HEIC file that claims another size."""
+    data = SAMPLE.read_bytes()
+    place = data.index(b"ispe") + 8
+    return data[:place] + struct.pack(">II", width, height) + data[place + 8 :]
+
+
+def jxl(width: int, height: int) -> bytes:
+    """A JPEG XL codestream of a header alone; sides beyond 2^30 are cut to it."""
+    bits, used = 0, 0
+    for value, count in (
+        (0, 1),
+        (3, 2),
+        (max(height - 1, 0), 30),
+        (0, 3),
+        (3, 2),
+        (max(width - 1, 0), 30),
+        (1, 1),
+    ):
+        bits |= (value & ((1 << count) - 1)) << used
+        used += count
+    return b"\xff\x0a" + bits.to_bytes(16, "little") + bytes(50)
+
+
+def jxl_with_box(name: bytes, content: bytes) -> bytes:
+    """A small JPEG XL file with one more box in its container."""
+    codestream = jxl(8, 8)
+    boxes = ((b"ftyp", b"jxl \0\0\0\0jxl "), (name, content), (b"jxlc", codestream))
+    head = b"\0\0\0\x0cJXL \r\n\x87\n"
+    return head + b"".join(struct.pack(">I4s", 8 + len(data), kind) + data for kind, data in boxes)

@@ -15,8 +15,6 @@ def media(major: bytes, *brands: bytes) -> bytes:
 
 
 UNREAD = {
-    "HEIC": [media(b"heic", b"mif1", b"heic"), media(b"mif1", b"heic"), media(b"msf1", b"hevc")],
-    "JPEG XL": [b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(90), b"\xff\x0a" + bytes(90), media(b"jxl ")],
     "camera raw (Canon CR3)": [media(b"crx ", b"isom")],
     "camera raw (Canon CR2)": [b"II*\0\x10\0\0\0CR\x02\0" + bytes(90)],
     "camera raw (Canon CRW)": [b"II\x1a\0\0\0HEAPCCDR" + bytes(90)],

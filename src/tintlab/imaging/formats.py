@@ -18,6 +18,8 @@ _READ = (
     "DIB",
     "JPEG2000",
     "AVIF",
+    "HEIF",
+    "JXL",
     "PSD",
     "PPM",
     "QOI",
@@ -56,7 +58,6 @@ _UNREAD = (
     _Format("camera raw (Minolta MRW)", _DEVELOP, ((0, b"\0MRM"),)),
     _Format("camera raw (Sigma X3F)", _DEVELOP, ((0, b"FOVb"),)),
     _Format("camera raw (Phase One IIQ)", _DEVELOP, ((8, b"IIII"), (8, b"MMMM"))),
-    _Format("JPEG XL", _CONVERT, ((0, b"\0\0\0\x0cJXL \r\n\x87\n"), (0, b"\xff\x0a"))),
     _Format("JPEG XR", _CONVERT, ((0, b"II\xbc\1"),)),
     _Format("JPEG-LS", _CONVERT, ((0, b"\xff\xd8\xff\xf7"),)),
     _Format("PSB (a large Photoshop document)", _CONVERT, ((0, b"8BPS\0\2"),)),
@@ -99,9 +100,13 @@ _RIFF = {
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _MAJOR_BRANDS = {
     b"crx ": _Format("camera raw (Canon CR3)", _DEVELOP, ()),
-    b"jxl ": _Format("JPEG XL", _CONVERT, ()),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file that starts so is HEIC, AVIF or another of their family."""
+    return head[4:8] == b"ftyp" and bool(_brands(head) & (_HEIF_BRANDS | _AVIF_BRANDS))
 
 
 def pillow_formats() -> list[str]:
@@ -151,21 +156,31 @@ def _container(head: bytes) -> _Format | None:
 
 def _media_format(head: bytes) -> _Format | None:
     """The format of an ISO media file, by its brands."""
-    major = head[8:12]
-    size = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = {major, *(head[at : at + 4] for at in range(16, size - 3, 4))}
+    major, brands = head[8:12], _brands(head)
     if major in _MAJOR_BRANDS:
         return _MAJOR_BRANDS[major]
     if brands & _AVIF_BRANDS:
         return None if "AVIF" in _loaded_formats() else _Format("AVIF", _CONVERT, ())
-    if brands & _HEIF_BRANDS:
-        return _Format("HEIC", _CONVERT, ())
+    if major == b"jxl " or brands & _HEIF_BRANDS:
+        return None
     return _Format("a video (MP4 or QuickTime)", _FRAME, ())
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """All brands that an ISO media file says it is of."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
 
 
 @functools.cache
 def _loaded_formats() -> tuple[str, ...]:
+    import pillow_heif
+    from pillow_jxl import JpegXLImagePlugin
+
     # Pillow warns of odd metadata on stderr, without saying in which file.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.init()
+    # Their threads would come on top of those of the workers.
+    pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    JpegXLImagePlugin.DECODE_THREADS = 0
     return tuple(name for name in _READ if name in Image.OPEN)

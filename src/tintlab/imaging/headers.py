@@ -1,4 +1,4 @@
-"""What PNG, JPEG 2000, AVIF and BMP files state about their values and Pillow does not tell.
+"""What PNG, JPEG 2000, HEIC, AVIF and BMP files state about their values and Pillow does not tell.
 
 PNG is ISO/IEC 15948 in its third edition, JPEG 2000 is ISO/IEC 15444-1, code points are those of ITU-T H.273.
 QOI's byte for linear light is left out: its specification calls it informative, and Pillow sets it for sRGB.
@@ -25,7 +25,9 @@ _TRANSFERS: dict[int, Transfer] = {
     14: "bt709",
     15: "bt709",
 }
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Code points of the curves of high dynamic range."""
+
 _PRIMARIES = {
     1: None,
     2: None,
@@ -157,9 +159,9 @@ def is_possible(points: tuple[float, ...]) -> bool:
 
 
 def _by_code_points(name: str, primaries: int, transfer: int) -> Calibration | None:
-    if transfer in _HDR_TRANSFERS:
+    if transfer in HDR_TRANSFERS:
         raise PhotoError(
-            f"{name} in high dynamic range ({_HDR_TRANSFERS[transfer]}), which is not read: save it in sRGB"
+            f"{name} in high dynamic range ({HDR_TRANSFERS[transfer]}), which is not read: save it in sRGB"
         )
     if transfer not in (*_TRANSFERS, 2) or primaries not in _PRIMARIES:
         raise PhotoError(
@@ -169,7 +171,7 @@ def _by_code_points(name: str, primaries: int, transfer: int) -> Calibration | N
     return None if exponent == "srgb" and chosen is None else Calibration(exponent, chosen)
 
 
-def _boxes(file: WatchedFile, start: int, end: int) -> list[tuple[bytes, int, int]]:
+def boxes(file: WatchedFile, start: int, end: int) -> list[tuple[bytes, int, int]]:
     """Name, start and end of the content of each box of an ISO media file or JP2 between two places."""
     found: list[tuple[bytes, int, int]] = []
     while start + 8 <= end and len(found) < _MOST_BOXES:
@@ -188,14 +190,14 @@ def _boxes(file: WatchedFile, start: int, end: int) -> list[tuple[bytes, int, in
 
 def _jp2(file: WatchedFile) -> Header:
     header = Header()
-    boxes = _boxes(file, 0, file.size())
-    for name, start, end in boxes:
+    found = boxes(file, 0, file.size())
+    for name, start, end in found:
         if name == b"jp2h":
-            colours = [(at, to) for inner, at, to in _boxes(file, start, end) if inner == b"colr"]
+            colours = [(at, to) for inner, at, to in boxes(file, start, end) if inner == b"colr"]
             if colours:
                 header = _jp2_colours(file, *colours[0])
             break
-    for name, start, _ in boxes:
+    for name, start, _ in found:
         if name == b"jp2c":
             file.seek(start)
             return _with_depth(header, file.read(1 << 16))
@@ -229,25 +231,29 @@ def _with_depth(header: Header, codestream: bytes) -> Header:
 
 
 def _heif(file: WatchedFile) -> Header:
-    """Colours and depth of an AVIF file, by the properties of its items (ISO/IEC 23008-12)."""
+    """Colours and depth of a HEIC or AVIF file, by the properties of its items (ISO/IEC 23008-12)."""
     places = [(0, file.size())]
     for name in (b"meta", b"iprp", b"ipco"):
         places = [
             (at + (4 if name == b"meta" else 0), to)
             for start, end in places
-            for inner, at, to in _boxes(file, start, end)
+            for inner, at, to in boxes(file, start, end)
             if inner == name
         ]
-    calibration, depth = None, 0
+    calibration, depth, is_hevc = None, 0, False
     for start, end in places:
-        for name, at, _ in _boxes(file, start, end):
+        for name, at, _ in boxes(file, start, end):
             file.seek(at)
-            content = file.read(16)
+            content = file.read(32)
             if name == b"colr" and content[:4] == b"nclx" and calibration is None:
                 primaries, transfer = struct.unpack(">HH", content[4:8])
                 # BT.709's curve in a still picture is an encoder's default for sRGB.
                 if transfer not in (1, 6):
-                    calibration = _by_code_points("AVIF", _NEAR_SRGB.get(primaries, primaries), transfer)
+                    calibration = _by_code_points(
+                        "HEIC or AVIF", _NEAR_SRGB.get(primaries, primaries), transfer
+                    )
             elif name == b"av1C":
                 depth = max(depth, (12 if content[2] & 0x20 else 10) if content[2] & 0x40 else 8)
-    return Header(calibration, depth=depth)
+            elif name == b"hvcC":
+                depth, is_hevc = max(depth, 8 + (content[17] & 7)), True
+    return Header(calibration, depth=depth, is_shifted=is_hevc)

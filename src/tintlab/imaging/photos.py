@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from tintlab.imaging import color, formats, guards, tones
 from tintlab.imaging.guards import PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, as_rgba, read_header
+from tintlab.imaging.jxl import JxlFile, is_jxl, jxl_size, open_jxl
 from tintlab.imaging.metadata import CaptureMetadata, read_metadata
 from tintlab.imaging.profiles import ADOBE_RGB
 from tintlab.imaging.tiff import HEADERS as TIFF_HEADERS
@@ -96,6 +97,7 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
     """
     # Pillow's own guard follows ours, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    head = b""
     try:
         with guards.open_source(source) as file:
             head = _head(file)
@@ -105,15 +107,18 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
                 return Photo(
                     found.pixels, "TIFF", found.mode, found.metadata, found.notes + pages, found.more_pages
                 )
+            if is_jxl(head):
+                packed = open_jxl(file, max_megapixels)
+                return _read_other(packed.file, packed.header, max_megapixels, packed)
             return _read_other(file, read_header(file, head), max_megapixels)
     except (PhotoError, TypeError) as error:
         if isinstance(error, PhotoError) or not isinstance(source, Path | bytes):
             raise
-        raise PhotoError(_reason(error)) from error
+        raise PhotoError(_reason(error, head)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"more pixels than photos.max_megapixels {max_megapixels:g} allows") from error
     except Exception as error:  # decoders raise nearly anything on broken files
-        raise PhotoError(_reason(error)) from error
+        raise PhotoError(_reason(error, head)) from error
 
 
 def megapixels_of(source: Path | bytes, max_megapixels: float) -> float:
@@ -121,8 +126,9 @@ def megapixels_of(source: Path | bytes, max_megapixels: float) -> float:
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
         with guards.open_source(source) as file:
-            if _head(file).startswith(TIFF_HEADERS):
-                width, height = tiff_size(file)
+            head = _head(file)
+            if head.startswith(TIFF_HEADERS) or is_jxl(head):
+                width, height = jxl_size(file) if is_jxl(head) else tiff_size(file)
                 return width * height / 1e6
             with Image.open(file, formats=formats.pillow_formats()) as image:  # type: ignore[arg-type]
                 return image.width * image.height / 1e6
@@ -143,7 +149,9 @@ def _head(file: WatchedFile) -> bytes:
     return head
 
 
-def _read_other(file: WatchedFile, header: Header, max_megapixels: float) -> Photo:
+def _read_other(
+    file: WatchedFile, header: Header, max_megapixels: float, packed: JxlFile | None = None
+) -> Photo:
     if header.is_deep_with_alpha:
         file = as_rgba(file)
     with Image.open(file, formats=formats.pillow_formats()) as image:  # type: ignore[arg-type]
@@ -151,14 +159,17 @@ def _read_other(file: WatchedFile, header: Header, max_megapixels: float) -> Pho
         stored_format, stored_mode = image.format or "?", "LA;16" if header.is_deep_with_alpha else image.mode
         guards.refuse_slow(image)
         more = _more_frames(image, file.size())
-        notes = _notes(image, header) + _more(more)
+        notes = _notes(image, header) + _more(more) + (packed.notes if packed else ())
         if stored_format in ("JPEG", "MPO"):
             guards.refuse_many_scans(file, image.width * image.height / 1e6)
         if stored_format == "PSD":
             _refuse_without_composite(image)
         image.load()
         # Before the pixels are converted: that drops what Pillow knows of the file.
+        if packed:
+            image.info |= {"exif": packed.exif, "xmp": packed.xmp}
         orientation, metadata = tones.orientation_of(image), read_metadata(image)
+        orientation = 1 if packed else orientation  # the decoder has applied it
         if not image.info.get("icc_profile") and _is_adobe_rgb(image):
             header = replace(header, calibration=ADOBE_RGB)
         pixels = tones.turn(tones.finish_image(image, header), orientation)
@@ -196,7 +207,7 @@ def _notes(image: Image.Image, header: Header) -> tuple[str, ...]:
 
 def _more_frames(image: ImageFile, size: int) -> int:
     """Frames beside the first; of a camera's multi-picture file, those that are no previews or maps."""
-    if image.format in ("GIF", "PNG", "WEBP", "AVIF"):
+    if image.format in ("GIF", "PNG", "WEBP", "AVIF", "HEIF"):
         return max(0, min(getattr(image, "n_frames", 1), size // _FEWEST_BYTES_A_FRAME) - 1)
     if image.format == "MPO":
         entries = getattr(image, "mpinfo", {}).get(_FRAME_TYPE, ())
@@ -212,9 +223,13 @@ def _more(pages: int) -> tuple[str, ...]:
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, head: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
+        if formats.is_heif(head):
+            return "broken picture data (HEIC or AVIF that is cut short or damaged)"
         return "not a picture in a format that can be read"
+    if is_jxl(head):
+        return "broken picture data (JPEG XL that is cut short or damaged)"
     text = console.printable(console.one_line(error))[:120]
     if "truncated" in text.lower() or "unexpected end" in text or isinstance(error, EOFError):
         return "the picture's data is cut short"

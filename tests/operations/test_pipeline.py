@@ -25,8 +25,12 @@ def test_without_git_it_says_what_to_run() -> None:
         pipeline.repro(None, [])
 
 
-def test_in_a_repository_it_goes_on() -> None:
+def test_in_a_repository_with_a_commit_it_goes_on() -> None:
     subprocess.run(["git", "init", "-q"], check=True)
+    with pytest.raises(TintlabError, match="repository with a commit"):
+        pipeline._refuse_without_git()
+    names = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *names, "commit", "-q", "--allow-empty", "-m", "start"], check=True)
     pipeline._refuse_without_git()
 
 

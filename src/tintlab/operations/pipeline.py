@@ -53,14 +53,14 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
 
 
 def _refuse_without_git() -> None:
-    """DVC works in a git repository only; an unpacked archive of the release is none.
+    """DVC needs a git repository with a commit; an unpacked archive of the release is none.
 
     Raises:
         TintlabError: this folder is none.
     """
-    if not lineage.is_repository():
+    if not lineage.is_committed():
         raise TintlabError(
-            "this folder is no git repository, which DVC needs: run "
+            "this folder is no git repository with a commit, which DVC needs: run "
             "`git init && git add -A && git commit -m start`, then again"
         )
 

@@ -169,9 +169,9 @@ def dvc_hash(path: Path) -> str:
     )
 
 
-def is_repository(folder: Path = Path()) -> bool:
-    """Whether a folder lies in a git repository."""
-    return bool(_git(folder, "rev-parse", "--git-dir"))
+def is_committed(folder: Path = Path()) -> bool:
+    """Whether a folder lies in a git repository that has a commit."""
+    return bool(_git(folder, "rev-parse", "--verify", "HEAD"))
 
 
 def git_state(repository: Path = Path()) -> GitState:

@@ -62,7 +62,7 @@ def _place() -> Iterator[Finding]:
         )
     elif (here / "src" / "tintlab").is_dir() and not checkout.code_in_use().is_relative_to(here):
         yield Finding("code", f"{checkout.code_in_use()} runs; it is the same as here")
-    if (here / "dvc.yaml").exists() and not lineage.is_repository():
+    if (here / "dvc.yaml").exists() and not lineage.is_committed():
         yield Finding("git", "this folder is no repository, and DVC needs one", "run `git init`, then commit")
     shared = {"TINTLAB_STATE": os.environ.get("TINTLAB_STATE"), "MLFLOW_TRACKING_URI": _store_file()}
     for name, place in shared.items():

@@ -53,6 +53,14 @@ class Protocol(StrEnum):
     published = "256"
 
 
+@app.command(epilog="Example: `tintlab init harbour && cd harbour && tintlab repro --preset smoke`")
+def init(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
+    """Start a project of your own: pipeline, parameters, presets, flows and photographs to begin with."""
+    from tintlab.operations.project import make_project
+
+    console.say(make_project(folder))
+
+
 @app.command(epilog="Examples: `tintlab repro` · `tintlab repro --preset smoke -S train.lambda_l1=50`")
 def repro(
     preset: Annotated[str | None, typer.Option(help="Overrides from presets/NAME.yaml.")] = None,

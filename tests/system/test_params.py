@@ -75,7 +75,7 @@ def test_the_path_defaults_to_the_working_directory(
     monkeypatch.chdir(repository)
     assert load_params() == default_params
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TintlabError, match=r"params\.yaml is missing: run this in the repository's folder"):
+    with pytest.raises(TintlabError, match=r"params\.yaml is missing: run this in a project"):
         load_params()
 
 

@@ -98,7 +98,7 @@ def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Modul
     """
     for name in (paths.MODEL_CONFIG, weights):
         if not (folder / name).is_file():
-            raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`")
+            raise TintlabError(f"no model in {folder} ({name} is missing): train one with `tintlab repro`")
         _refuse_link_outside(folder / name)
     compact_weights.verify_checksums(folder, (paths.MODEL_CONFIG, weights))
     config = read_json(folder / paths.MODEL_CONFIG)

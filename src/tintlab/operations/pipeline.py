@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tintlab.operations import dvc_repair
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.sources import lock as sources_lock
-from tintlab.system import console, paths, processes
+from tintlab.system import code_lock, console, paths, processes
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
@@ -40,8 +40,9 @@ def repro(preset: str | None, overrides: list[str], experiment: str | None = Non
         arguments += ["--name", experiment] if experiment else []
     _refuse_without_git()
     processes.watch_owners()
-    for line in dvc_repair.repair():
-        print(line, flush=True)
+    for line in (*dvc_repair.repair(), code_lock.refresh() if code_lock.is_used() else ""):
+        if line:
+            print(line, flush=True)
     record_inbox()
     status = run_dvc(arguments)
     print(sync())
@@ -162,7 +163,7 @@ def summary() -> str:
             f"model     {paths.GENERATOR}/",
             f"report    {paths.REPORT_PAGE}",
             f"data      {paths.VALIDATION_PAGE}",
-            f"runs      `make ui` ({store.shown_uri()})",
+            f"runs      `tintlab ui` ({store.shown_uri()})",
         ]
     )
 

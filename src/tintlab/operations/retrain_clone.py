@@ -8,7 +8,6 @@ data/inbox.
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,16 +17,14 @@ from typing import Any
 
 from tintlab.sources import lock as sources_lock
 from tintlab.sources.archives import list_files
-from tintlab.system import paths, urls
+from tintlab.system import code_lock, paths, urls
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
-from tintlab.system.programs import read_output
+from tintlab.system.programs import ask, run_git
 from tintlab.tracking import lineage
 
-_GIT_SECONDS = 600
-_OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 _UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
 
 
@@ -72,17 +69,17 @@ def prepare(repository: Path) -> Workspace:
     Raises:
         TintlabError: `repository` is not a git repository with a commit, or a source can't be linked.
     """
-    commit = _git(repository, "rev-parse", "--verify", "HEAD", advice="commit something there first")
+    commit = run_git(repository, "rev-parse", "--verify", "HEAD", advice="commit something there first")
     folder = paths.workspace()
     if not (folder / ".git" / "HEAD").exists():
         with atomic_folder(folder) as new:
-            _git(repository, "clone", "--quiet", "--no-checkout", str(repository), str(new))
+            run_git(repository, "clone", "--quiet", "--no-checkout", str(repository), str(new))
     _follow(repository, folder, commit)
     _share_cache(repository, folder)
     _link_sources(repository, folder)
     _snapshot(repository / paths.INBOX, folder / paths.INBOX)
     _record_inbox(folder)
-    changed = _git(repository, "status", "--porcelain", "--", *map(str, lineage.DECIDING)).splitlines()
+    changed = run_git(repository, "status", "--porcelain", "--", *map(str, lineage.DECIDING)).splitlines()
     return Workspace(folder, repository, commit, tuple(line.strip() for line in changed))
 
 
@@ -93,6 +90,7 @@ def inputs_digest(workspace: Workspace, settings: Mapping[str, Any]) -> str:
         workspace.commit,
         sources_lock.compute_digest(workspace.folder / paths.INBOX),
         (workspace.folder / paths.SOURCES_LOCK).read_text(encoding="utf-8"),
+        *_installed_code(workspace.folder),
         *(f"{key}={value}" for key, value in sorted(settings.items())),
     ):
         digest.update(hashlib.sha256(part.encode()).digest())
@@ -123,10 +121,10 @@ def fetch_experiment(workspace: Workspace, experiment: str) -> bool:
 
     Only a reference and its objects are copied. The files and the index of the user's tree do not change.
     """
-    listed = _git(workspace.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    listed = run_git(workspace.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     found = [name for name in listed if name.rpartition("/")[2] == experiment]
     for name in found:
-        _git(
+        run_git(
             workspace.repository,
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
             *(str(workspace.folder), f"+{name}:{name}"),
@@ -134,15 +132,20 @@ def fetch_experiment(workspace: Workspace, experiment: str) -> bool:
     return bool(found)
 
 
+def _installed_code(folder: Path) -> Sequence[str]:
+    """Digests of the installed package, in a project whose code it is; elsewhere the commit has the code."""
+    return list(code_lock.compute().values()) if (folder / paths.CODE_LOCK).exists() else []
+
+
 def _follow(repository: Path, folder: Path, commit: str) -> None:
     # A killed git leaves its lock. Only one retraining works here, so the lock is stale.
     for lock in (folder / ".git").glob("*.lock"):
         lock.unlink()
     for key, otherwise in _UNNAMED.items():
-        _git(folder, "config", key, _git_or_empty(repository, "config", key) or otherwise)
-    _git(folder, "fetch", "--quiet", "--no-tags", "--force", str(repository), "HEAD")
-    _git(folder, "checkout", "--quiet", "--force", "--detach", commit)
-    _git(folder, "reset", "--quiet", "--hard", commit)
+        run_git(folder, "config", key, _git_or_empty(repository, "config", key) or otherwise)
+    run_git(folder, "fetch", "--quiet", "--no-tags", "--force", str(repository), "HEAD")
+    run_git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+    run_git(folder, "reset", "--quiet", "--hard", commit)
 
 
 def _share_cache(repository: Path, folder: Path) -> None:
@@ -152,9 +155,9 @@ def _share_cache(repository: Path, folder: Path) -> None:
         shutil.copyfile(repository / local, folder / local)
     else:
         (folder / local).unlink(missing_ok=True)
-    cache = _output([sys.executable, "-m", "dvc", "cache", "dir"], repository, "is it a DVC repository?")
+    cache = ask([sys.executable, "-m", "dvc", "cache", "dir"], repository, "is it a DVC repository?")
     # Written with git, which has the same format: DVC would take seconds.
-    _git(folder, "config", "--file", str(local), "cache.dir", str((repository / cache).resolve()))
+    run_git(folder, "config", "--file", str(local), "cache.dir", str((repository / cache).resolve()))
 
 
 def _link_sources(repository: Path, folder: Path) -> None:
@@ -207,25 +210,7 @@ def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:
     shutil.copy2(path, copy)
 
 
-def _git(folder: Path, *arguments: str, advice: str = "see git's message") -> str:
-    return _output(["git", *arguments], folder, advice)
-
-
 def _git_or_empty(folder: Path, *arguments: str) -> str:
     with suppress(TintlabError):
-        return _git(folder, *arguments)
+        return run_git(folder, *arguments)
     return ""
-
-
-def _output(command: Sequence[str], folder: Path, advice: str) -> str:
-    # Otherwise git, started from a hook, would work on the hook's repository.
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
-    try:
-        answer = read_output(command, folder, environment | {"GIT_TERMINAL_PROMPT": "0"}, _GIT_SECONDS)
-    except FileNotFoundError:
-        raise TintlabError(f"{command[0]} is missing: install it") from None
-    except subprocess.CalledProcessError as error:
-        words = " ".join(error.stderr.decode("utf-8", "replace").split()) or f"status {error.returncode}"
-        called = " ".join(command[:2] if command[0] == "git" else command[1:4])
-        raise TintlabError(f"`{called}` failed in {folder} ({words}): {advice}") from None
-    return answer.strip()

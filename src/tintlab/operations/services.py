@@ -151,7 +151,9 @@ def up(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
         TintlabError: they are already running, a port is in use, or a service does not start.
     """
     if not prefect_server.PREFECT_FILE.exists():
-        raise TintlabError(f"{prefect_server.PREFECT_FILE} is missing: run this in the repository's folder")
+        raise TintlabError(
+            f"{prefect_server.PREFECT_FILE} is missing: run this in a project (`tintlab init` makes one)"
+        )
     paths.services().mkdir(parents=True, exist_ok=True)
     with exclusive(paths.services() / "up.lock", "another `tintlab up`"):
         _run(mlflow_port, prefect_port, studio_port)

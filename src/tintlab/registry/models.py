@@ -160,7 +160,9 @@ def hash_folder(folder: Path) -> dict[str, str]:
         return mlflow_model.file_hashes(folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         name = Path(error.filename).name
-        raise TintlabError(f"no model in {folder} ({name} is missing): train one with `make run`") from None
+        raise TintlabError(
+            f"no model in {folder} ({name} is missing): train one with `tintlab repro`"
+        ) from None
 
 
 def _shipped() -> LocatedModel:

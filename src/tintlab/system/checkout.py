@@ -7,6 +7,7 @@ from tintlab.system.errors import TintlabError
 
 _TEMPORARY_COPIES = (".dvc", "tmp", "exps")
 _CODE = Path("src") / "tintlab"
+_CARRIED = Path("system") / "project"
 
 
 def origin_of_copy() -> Path | None:
@@ -37,6 +38,9 @@ def has_other_code() -> bool:
     if not (here / "__init__.py").is_file() or here == code_in_use():
         return False
     names = {file.relative_to(root) for root in (here, code_in_use()) for file in root.rglob("*.py")}
+    names = {
+        name for name in names if not name.is_relative_to(_CARRIED)
+    }  # in a wheel alone, see project_files
     return any(_differ(here / name, code_in_use() / name) for name in names)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
-from tintlab.system import checkout, console, processes
+from tintlab.system import checkout, code_lock, console, processes
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 
@@ -62,11 +62,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """As `run`, for a stage: it also ends when those who started it die, and refuses another checkout's code."""
+    """As `run`, for a stage: it also ends when its starters die, and refuses code that DVC does not expect."""
 
     def watched() -> None:
         processes.watch_owners()
         checkout.refuse_other_code()
+        code_lock.refuse_stale()
         main()
 
     run(watched)
@@ -75,7 +76,13 @@ def run_stage(main: Callable[[], None]) -> None:
 def run_owned(main: Callable[[], None]) -> None:
     """As `run`; where a program started this one as its owner (`processes.ownership`), it also ends with that."""
     if processes.OWNER_VARIABLE in os.environ:
-        run_stage(main)
+
+        def watched() -> None:
+            processes.watch_owners()
+            checkout.refuse_other_code()
+            main()
+
+        run(watched)
     else:
         run(main)
 

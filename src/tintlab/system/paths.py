@@ -9,6 +9,8 @@ PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
 DVC_FILE = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
+CODE_LOCK = Path("code.lock.json")
+"""In a project of `tintlab init`: the code that the stages depend on; see `code_lock`."""
 DVC_RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 
 # sources

@@ -1,8 +1,14 @@
 """Programs that answer on their standard output, as git does."""
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tintlab.system.errors import TintlabError
+
+_ANSWER_SECONDS = 600
+_OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 
 
 def read_output(command: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> str:
@@ -28,3 +34,32 @@ def read_output(command: Sequence[str], folder: Path, environment: Mapping[str, 
         check=True,
     )
     return done.stdout.decode("utf-8", "replace")
+
+
+def ask(command: Sequence[str], folder: Path, advice: str) -> str:
+    """What a program prints, run in a folder, without blanks around it; git works on that folder's repository.
+
+    Args:
+        command: the program and its arguments.
+        folder: to run it in.
+        advice: what to do if it fails.
+
+    Raises:
+        TintlabError: it is missing or failed, with its message and the advice.
+    """
+    # Otherwise git, started from a hook, would work on the hook's repository.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    try:
+        answer = read_output(command, folder, environment | {"GIT_TERMINAL_PROMPT": "0"}, _ANSWER_SECONDS)
+    except FileNotFoundError:
+        raise TintlabError(f"{command[0]} is missing: install it") from None
+    except subprocess.CalledProcessError as error:
+        words = " ".join(error.stderr.decode("utf-8", "replace").split()) or f"status {error.returncode}"
+        called = " ".join(command[:2] if command[0] == "git" else command[1:4])
+        raise TintlabError(f"`{called}` failed in {folder} ({words}): {advice}") from None
+    return answer.strip()
+
+
+def run_git(folder: Path, *arguments: str, advice: str = "see git's message") -> str:
+    """Run git in a folder; see `ask`."""
+    return ask(["git", *arguments], folder, advice)

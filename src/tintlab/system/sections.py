@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise TintlabError(f"{path} is missing: run this in the repository's folder") from None
+        raise TintlabError(f"{path} is missing: run this in a project (`tintlab init` makes one)") from None
     except MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TintlabError(f"{path} is not readable YAML{line}: {error.problem}") from None

@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tintlab.system import paths
+from tintlab.system import code_lock, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.programs import read_output
 
@@ -28,6 +28,7 @@ DECIDING = (SOURCE, paths.PARAMS, paths.DVC_FILE)
 MAX_PATCH_BYTES = 1_000_000
 
 PACKAGES = (
+    "tintlab",
     "torch",
     "dvc",
     "mlflow",
@@ -111,7 +112,7 @@ def training_inputs(
 
 
 def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
-    """The dependencies that dvc.yaml lists for a stage.
+    """The dependencies that dvc.yaml lists for a stage; for the code of a project, see `code_lock`.
 
     Raises:
         TintlabError: dvc.yaml is missing, is no YAML, or has no such stage.
@@ -120,13 +121,16 @@ def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
         content = YAML(typ="safe").load(dvc_file)
         dependencies = [Path(_dependency_path(entry)) for entry in content["stages"][stage].get("deps", [])]
     except FileNotFoundError:
-        raise TintlabError(f"{dvc_file} is missing: run this in the repository's folder") from None
+        raise TintlabError(
+            f"{dvc_file} is missing: run this in a project (`tintlab init` makes one)"
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise TintlabError(f"{dvc_file} is not readable YAML: {error}") from None
     except (KeyError, TypeError, AttributeError):
         raise TintlabError(f"{dvc_file} has no stage {stage!r} with dependencies: restore the file") from None
+    installed = map(Path, code_lock.stage_sources().get(stage, ()) if code_lock.is_used() else ())
     return StageInputs(
-        sources=tuple(path for path in dependencies if path.suffix == ".py"),
+        sources=tuple(path for path in (*dependencies, *installed) if path.suffix == ".py"),
         data=tuple(path for path in dependencies if path.suffix != ".py"),
     )
 
@@ -141,7 +145,8 @@ def source_digest(files: Iterable[Path], root: Path = Path()) -> str:
     Raises:
         TintlabError: a file is missing.
     """
-    lines = sorted(f"{_file_hash(root / path, 'sha256')}  {path.as_posix()}\n" for path in files)
+    found = {path: code_lock.locate(path) if code_lock.is_used() else root / path for path in files}
+    lines = sorted(f"{_file_hash(place, 'sha256')}  {path.as_posix()}\n" for path, place in found.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -1,12 +1,9 @@
 """The wheel, installed into an environment of its own: it colours in any folder, at once, and leaves nothing."""
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.package.conftest import Installed
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MAX_MEGABYTES = 20
@@ -22,63 +21,18 @@ MAX_SECONDS = 8
 """For a photograph of 2 megapixels, start included, on two quiet cores."""
 
 
-class Installed:
-    """An environment with nothing but the wheel; the packages that it needs are those of this environment."""
-
-    def __init__(self, wheel: Path, folder: Path) -> None:
-        venv.create(folder, with_pip=False)
-        self.program = folder / "bin" / "tintlab"
-        python = folder / "bin" / "python"
-        (site,) = (folder / "lib").glob("python*/site-packages")
-        # A plain path: the .pth files in there, and with them this checkout, are not followed.
-        (site / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-        subprocess.run([*pip, "--no-deps", "--ignore-installed", str(wheel)], check=True)
-
-    def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `tintlab` in a folder, as somebody does who has no project."""
-        unset = ("TINTLAB_STATE", "MLFLOW_TRACKING_URI", "PYTHONPATH")
-        environment = {name: value for name, value in os.environ.items() if name not in unset}
-        return subprocess.run(
-            [self.program, *arguments],
-            cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, for setuptools leaves its own files beside the source."""
-    copy, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copyfile(repository / name, copy / name)
-    skipped = shutil.ignore_patterns("*.egg-info", "__pycache__")
-    shutil.copytree(repository / "src", copy / "src", ignore=skipped)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(made),
-        str(copy),
-    ]
-    subprocess.run(command, check=True)
-    (found,) = made.glob("tintlab-*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(wheel, tmp_path_factory.mktemp("environment") / "venv")
-
-
 @pytest.fixture
 def folder(tmp_path: Path, picture: Callable[..., Any]) -> Path:
     """A folder with one grey photograph of 2 megapixels."""
     Image.fromarray(picture(1632, 1224)).convert("L").save(tmp_path / "x.jpg")
     return tmp_path
+
+
+def test_the_archives_are_fit_for_an_index(wheel: Path, source_archive: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(source_archive)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:
@@ -122,7 +76,7 @@ def test_faults_are_one_line(installed: Installed, folder: Path) -> None:
         1,
         "error: no model is named champoin: did you mean champion?\n",
     )
-    (base,) = installed.program.parents[1].glob("lib/python*/site-packages/tintlab/inference/base")
+    base = installed.package / "inference" / "base"
     weights = (base / "generator.safetensors").read_bytes()
     try:
         (base / "generator.safetensors").write_bytes(weights[:-10])

@@ -99,7 +99,9 @@ def test_an_empty_folder_may_be_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["init", "."])
-    assert result.output == ". is a project now; try `tintlab repro --preset smoke`, then read README.md there\n"
+    assert (
+        result.output == ". is a project now; try `tintlab repro --preset smoke`, then read README.md there\n"
+    )
     assert (tmp_path / "dvc.yaml").exists()
 
 

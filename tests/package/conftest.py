@@ -34,19 +34,16 @@ class Installed:
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         return kept | {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
 
-    def run(
-        self, folder: Path, *arguments: str, seconds: float = 300
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, folder: Path, *arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `tintlab` in a folder."""
         return self.command(folder, str(self.program), *arguments, seconds=seconds)
 
-    def command(
-        self, folder: Path, *command: str, seconds: float = 300
-    ) -> subprocess.CompletedProcess[str]:
+    def command(self, folder: Path, *command: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run any program in a folder."""
         return subprocess.run(
-            command, cwd=folder, env=self.environment(), capture_output=True, text=True, timeout=seconds, check=False
-        )
+            command,
+            cwd=folder, env=self.environment(), capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
 
 
 def backend(folder: Path, function: str, target: Path) -> Path:

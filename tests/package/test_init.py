@@ -38,7 +38,10 @@ def test_an_upgrade_runs_only_the_stages_whose_code_changed(project: Path, insta
     module.write_text(before + "\n# another version\n")
     try:
         plain = installed.command(project, "dvc", "repro", "--single-item", "--force", "evaluate")
-        assert "code.lock.json records other code than the installed tintlab: run `tintlab repro`" in plain.stderr
+        assert (
+            "code.lock.json records other code than the installed tintlab: run `tintlab repro`"
+            in plain.stderr
+        )
         done = installed.run(project, "repro")
         assert "changed code of evaluate\n" in done.stdout, done.stdout + done.stderr
         assert stages_run(done.stdout) == ["evaluate"]

@@ -12,7 +12,8 @@ from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.inference import engines
 from tintlab.inference.colorizer import Colorizer
 from tintlab.inference.engines import EngineChoice, choose
-from tintlab.inference.hints import Hint, Palette
+from tintlab.inference.hints import Hint
+from tintlab.inference.palettes import Palette
 from tintlab.system import processor
 from tintlab.system.errors import TintlabError
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from tintlab.inference.hints import Hint, Palette, hint_map, read_hints, write_hints
+from tintlab.inference.hints import Hint, hint_map, read_hints, write_hints
+from tintlab.inference.palettes import Palette
 from tintlab.system.errors import TintlabError
 
 

@@ -1,6 +1,7 @@
 """The same look by the page, by plain HTTP and by command: the same bytes."""
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,8 @@ from tintlab.cli import app
 from tintlab.imaging.photos import read_photo
 from tintlab.imaging.provenance import read_provenance
 from tintlab.inference.colorizer import Colorizer
-from tintlab.inference.hints import Hint, Palette
+from tintlab.inference.hints import Hint
+from tintlab.inference.palettes import Palette
 from tintlab.scoring.trace import trace
 from tintlab.studio.look import Look
 from tintlab.system.errors import TintlabError
@@ -130,7 +132,7 @@ def test_the_file_says_hints_steps_and_reference(folder: Path, model: Path) -> N
     assert origin is not None
     assert origin.hints == "2 (x,y: a,b): 0.25,0.5: 40,30 r 0.02; 0.75,0.25: -20,-30 r 0.1"
     assert origin.steps == "warm +1"
-    assert len(origin.like) == 16
+    assert re.fullmatch(r"[0-9a-f]{16}, strength 0\.5", origin.like)
     text = trace(folder / "boat-coloured.jpg").text()
     assert "0.25,0.5: 40,30" in text
     assert "warm +1" in text

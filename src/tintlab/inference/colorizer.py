@@ -18,7 +18,8 @@ from tintlab.imaging import color
 from tintlab.imaging.photos import Photo
 from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.guided import GuidedColours, coloured
-from tintlab.inference.hints import Hint, Palette, hint_map
+from tintlab.inference.hints import Hint, hint_map
+from tintlab.inference.palettes import Palette, find_move
 from tintlab.inference.torch_engine import TorchEngine
 from tintlab.inference.working_size import (
     MAX_WORKING_SIZE,
@@ -335,5 +336,13 @@ class Canvas:
             self.colorizer._check_noise(z[None])
         if (hints or palette is not None) and not self.colorizer.takes_hints:
             raise TintlabError("this model takes no colour hints and no palettes: choose another model")
-        ab: color.Float = self._work.decode(z, hints, palette, saturation)[0]
-        return ab
+        if palette is None or not palette.strength:
+            ab: color.Float = self._work.decode(z, hints, palette, saturation)[0]
+            return ab
+        own = self.colorizer.settings.saturation
+        factor = 1.0 if saturation is None or not own else saturation / own
+        plain: color.Float = self._work.decode(z, (), palette)[0]
+        move = find_move(plain, palette, factor)
+        if hints:
+            plain = self._work.decode(z, [move.undo(hint) for hint in hints], palette)[0]
+        return move.apply(plain)

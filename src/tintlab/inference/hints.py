@@ -1,20 +1,15 @@
-"""Colours that a person sets: hints at points of a photograph, and the palette of a reference picture.
-
-Nothing here needs torch.
-"""
+"""Colours that a person sets at points of a photograph. Nothing here needs torch."""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from tintlab.gan.hint_maps import Array, draw_hint, empty_map, palette_vector
+from tintlab.gan.hint_maps import Array, draw_hint, empty_map
 from tintlab.imaging import color
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
@@ -23,10 +18,9 @@ DEFAULT_RADIUS = 0.02
 LARGEST_RADIUS = 0.5
 MOST_HINTS = 10_000
 _LARGEST_FILE = 8 << 20  # bytes
-_LARGEST_AB = 128.0
+LARGEST_AB = 128.0
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _KEYS = {"x", "y", "px", "py", "ab", "rgb", "radius"}
-_REFERENCE_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -56,8 +50,8 @@ class Hint:
         for name, low, high in (
             ("x", 0.0, 1.0),
             ("y", 0.0, 1.0),
-            ("a", -_LARGEST_AB, _LARGEST_AB),
-            ("b", -_LARGEST_AB, _LARGEST_AB),
+            ("a", -LARGEST_AB, LARGEST_AB),
+            ("b", -LARGEST_AB, LARGEST_AB),
             ("radius", 0.0, LARGEST_RADIUS),
         ):
             value = getattr(self, name)
@@ -66,24 +60,6 @@ class Hint:
                 raise TintlabError(
                     f"a hint's {name} is {str(value)[:40]!r}: give a number from {low:g} to {high:g}"
                 )
-
-
-@dataclass(frozen=True)
-class Palette:
-    """The colours of a reference picture: their histogram on the ab plane, and how strong they are.
-
-    Attributes:
-        vector: see `gan.hint_maps.palette_vector`.
-    """
-
-    vector: Array
-
-    @classmethod
-    def of(cls, rgb: NDArray[np.uint8]) -> Self:
-        """The palette of an sRGB picture `(h, w, 3)` uint8."""
-        picture = Image.fromarray(rgb)
-        picture.thumbnail((_REFERENCE_SIDE, _REFERENCE_SIDE), Image.Resampling.BOX)
-        return cls(palette_vector(color.rgb_to_lab(np.asarray(picture))[..., 1:]))
 
 
 def hint_map(hints: Sequence[Hint], shape: tuple[int, int]) -> Array:

@@ -68,6 +68,7 @@ EVALUATOR = (
     "inference/halves.py",
     "inference/hints.py",
     "inference/openvino_engine.py",
+    "inference/palettes.py",
     "inference/torch_engine.py",
     "inference/working_size.py",
     "system/processor.py",

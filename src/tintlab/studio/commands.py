@@ -66,6 +66,9 @@ def colorize(
     like: Annotated[
         Path | None, typer.Option(help="A reference photograph, whose palette guides the colours.")
     ] = None,
+    like_strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How far to the reference's palette; 0.5 if absent.")
+    ] = None,
     warm: Annotated[float | None, typer.Option(help="Steps towards warmer colours, about -3 to 3.")] = None,
     vivid: Annotated[float | None, typer.Option(help="Steps towards more vivid colours.")] = None,
     green: Annotated[float | None, typer.Option(help="Steps from magenta to green.")] = None,
@@ -91,8 +94,8 @@ def colorize(
         engine=engine,
         precision=precision,
     )
-    names = ("warm", "vivid", "green", "sky", "foliage", "seed", "variant")
-    values = (warm, vivid, green, sky, foliage, seed, variant)
+    names = ("warm", "vivid", "green", "sky", "foliage", "seed", "variant", "like_strength")
+    values = (warm, vivid, green, sky, foliage, seed, variant, like_strength)
     chosen = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if not (chosen or settings or hints or like or variants):
         result = archive.colorize(photos, settings_for(output, model, options))

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tintlab.gan.hint_maps import PALETTE_LENGTH
-from tintlab.inference.hints import DEFAULT_RADIUS, LARGEST_RADIUS, Hint, Palette
+from tintlab.inference.hints import DEFAULT_RADIUS, LARGEST_RADIUS, Hint
+from tintlab.inference.palettes import DEFAULT_STRENGTH, Palette
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
@@ -72,6 +73,7 @@ class Look(BaseModel):
         saturation: factor on the colours; None is the model's own.
         hints: colours of places.
         like: the palette that guides the colours (see `gan.hint_maps.palette_vector`), or None.
+        like_strength: see `inference.palettes.Palette`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,10 +90,11 @@ class Look(BaseModel):
     like: (
         Annotated[tuple[Weight, ...], Field(min_length=PALETTE_LENGTH, max_length=PALETTE_LENGTH)] | None
     ) = None
+    like_strength: Share = DEFAULT_STRENGTH
 
     def palette(self) -> Palette | None:
         """The palette that guides the colours."""
-        return None if self.like is None else Palette(np.array(self.like, np.float32))
+        return None if self.like is None else Palette(np.array(self.like, np.float32), self.like_strength)
 
     def steps(self) -> dict[str, float]:
         """The steps along each direction that is taken, by the direction's name."""

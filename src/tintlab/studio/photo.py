@@ -17,6 +17,7 @@ from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Canvas
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.inference.palettes import Palette
 from tintlab.inference.working_size import reduced
 from tintlab.scoring.settings import Depth
 from tintlab.studio.look import Look
@@ -185,8 +186,13 @@ def origin(model: Model, look: Look, sha256: str) -> Provenance:
         settings.provenance(sha256, look.variant),
         steps=", ".join(f"{name} {steps:+g}" for name, steps in look.steps().items()),
         hints=_hints_text(look),
-        like="" if palette is None else hashlib.sha256(palette.vector.tobytes()).hexdigest()[:16],
+        like="" if palette is None else _palette_text(palette),
     )
+
+
+def _palette_text(palette: Palette) -> str:
+    """Which palette, and its strength."""
+    return f"{hashlib.sha256(palette.vector.tobytes()).hexdigest()[:16]}, strength {palette.strength:g}"
 
 
 def _hints_text(look: Look) -> str:

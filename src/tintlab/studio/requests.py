@@ -12,7 +12,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tintlab.imaging.encoding import QUALITY, Format
 from tintlab.imaging.photos import PhotoError, read_photo
-from tintlab.inference.hints import Palette, parse_hints
+from tintlab.inference.hints import parse_hints
+from tintlab.inference.palettes import DEFAULT_STRENGTH, Palette
 from tintlab.studio.limits import Limits, read_body
 from tintlab.studio.look import (
     MAX_HINTS,
@@ -20,6 +21,7 @@ from tintlab.studio.look import (
     MAX_VARIANT,
     Look,
     Point,
+    Share,
     Steps,
     palette_values,
     parse_saved,
@@ -31,7 +33,7 @@ from tintlab.system.errors import TintlabError
 
 _LIKE = ("image", "like")
 _TEXTS = ("hints", "settings")
-_OF_THE_LOOK = ("seed", "variant", "warm", "vivid", "green", "sky", "foliage", "saturation")
+_OF_THE_LOOK = ("seed", "variant", "warm", "vivid", "green", "sky", "foliage", "saturation", "like_strength")
 
 
 class LookQuery(BaseModel):
@@ -53,6 +55,9 @@ class LookQuery(BaseModel):
         float | None,
         Field(ge=0, le=MAX_SATURATION, allow_inf_nan=False, description="Factor; the model's own if absent."),
     ] = None
+    like_strength: Annotated[
+        Share, Field(description="How far colours are moved to the reference's palette.")
+    ] = DEFAULT_STRENGTH
 
 
 class ColorizeQuery(LookQuery):

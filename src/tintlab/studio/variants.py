@@ -1,8 +1,9 @@
 """Visibly different colourings of a photograph, and the colours that a model finds likely at a place.
 
-Both come from many draws of the noise, coloured small. What differs most is chosen by farthest-point sampling
-(Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"): each next one is the one that is
-farthest from all that are chosen.
+Both come from many draws of the noise, coloured small. Draws that stray too far from the colouring without noise
+are left out. Those of the others that differ most are chosen by farthest-point sampling: each next one is the one
+that is farthest from all that are chosen (Gonzalez 1985, "Clustering to minimize the maximum intercluster
+distance").
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tintlab.inference import noise_vectors
 from tintlab.inference.working_size import reduced, working_shape
 from tintlab.studio.models import Model
 
-DRAWS = 48
+DRAWS = 96
 """Noise vectors that a few are chosen from."""
 DRAWN_SIDE = 512
 """Pixels of the longer side of the L* that they are drawn for: the same for page, HTTP and command."""
@@ -24,6 +25,10 @@ DRAWN_SIDE = 512
 _SIDE = 96  # what the network sees of each: a quarter of the time
 _NEAR = 6.0  # ab units: nearer colours look the same
 _AROUND = 0.01  # share of the longer side on either side of a place
+
+# Both limits were chosen on validation photographs: a draw beyond them looks wrong twice as often.
+_FARTHEST = 10.0  # mean ab distance from the colouring without noise
+_GREENEST = 2.0  # mean of a* below that of the colouring without noise
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,25 @@ def choose_variants(draws: Draws, count: int) -> list[Variant]:
     ab = draws.ab[1:]
     if not len(ab):
         return []
-    distances = pairwise_distances(ab)
+    likely = _likely_draws(ab, draws.ab[0], 2 * count)
+    distances = pairwise_distances(ab[likely])
     chosen = farthest_points(distances, count)
     among = distances[np.ix_(chosen, chosen)] + np.diag(np.full(len(chosen), np.inf))
     nearest = among.min(axis=1) if len(chosen) > 1 else np.zeros(1)
-    return [Variant(number + 1, float(far)) for number, far in zip(chosen, nearest, strict=True)]
+    return [Variant(int(likely[place]) + 1, float(far)) for place, far in zip(chosen, nearest, strict=True)]
+
+
+def _likely_draws(ab: Float, plain: Float, least: int) -> NDArray[np.int64]:
+    """Indices of the draws `(n, h, w, 2)` that stay near the colouring without noise `(h, w, 2)`.
+
+    Where fewer than `least` do, the nearest `least`.
+    """
+    change = ab - plain
+    far = np.hypot(change[..., 0], change[..., 1]).mean(axis=(1, 2)) / _FARTHEST
+    green = -change[..., 0].mean(axis=(1, 2)) / _GREENEST
+    straying = np.maximum(far, green)
+    count = max(int((straying <= 1).sum()), least)
+    return np.sort(np.argsort(straying, kind="stable")[:count])
 
 
 def pairwise_distances(ab: Float) -> NDArray[np.float64]:

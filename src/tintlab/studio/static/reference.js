@@ -37,6 +37,13 @@ function use() {
   if (state.current && state.look.like !== wanted) state.change({ like: wanted });
 }
 
+function showStrength() {
+  const input = byId("like-strength");
+  input.value = state.look?.like_strength ?? 0.5;
+  input.disabled = !state.look?.like;
+  input.setAttribute("aria-valuetext", `${Math.round(100 * input.value)} %`);
+}
+
 function remove() {
   isShown = false;
   state.palette = null;
@@ -89,6 +96,10 @@ export function startReference() {
     event.target.value = "";
   });
   byId("like-palette").addEventListener("change", use);
+  const strength = byId("like-strength");
+  strength.addEventListener("input", () => state.preview({ like_strength: Number(strength.value) }));
+  strength.addEventListener("change", () => state.change({ like_strength: Number(strength.value) }));
+  state.on("current look", showStrength);
   byId("like-remove").addEventListener("click", remove);
   document.querySelector("aside").addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
   canvas.addEventListener("keydown", key);

@@ -8,25 +8,24 @@ colouring without noise.
 """
 
 import argparse
-import io
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tintlab.evaluation.judge import Judge, view
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import read_photo
 from tintlab.studio import models
 from tintlab.studio.look import Look
-from tintlab.studio.photo import FileForm, OpenPhoto
+from tintlab.studio.photo import OpenPhoto
 from tintlab.studio.variants import DRAWN_SIDE, choose_variants, draw
 
 COUNT = 6
 TOLERANCE = 0.02
 MEGAPIXELS = 200.0
+SIDE = 500  # pixels of the longer side
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,13 @@ def files_of(folder: Path, limit: int | None) -> list[Path]:
     return files
 
 
-def coloured(photo: OpenPhoto, model: models.Model, look: Look) -> Byte:
-    """The photograph as the studio saves it."""
-    pieces, _ = photo.file(model, look, FileForm("png"))
-    return np.asarray(Image.open(io.BytesIO(b"".join(pieces))))
-
-
 def measure(file: Path, model: models.Model, judge: Judge) -> Measured:
     """Colour a photograph in all ways and compare."""
     photo = OpenPhoto(file, MEGAPIXELS)
     true = _features(read_photo(file, MEGAPIXELS).rgb(), judge)
     draws = draw(model, photo.lightness_at(DRAWN_SIDE), photo.sha256, 0)
     looks = [Look(), *(Look(variant=variant.number) for variant in choose_variants(draws, COUNT))]
-    pictures = [coloured(photo, model, look) for look in looks]
+    pictures = [photo.preview(model, look, SIDE) for look in looks]
     ab = [rgb_to_lab(picture)[..., 1:] for picture in pictures[1:]]
     distances = [_mean_distance(first, second) for first, second in itertools.combinations(ab, 2)]
     plain, *others = (_cosine(_features(picture, judge), true) for picture in pictures)

@@ -8,12 +8,10 @@ are those of the reference.
 """
 
 import argparse
-import io
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -22,11 +20,12 @@ from tintlab.imaging.photos import read_photo
 from tintlab.inference.palettes import DEFAULT_STRENGTH
 from tintlab.studio import models
 from tintlab.studio.look import Look
-from tintlab.studio.photo import FileForm, OpenPhoto
+from tintlab.studio.photo import OpenPhoto
 from tintlab.studio.requests import palette_of
 
 MEGAPIXELS = 200.0
-SAMPLES = 1500
+SAMPLES = 600
+SIDE = 500  # pixels of the longer side
 
 
 def pairs_of(folder: Path, count: int) -> list[tuple[Path, Path]]:
@@ -48,12 +47,6 @@ def distance(one: Float, other: Float) -> float:
     return float(costs[linear_sum_assignment(costs)].mean())
 
 
-def coloured(photo: OpenPhoto, model: models.Model, look: Look) -> Byte:
-    """The photograph as the studio saves it."""
-    pieces, _ = photo.file(model, look, FileForm("png"))
-    return np.asarray(Image.open(io.BytesIO(b"".join(pieces))))
-
-
 def main() -> None:
     """Print a row for each pair, and how many fell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -68,7 +61,7 @@ def main() -> None:
     for file, reference in pairs_of(arguments.folder, arguments.pairs):
         photo, wanted = OpenPhoto(file, MEGAPIXELS), colours_of(read_photo(reference, MEGAPIXELS).rgb())
         looks = Look(), Look(like=palette_of(reference, MEGAPIXELS), like_strength=arguments.strength)
-        without, guided = (distance(colours_of(coloured(photo, model, look)), wanted) for look in looks)
+        without, guided = (distance(colours_of(photo.preview(model, look, SIDE)), wanted) for look in looks)
         rows.append((without, guided))
         print(f"| {file.stem} | {reference.stem} | {without:.1f} | {guided:.1f} |", flush=True)
     without, guided = np.array(rows).T

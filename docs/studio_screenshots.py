@@ -75,7 +75,7 @@ def prepared(page: Page, address: str, files: list[str]) -> Page:
         box = page.locator("#canvas").bounding_box()
         assert box
         page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 0.25 * box["height"])
-        page.locator("#likely .swatch").last.click()
+        page.locator("#likely .swatch").first.click()
         page.click("#pick-ok")
         page.locator("#hints .marker").wait_for()
     page.locator("#status").evaluate("status => { status.textContent = ''; }")

@@ -1,7 +1,6 @@
 """Noise vectors as a seed and a photograph decide them: neither order, batch nor number of samples matters."""
 
 import numpy as np
-from scipy.special import ndtri
 
 from tintlab.imaging.color import Float
 from tintlab.system.errors import TintlabError
@@ -26,6 +25,8 @@ def draw(seed: int, sha256: str, count: int, z_dim: int) -> Float:
         )
     if seed < 0:
         raise TintlabError(f"the seed is a whole number from 0 up, not {seed}")
+    from scipy.special import ndtri  # a quarter of a second
+
     # Normal numbers by numpy's ziggurat would do, but numpy does not promise the same ones for ever.
     bits = np.random.Philox(np.random.SeedSequence([seed, int(sha256, 16)])).random_raw(count * z_dim)
     uniform = ((bits >> np.uint64(11)) + 0.5) * 2.0**-53

@@ -12,7 +12,6 @@ from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Settings
 from tintlab.inference.engines import TORCH, EngineChoice, choose, is_installed
 from tintlab.registry import models
-from tintlab.scoring.manifest import SETTINGS, STATE
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -205,6 +204,8 @@ def describe(settings: ScoreSettings) -> dict[str, Any]:
 
 def recorded_settings(output: Path) -> dict[str, Any]:
     """The description (see `describe`) of the last scoring to a folder; empty for a new one."""
+    from tintlab.scoring.manifest import SETTINGS, STATE  # pandas comes with it, which few callers need
+
     path = output / STATE / SETTINGS
     # Folders of before there was a choice do not say that torch ran the network.
     return {"engine": TORCH.text()} | read_json(path) if path.exists() else {}

@@ -6,11 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tintlab.explore import directions
-from tintlab.explore.directions import Directions
-from tintlab.explore.model import Explored
 from tintlab.inference.base_model import BASE
 from tintlab.inference.base_model import FOLDER as BASE_FOLDER
 from tintlab.inference.colorizer import Colorizer
@@ -18,11 +15,13 @@ from tintlab.registry import history
 from tintlab.registry import models as registry
 from tintlab.registry.champion import CHAMPION
 from tintlab.registry.history import MODEL_NAME
-from tintlab.scoring.chunk import load_colorizer
 from tintlab.scoring.settings import Options, ScoreSettings, settings_for
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import store
+
+if TYPE_CHECKING:
+    from tintlab.explore.directions import Directions
 
 DEFAULT, LOCAL = "default", "local"
 POLL_SECONDS = 5.0
@@ -45,7 +44,7 @@ class Model:
 
     settings: ScoreSettings
     colorizer: Colorizer
-    directions: Directions | None
+    directions: "Directions | None"
 
     @property
     def key(self) -> str:
@@ -76,6 +75,11 @@ def load(spec: str | None, output: Path = Path(), options: Options | None = None
     Raises:
         TintlabError: there is no such model, or MLflow can't be reached.
     """
+    # pandas and scikit-image come with these: half of the server's start.
+    from tintlab.explore import directions
+    from tintlab.explore.model import Explored
+    from tintlab.scoring.chunk import load_colorizer
+
     settings = settings_for(output, spec, options or Options())
     colorizer = load_colorizer(settings)
     explored = Explored(settings.model_folder, settings.weights_sha256, settings.training, colorizer)

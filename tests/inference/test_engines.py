@@ -131,7 +131,7 @@ def test_without_openvino_torch_runs_and_a_line_says_so(monkeypatch):
     monkeypatch.setattr(engines, "is_installed", lambda name: False)
     chosen = choose()
     assert (chosen.name, chosen.precision) == ("torch", "fp32")
-    assert "tintlab[openvino]" in chosen.note
+    assert "tintlab[fast]" in chosen.note
     assert not choose("torch").note
     with pytest.raises(TintlabError, match="not installed"):
         choose("openvino")

@@ -64,7 +64,7 @@ def test_another_machine_does_not_mix_engines_silently(model, monkeypatch):
     monkeypatch.setattr("tintlab.scoring.settings.is_installed", lambda name: False)
     output = score(model)
     assert "starting over, because engine was openvino bf16 and is torch fp32" in output
-    assert "tintlab[openvino]" in output
+    assert "tintlab[fast]" in output
     assert engines_of(Path("out")) == {"torch fp32"}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from tintlab.imaging import color, formats, guards, tones
+from tintlab.imaging import color, compiled, formats, guards, tones
 from tintlab.imaging.guards import PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, as_rgba, read_header
 from tintlab.imaging.jxl import JxlFile, is_jxl, jxl_size, open_jxl
@@ -77,7 +77,7 @@ class Photo:
 
     def lightness(self) -> color.Float:
         """L* `(h, w)` float32 in [0, 100], from all the bits that the file has."""
-        return color.lightness(self.pixels)
+        return compiled.lightness(self.pixels)
 
 
 def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:

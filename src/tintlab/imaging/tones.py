@@ -74,7 +74,8 @@ def _finish_colours(image: Image.Image, profile: bytes, header: Header) -> NDArr
         image.info["icc_profile"] = profile
     else:
         image.info.pop("icc_profile", None)
-    rgb = np.asarray(profiles.to_srgb(image).convert("RGB"))
+    shown = profiles.to_srgb(image)
+    rgb = np.asarray(shown if shown.mode == "RGB" else shown.convert("RGB"))  # converting RGB copies it
     return header.calibration.to_srgb(rgb) if header.calibration and not profile else rgb
 
 

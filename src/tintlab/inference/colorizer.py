@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tintlab.imaging import color
+from tintlab.imaging import color, compiled
 from tintlab.imaging.photos import Photo
 from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.guided import GuidedColours, coloured
@@ -152,7 +152,7 @@ class Colorizer:
         Raises:
             TintlabError: the model doesn't take what is given.
         """
-        lightness = photo.lightness() if isinstance(photo, Photo) else color.lightness(photo)
+        lightness = photo.lightness() if isinstance(photo, Photo) else compiled.lightness(photo)
         noise = None if z is None else z[None]
         (colours,) = self.colourings(lightness, working_size, noise, hints, like)
         return coloured(lightness, colours)

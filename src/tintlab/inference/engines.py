@@ -88,12 +88,12 @@ def choose(engine: str = "auto", precision: str = "auto", generator: str = _MEAS
         raise TintlabError(f"--precision {precision[:40]}: choose {', '.join(PRECISIONS)}")
     installed = is_installed("openvino")
     if engine == "openvino" and not installed:
-        raise TintlabError("--engine openvino: it is not installed: pip install 'tintlab[openvino]'")
+        raise TintlabError("--engine openvino: it is not installed: pip install 'tintlab[fast]'")
     note, name = "", engine
     if engine == "auto":
         name = "openvino" if installed else "torch"
         if not installed:
-            note = "engine: torch; OpenVINO is faster for many photographs: pip install 'tintlab[openvino]'"
+            note = "engine: torch; OpenVINO is faster for many photographs: pip install 'tintlab[fast]'"
     fast = name == "openvino" and generator == _MEASURED and processor.multiplies_bf16()
     chosen = ("bf16" if fast else "fp32") if precision == "auto" else precision
     return EngineChoice(name, chosen, note)  # type: ignore[arg-type]  # checked above

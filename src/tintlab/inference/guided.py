@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tintlab.imaging import color
+from tintlab.imaging import color, compiled
 
 _RADIUS = 1  # of the guided filter's windows, in pixels of the working size
 _EPSILON = 16.0  # (L* units)²: L* that varies by less than its root is texture, not an edge
@@ -47,6 +47,10 @@ class GuidedColours:
         slopes *= lightness[:, None]
         slopes += offsets
         return slopes[:, 0], slopes[:, 1]
+
+    def join(self, lightness: color.Float) -> color.Byte | None:
+        """8-bit sRGB of the whole photo, in one pass over its L*; None where that is not compiled."""
+        return compiled.join(lightness, self._columns, self._down, self._low, self._share)
 
     def _models(self, rows: slice) -> color.Float:
         """The models of rows, `(n, 4, w)`."""
@@ -91,16 +95,18 @@ def coloured_deep(lightness: color.Float, colours: GuidedColours) -> NDArray[np.
 
 def joined(lightness: color.Float, ab: color.Float) -> color.Byte:
     """8-bit sRGB `(..., 3)` of L* `(...)` and ab `(..., 2)`, mapped into the gamut."""
-    return cast(color.Byte, color.lab_to_pixels(lightness, ab[..., 0], ab[..., 1], np.uint8))
+    return cast(color.Byte, compiled.lab_to_pixels(lightness, ab[..., 0], ab[..., 1], np.uint8))
 
 
 def _in_strips(
     lightness: color.Float, colours: GuidedColours, dtype: type[np.uint8 | np.uint16]
 ) -> color.Pixels:
+    if dtype is np.uint8 and (found := colours.join(lightness)) is not None:
+        return found
     result = np.empty((*lightness.shape, 3), dtype)
     for rows in color.strips(lightness.shape):
         strip = lightness[rows]
-        result[rows] = color.lab_to_pixels(strip, *colours.planes(strip, rows), dtype)
+        result[rows] = compiled.lab_to_pixels(strip, *colours.planes(strip, rows), dtype)
     return result
 
 

@@ -61,7 +61,7 @@ class Facts:
         if self.champion == self.version and not self.promoted:
             return f"version {self.version} was champion before: the training gave the same model"
         now = f"version {self.version} is champion" if self.promoted else self._stays
-        reasons = "; ".join(self.verdict.get("reasons", ())) or "no reason given"
+        reasons = verdicts.summarize_reasons(self.verdict.get("reasons", ()))
         return f"{now}; verdict: {'passed' if self.verdict.get('passed') else 'not passed'}: {reasons}"
 
     @property
@@ -69,18 +69,17 @@ class Facts:
         return f"version {self.champion} stays champion" if self.champion else "there is no champion"
 
 
-def read_facts(prepared: retrain_clone.Workspace, head: int) -> Facts:
+def read_facts(prepared: retrain_clone.Workspace, version: int, head: int) -> Facts:
     """Look up in MLflow what `tintlab register`, `judge` and `promote` did.
 
     Args:
         prepared: the clone with the model.
+        version: that was registered.
         head: `History.head` before them.
 
     Raises:
-        TintlabError: MLflow can't be reached, or nothing was registered.
+        TintlabError: MLflow can't be reached.
     """
-    version = models.locate(models.CHALLENGER).version
-    assert version is not None
     with store.connect() as client:
         run_id = models.get_version(client, version).run_id
         experiment_id = client.get_run(run_id).info.experiment_id

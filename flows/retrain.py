@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from flows import common, pages
 from flows.stages import StageClock
 from tintlab.operations import retrain_clone
-from tintlab.registry import history
+from tintlab.registry import history, models
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import HeldError
@@ -106,12 +106,12 @@ class _Retraining:
     def _judge(self, prepared: retrain_clone.Workspace) -> State[Any]:
         deliver(prepared)
         head = read_head()
-        register(prepared)
+        version = register(prepared)
         judge(prepared)
         if self.promote:
             self.champion_stays = False
-            promote_if_passed(prepared)
-        facts = read_facts(prepared, head)
+            promote_if_passed(prepared, version)
+        facts = read_facts(prepared, version, head)
         pages.publish_page(facts, prepared, self.experiment, self.clock, self.cause)
         return Completed(name=facts.outcome, message=facts.sentence)
 
@@ -186,9 +186,11 @@ def read_head() -> int:
 
 
 @task(**common.NETWORK)
-def register(prepared: retrain_clone.Workspace) -> None:
-    """Register the model as a version."""
+def register(prepared: retrain_clone.Workspace) -> int:
+    """Register the model as a version; its number."""
     _tintlab(prepared, "register")
+    with store.connect() as client:
+        return int(models.get_challenger(client).version)
 
 
 @task(**common.NETWORK)
@@ -198,15 +200,15 @@ def judge(prepared: retrain_clone.Workspace) -> None:
 
 
 @task(**common.PROMOTION)
-def promote_if_passed(prepared: retrain_clone.Workspace) -> None:
-    """Promote it if the verdict says that it is better."""
-    _tintlab(prepared, "promote", "--if-passed")
+def promote_if_passed(prepared: retrain_clone.Workspace, version: int) -> None:
+    """Promote it if the verdict says that it is better; else it is no longer the challenger."""
+    _tintlab(prepared, "promote", str(version), "--if-passed")
 
 
 @task(**common.NETWORK)
-def read_facts(prepared: retrain_clone.Workspace, head: int) -> pages.Facts:
+def read_facts(prepared: retrain_clone.Workspace, version: int, head: int) -> pages.Facts:
     """Read the outcome."""
-    return pages.read_facts(prepared, head)
+    return pages.read_facts(prepared, version, head)
 
 
 def _tintlab(prepared: retrain_clone.Workspace, *arguments: str) -> list[str]:

@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use: `import tintlab` alone loads neither torch nor MLflow."""
     if name in _FORMER_MODULES:
         raise ImportError(
-            f"tintlab.{name} is gone: this model was registered by an earlier tintlab, and its own code can't be "
-            "used beside the present one; register it again: `tintlab register --model models:/NAME/VERSION`"
+            f"tintlab.{name} is gone: this model's code is of an earlier tintlab and can't be used beside the "
+            "present one; register it again: `tintlab register --model models:/NAME/VERSION`"
         )
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """`tintlab …`: arguments and output of all commands. Heavy imports are inside the commands that need them."""
 
+import importlib.metadata
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Annotated
 import typer
 
 from tintlab.explore import commands as explore
+from tintlab.operations import commands as operations
 from tintlab.registry import commands as versions
 from tintlab.studio import commands as studio
-from tintlab.system import console, entry_point, paths
+from tintlab.system import console, entry_point, paths, suggestions
 from tintlab.system.params import load_params
 
 app = typer.Typer(
@@ -19,11 +21,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 sources_app = typer.Typer(help="The folders and archives that `fetch.sources` names.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 app.add_typer(versions.app)
+app.add_typer(operations.app)
 app.add_typer(explore.app, name="explore")
 app.command(epilog="Example: `tintlab studio --open`")(studio.studio)
 app.command(
@@ -40,11 +43,32 @@ ScoringModel = Annotated[
     typer.Option(
         "--model",
         help="`base`, an alias, `models:/tintlab/3` or a folder; else the champion of this project, else `base`.",
+        autocompletion=suggestions.complete_model,
     ),
 ]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")]
 Precision = Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Overrides from presets/NAME.yaml.", autocompletion=suggestions.complete_preset),
+]
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"tintlab {importlib.metadata.version('tintlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", is_eager=True, callback=_print_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """From a folder of colour photographs to a judged, tracked photo-colorization model."""
 
 
 class Protocol(StrEnum):
@@ -63,7 +87,7 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or an empty folder."
 
 @app.command(epilog="Examples: `tintlab repro` · `tintlab repro --preset smoke -S train.lambda_l1=50`")
 def repro(
-    preset: Annotated[str | None, typer.Option(help="Overrides from presets/NAME.yaml.")] = None,
+    preset: Preset = None,
     override: Annotated[
         list[str] | None, typer.Option("-S", "--set-param", help="One override, as in `train.seed=1`.")
     ] = None,
@@ -82,9 +106,7 @@ def sources_refresh(
     parent: Annotated[
         str | None, typer.Option(help="Record this model to start from; train.init_from where none is named.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Record the sources and the parent that this preset names.")
-    ] = None,
+    preset: Preset = None,
 ) -> None:
     """Record the present content of `fetch.sources` in data/sources.lock.json; download those with a URL.
 
@@ -223,11 +245,16 @@ def evaluate(
         console.say(intervals_text(found.intervals, float(found.per_photo["colourfulness_true"].mean())))
 
 
-@app.command(epilog="Example: `tintlab sheet docs/sheet.jpg --photos 40`")
+@app.command(epilog="Example: `tintlab sheet docs/sheet.jpg -n 40`")
 def sheet(
     output: Annotated[Path, typer.Argument(help="A JPEG file to write.")],
     model: ScoringModel = None,
-    photos: Annotated[int, typer.Option(min=1, help="How many test photographs, the first by name.")] = 40,
+    photos: Annotated[
+        int,
+        typer.Option(
+            "--number", "-n", "--photos", min=1, help="How many test photographs, the first by name."
+        ),
+    ] = 40,
 ) -> None:
     """Draw test photographs on one sheet: grey, coloured, true."""
     from tintlab.operations.sheet import make_sheet
@@ -278,45 +305,6 @@ def gc(
         return
     freed = gc.carry_out(rules, found, lambda line: console.say(f"removing {line}"))
     console.say(f"{freed / 1e6:.1f} MB freed")
-
-
-@app.command(epilog="`tintlab repro` does it by itself; needed after a plain `dvc repro` or an outage.")
-def sync() -> None:
-    """Deliver waiting records to MLflow; create a run for a model restored from DVC's cache."""
-    from tintlab.operations import pipeline
-
-    console.say(pipeline.sync())
-
-
-@app.command(epilog="Example: `tintlab ui --port 5001`")
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
-    """Browse the runs in MLflow's UI, on this machine only."""
-    from tintlab.operations import pipeline
-
-    pipeline.serve_ui(port)
-
-
-@app.command(epilog="Then: `prefect deployment run retrain/manual`")
-def up(
-    mlflow_port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="Prefect's port on 127.0.0.1.")] = 4200,
-    studio_port: Annotated[int, typer.Option(help="The studio's port on 127.0.0.1.")] = 8400,
-) -> None:
-    """Run MLflow, Prefect, a worker and the studio on this machine until Ctrl-C; deploy the scheduled flows."""
-    from tintlab.operations import services
-
-    services.up(mlflow_port, prefect_port, studio_port)
-
-
-@app.command(epilog="Status 0: all is well; 1: something needs attention.")
-def doctor() -> None:
-    """Check versions, devices, disk, MLflow, locks and unfinished trainings; advise."""
-    from tintlab.operations import doctor
-
-    findings = doctor.examine()
-    console.say(doctor.text(findings))
-    if any(finding.advice for finding in findings):
-        raise typer.Exit(1)
 
 
 def main() -> None:

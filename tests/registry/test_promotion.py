@@ -184,6 +184,39 @@ def test_if_passed_ends_well_only_where_the_verdict_says_no(judged: Verdict) -> 
     )
 
 
+def challenger() -> int | None:
+    """The version that the alias names."""
+    with store.connect() as client:
+        named = client.get_registered_model("tintlab").aliases.get("challenger")
+    return int(named) if named else None
+
+
+def test_a_rejected_challenger_does_not_stay_challenger(judged: Verdict) -> None:
+    reign(1)
+    judged(3, champion=1, passed=False, reasons=["too grey"])
+    said = promotion.promote_if_passed()
+    assert said == "nothing is promoted: version 3 did not pass: too grey; version 2 is the challenger again"
+    assert challenger() == 2
+    judged(2, champion=1, passed=False, reasons=["too grey"])
+    assert promotion.promote_if_passed().endswith("; it is no longer the challenger")  # 1 is champion
+    assert challenger() is None
+    with pytest.raises(TintlabError, match="there is no challenger: name a version"):
+        promote()
+    assert promotion.promote_if_passed(3) == "nothing is promoted: version 3 did not pass: too grey"
+    assert champions() == [1]
+
+
+def test_only_the_first_reasons_are_in_the_message(judged: Verdict) -> None:
+    reasons = [f"measure {number} is worse than the champion's" for number in range(5)]
+    judged(1, passed=False, reasons=reasons)
+    with pytest.raises(NotPassedError) as fault:
+        promote(1)
+    assert str(fault.value) == (
+        f"version 1 did not pass: {reasons[0]}; {reasons[1]}; and 3 more, see the verdict's page"
+    )
+    assert len(str(fault.value)) <= 200
+
+
 # -- two at once
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tintlab.system import console
+from tintlab.system import console, suggestions
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
@@ -19,10 +19,15 @@ app = typer.Typer(
 
 Model = Annotated[
     str | None,
-    typer.Option(help="A folder, `models:/tintlab/3` or an alias; the champion if there is one."),
+    typer.Option(
+        help="A folder, `models:/tintlab/3` or an alias; the champion if there is one.",
+        autocompletion=suggestions.complete_model,
+    ),
 ]
 Photo = Annotated[Path, typer.Argument(help="A photograph, grey or not; its own colours are ignored.")]
-Photos = Annotated[int, typer.Option(min=2, help="At most this many photographs.")]
+Photos = Annotated[
+    int, typer.Option("--number", "-n", "--photos", min=2, help="At most this many photographs.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of the noise.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the coloured files.")]
 
@@ -33,7 +38,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the col
 )
 def variants(
     photo: Photo,
-    count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 9,
+    count: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many.")] = 9,
     seed: Seed = 0,
     output: Output = Path(),
     dropout: Annotated[
@@ -59,7 +64,7 @@ def variants(
     console.say(f"{len(files)} variants, all of them on {sheet}")
 
 
-@app.command(epilog="Example: `tintlab explore measure --photos 47`")
+@app.command(epilog="Example: `tintlab explore measure -n 47`")
 def measure(photos: Photos = 1000, seed: Seed = 0, model: Model = None) -> None:
     """Measure variety, usefulness and realism of samples, by noise and by dropout, on the test photographs."""
     from tintlab.explore.run import run_measures
@@ -121,9 +126,7 @@ def steer(
     console.say(f"{file}")
 
 
-@app.command(
-    epilog="Examples: `tintlab explore units` · `tintlab explore units --layer up_blocks.0 --photos 20`"
-)
+@app.command(epilog="Examples: `tintlab explore units` · `tintlab explore units --layer up_blocks.0 -n 20`")
 def units(
     photos: Photos = 60,
     layer: Annotated[
@@ -137,7 +140,7 @@ def units(
     _show(run_units(_open(model), photos, layer))
 
 
-@app.command(epilog="Example: `tintlab explore contrast --photos 20`")
+@app.command(epilog="Example: `tintlab explore contrast -n 20`")
 def contrast(photos: Photos = 1000, model: Model = None) -> None:
     """Show how the colours depend on the contrast and brightness of the grey photograph."""
     from tintlab.explore.run import run_contrast

@@ -267,14 +267,14 @@ class Training:
         ) and not schedule.in_guidance_phase(self.params, epoch_start)
         if with_discriminator and means["loss_D"] < COLLAPSED_LOSS_D:
             raise TintlabError(
-                f"the discriminator collapsed: loss_D is {means['loss_D']:.1g} over the epoch that ended with "
-                f"iteration {self.iteration}, so the generator learns nothing from it; "
-                "lower train.discriminator_learning_rate or change train.seed, then run again" + self._kept()
+                f"the discriminator collapsed: loss_D is {means['loss_D']:.1g} in the epoch until "
+                f"iteration {self.iteration}; lower train.discriminator_learning_rate "
+                "or change train.seed, then run again" + self._kept()
             )
 
     def _kept(self) -> str:
         best = self.folder / WEIGHTS
-        return f"; the best weights until then are {best}" if best.exists() else ""
+        return f"; best weights: {best}" if best.exists() else ""
 
     def state_dict(self) -> dict[str, Any]:
         """All that a continued training needs to give the same result as an undisturbed one."""

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 METERS = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
 """The six losses, under the names they bear in lines, tables, checkpoints and MLflow."""
 
+GAN_METERS = METERS[:4]
+"""Those that need the discriminator."""
+
 PERCEPTUAL_METER = "loss_G_perceptual"
 KL_METER = "loss_G_KL"
 LATENT_METER = "loss_G_latent"

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tintlab.operations import dvc_repair
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.sources import lock as sources_lock
-from tintlab.system import code_lock, console, paths, processes
+from tintlab.system import code_lock, console, paths, processes, suggestions
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_json
@@ -131,11 +131,10 @@ def read_preset(name: str) -> dict[str, dict[str, Any]]:
     Raises:
         TintlabError: the preset is unknown.
     """
-    path = paths.PRESETS / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(preset.stem for preset in paths.PRESETS.glob("*.yaml")))
-        raise TintlabError(f"there is no preset {name!r}: known are {known}")
-    sections: dict[str, dict[str, Any]] = YAML(typ="safe").load(path)
+    known = suggestions.preset_names()
+    if name not in known:
+        raise TintlabError(f"there is no preset {suggestions.shown(name)}: {suggestions.advise(name, known)}")
+    sections: dict[str, dict[str, Any]] = YAML(typ="safe").load(paths.PRESETS / f"{name}.yaml")
     return sections
 
 

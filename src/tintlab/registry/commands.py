@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tintlab.system import console, paths
+from tintlab.system import console, paths, suggestions
 
 app = typer.Typer()
 
@@ -14,7 +14,11 @@ app = typer.Typer()
 )
 def judge(
     challenger: Annotated[
-        str, typer.Argument(help="An alias, `models:/tintlab/3`, or the folder of a model.")
+        str,
+        typer.Argument(
+            help="An alias, `models:/tintlab/3`, or the folder of a model.",
+            autocompletion=suggestions.complete_model,
+        ),
     ] = "challenger",
     against: Annotated[
         str | None, typer.Option(help="The model to compare with; by default the champion.")
@@ -56,18 +60,17 @@ def promote(
     why: Annotated[str, typer.Option(help="Reason, recorded in the history.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Without a verdict; needs --why.")] = False,
     if_passed: Annotated[
-        bool, typer.Option("--if-passed", help="Status 0 even if the verdict does not allow it.")
+        bool,
+        typer.Option("--if-passed", help="Else withdraw it as challenger, with status 0."),
     ] = False,
 ) -> None:
     """Make a version champion. It needs a passing verdict for exactly this version."""
-    from tintlab.registry import promotion, verdicts
+    from tintlab.registry import promotion
 
-    try:
+    if if_passed and not force:
+        console.say(promotion.promote_if_passed(version, why))
+    else:
         console.say(promotion.promote(version, why, force))
-    except verdicts.NotPassedError as reason:
-        if not if_passed:
-            raise
-        console.say(f"nothing is promoted: {reason}")
 
 
 @app.command()

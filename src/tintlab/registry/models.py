@@ -3,7 +3,6 @@
 `history` decides which version is champion; `promotion` changes it.
 """
 
-import difflib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -16,8 +15,7 @@ from tintlab.inference.base_model import BASE, base_folder
 from tintlab.registry import champion, history
 from tintlab.registry.champion import CHAMPION
 from tintlab.registry.history import MODEL_NAME
-from tintlab.system import paths
-from tintlab.system.console import printable
+from tintlab.system import paths, suggestions
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder
 from tintlab.tracking import lineage, store
@@ -30,6 +28,9 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 HASH_TAG = {paths.WEIGHTS: "tintlab.weights_sha256", paths.MODEL_CONFIG: "tintlab.config_sha256"}
+
+FORMER_TAG = "tintlab.former_challenger"
+"""The version that was challenger before this one, which comes back if this one is rejected."""
 
 _ALL = 100_000
 
@@ -145,7 +146,8 @@ def _parsed(spec: str) -> tuple[str, int | None]:
     found = re.fullmatch(rf"models:/{MODEL_NAME}(?:@(?P<alias>[\w.-]+)|/(?P<number>[1-9]\d{{0,8}}))", spec)
     if found is None:
         raise TintlabError(
-            f"{spec} names no model: write models:/{MODEL_NAME}@{CHAMPION} or models:/{MODEL_NAME}/3"
+            f"{suggestions.shown(spec)} names no model: "
+            f"write models:/{MODEL_NAME}@{CHAMPION} or models:/{MODEL_NAME}/3"
         )
     return found["alias"] or "", int(found["number"]) if found["number"] else None
 
@@ -159,9 +161,11 @@ def hash_folder(folder: Path) -> dict[str, str]:
     try:
         return mlflow_model.file_hashes(folder)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if not folder.is_dir():
+            raise TintlabError(_no_such_folder(folder)) from None
         name = Path(error.filename).name
         raise TintlabError(
-            f"no model in {folder} ({name} is missing): train one with `tintlab repro`"
+            f"no model in {folder} ({name} is missing): name another folder, or train one with `tintlab repro`"
         ) from None
 
 
@@ -177,12 +181,20 @@ def _local(folder: Path) -> LocatedModel:
 
 
 def _no_such_name(name: str) -> str:
-    known = (CHAMPION, CHALLENGER, BASE)
-    near = difflib.get_close_matches(name.lower(), known, 1)
-    advice = (
-        f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, models:/tintlab/3 and folders"
-    )
-    return f"no model is named {printable(name)[:60]}: {advice}"
+    near = suggestions.closest(name, suggestions.MODEL_NAMES)
+    there = f"there are {', '.join(suggestions.MODEL_NAMES)}, models:/{MODEL_NAME}/3 and folders"
+    return f"no model is named {suggestions.shown(name)}: {f'did you mean {near}?' if near else there}"
+
+
+def _no_such_folder(folder: Path) -> str:
+    """The message about a path that is no folder, with the neighbour whose name is most like it."""
+    if folder == paths.GENERATOR:
+        return f"there is no trained model yet ({folder} is missing): train one with `tintlab repro`"
+    if folder.exists():
+        return f"{folder} is a file: name the folder of a model"
+    beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    near = suggestions.closest(folder.name, beside)
+    return f"there is no folder {folder}" + (f": did you mean {folder.parent / near}?" if near else "")
 
 
 def _get_champion(client: "MlflowClient") -> "ModelVersion":
@@ -212,20 +224,28 @@ def get_promoted(client: "MlflowClient", change: history.Change) -> "ModelVersio
 
 
 def get_challenger(client: "MlflowClient") -> "ModelVersion":
-    """The version that was registered last.
+    """The version that waits for a decision: the last one registered, unless it was rejected.
 
     Raises:
         TintlabError: there is none.
     """
-    return _get_by_alias(client, CHALLENGER)
+    try:
+        return _get_by_alias(client, CHALLENGER)
+    except NoSuchVersionError:
+        raise NoSuchVersionError(
+            f"there is no {CHALLENGER}: name a version, `tintlab models` lists what there is"
+        ) from None
 
 
 def _get_by_alias(client: "MlflowClient", alias: str) -> "ModelVersion":
     model = history.registered_model(client, MODEL_NAME)
-    number = model.aliases.get(alias) if model else None
+    known = dict(model.aliases) if model else {}
+    number = known.get(alias)
     if number is None:
+        near = suggestions.closest(alias, known)
         raise NoSuchVersionError(
-            f"no version of {MODEL_NAME} has the alias {alias}: `tintlab models` lists what there is"
+            f"no version of {MODEL_NAME} has the alias {suggestions.shown(alias)}: "
+            + (f"did you mean {near}?" if near else "`tintlab models` lists what there is")
         )
     return get_version(client, int(number))
 

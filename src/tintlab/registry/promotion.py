@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from tintlab.registry import history, models, verdicts
 from tintlab.registry.champion import CHAMPION, correct_alias, read_history, warn
-from tintlab.registry.history import Change, History
-from tintlab.registry.verdicts import NotPassedError
+from tintlab.registry.history import MODEL_NAME, Change, History
+from tintlab.registry.verdicts import NotPassedError, RejectedError
 from tintlab.system import paths
 from tintlab.system.console import one_line
 from tintlab.system.errors import TintlabError
@@ -51,6 +51,20 @@ def promote(version: int | None = None, why: str = "", forced: bool = False) -> 
         return _carry_out(client, log, Change("promote", number, weights, log.head, why, forced))
 
 
+def promote_if_passed(version: int | None = None, why: str = "") -> str:
+    """Promote a version, or withdraw it as challenger where its verdict rejects it; a line about it.
+
+    Raises:
+        TintlabError: as for `promote`.
+    """
+    try:
+        return promote(version, why)
+    except RejectedError as reason:
+        return f"nothing is promoted: {reason}{_withdraw(reason.version)}"
+    except NotPassedError as reason:
+        return f"nothing is promoted: {reason}"
+
+
 def rollback(why: str = "") -> str:
     """Bring back the champion before the present one, and the next time the one before that; a line about it.
 
@@ -87,6 +101,28 @@ def _carry_out(client: "MlflowClient", before: History, change: Change) -> str:
             f"{said}, but its alias may not say so yet ({one_line(error)[:200]}): the next command sees to it"
         ) from error
     return said
+
+
+def _withdraw(version: int) -> str:
+    """Take the alias `challenger` from a rejected version; the one before comes back if it still waits."""
+    with store.connect() as client:
+        model = history.registered_model(client, MODEL_NAME)
+        if model is None or str(model.aliases.get(models.CHALLENGER)) != str(version):
+            return ""
+        former = models.get_version(client, version).tags.get(models.FORMER_TAG, "")
+        if former and _waits(client, former):
+            client.set_registered_model_alias(MODEL_NAME, models.CHALLENGER, former)
+            return f"; version {former} is the {models.CHALLENGER} again"
+        client.delete_registered_model_alias(MODEL_NAME, models.CHALLENGER)
+        return f"; it is no longer the {models.CHALLENGER}"
+
+
+def _waits(client: "MlflowClient", version: str) -> bool:
+    """Whether a version is there and was neither rejected nor ever promoted."""
+    found = store.find_or_none(client.get_model_version, MODEL_NAME, version)
+    if found is None or found.tags.get(verdicts.VERDICT_TAG, "").startswith("failed"):
+        return False
+    return all(entry.change.version != int(version) for entry in read_history(client).counted)
 
 
 def _same_model(client: "MlflowClient", version: "ModelVersion", log: History) -> str:

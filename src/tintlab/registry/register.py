@@ -83,7 +83,7 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
             MODEL_NAME,
             source=f"{run.info.artifact_uri}/registered/{name}",
             run_id=run_id,
-            tags=_former_facts(former) | _tags(folder, hashes, run.data.tags),
+            tags=_former_facts(former) | _tags(folder, hashes, run.data.tags) | _challenger_tag(client),
             description="not judged yet",
             await_creation_for=0,
         )
@@ -110,6 +110,12 @@ def _tags(folder: Path, hashes: Mapping[str, str], of_run: Mapping[str, str]) ->
         figures = training_runs.flat_metrics(read_json(paths.METRICS), "test")
         tags |= {name: f"{value:g}" for name, value in figures.items() if name.startswith("test.model.")}
     return tags
+
+
+def _challenger_tag(client: "MlflowClient") -> dict[str, str]:
+    model = history.registered_model(client, MODEL_NAME)
+    known = model.aliases.get(models.CHALLENGER) if model else None
+    return {models.FORMER_TAG: str(known)} if known else {}
 
 
 def _former_facts(former: Sequence["ModelVersion"]) -> dict[str, str]:

@@ -50,7 +50,11 @@ def describe_champion() -> str:
         versions = models.list_versions(client)
     newest = versions[-1]
     won = verdicts.read_verdict(int(champion.version))
-    why = "; ".join(won["reasons"]) if won and won["passed"] and not log.champion.forced else log.champion.why
+    why = (
+        verdicts.summarize_reasons(won["reasons"])
+        if won and won["passed"] and not log.champion.forced
+        else log.champion.why
+    )
     lines = [f"{CHAMPION}: {_named(champion)} ({why or log.champion.action})"]
     if int(newest.version) != int(champion.version):
         lines.append(_why_not(newest, int(champion.version)))
@@ -63,7 +67,7 @@ def _why_not(version: "ModelVersion", champion: int) -> str:
         return f"{_named(version)} has not been judged against it: `tintlab judge` does that"
     if verdict["passed"]:
         return f"{_named(version)} passed against it: `tintlab promote` makes it {CHAMPION}"
-    return f"{_named(version)} did not replace it: {'; '.join(verdict['reasons'])}"
+    return f"{_named(version)} did not replace it: {verdicts.summarize_reasons(verdict['reasons'])}"
 
 
 def _named(version: "ModelVersion") -> str:

@@ -1,7 +1,7 @@
 """Verdicts on registered versions: kept with the version's run, and checked before a promotion."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,25 @@ if TYPE_CHECKING:
 
 VERDICT_TAG = "tintlab.verdict"
 
+_SHOWN = 110  # letters of reasons in a message
 _FOLDER = "verdicts"  # among the artifacts of the version's run
 
 
 class NotPassedError(TintlabError):
     """The verdict does not allow a promotion, or there is nothing to change: no fault."""
+
+
+class RejectedError(NotPassedError):
+    """The verdict is that the version is not better.
+
+    Args:
+        version: that is rejected.
+        reasons: of the verdict.
+    """
+
+    def __init__(self, version: int, reasons: Sequence[str]) -> None:
+        super().__init__(f"version {version} did not pass: {summarize_reasons(reasons)}")
+        self.version = version
 
 
 def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -> None:
@@ -91,7 +105,7 @@ def check_verdict(
         champion: now.
 
     Raises:
-        NotPassedError: it does not.
+        RejectedError: it does not.
         TintlabError: there is none, or it is on something else.
     """
     judge = f"`tintlab judge models:/{MODEL_NAME}/{version}`"
@@ -117,9 +131,16 @@ def check_verdict(
             f"version {version} was judged against {_named(judged)}, but {CHAMPION} is {_named(present)}: {again}"
         )
     if verdict["passed"] is not True:
-        raise NotPassedError(
-            f"version {version} did not pass: {'; '.join(verdict['reasons']) or 'no reason given'}"
-        )
+        raise RejectedError(version, verdict["reasons"])
+
+
+def summarize_reasons(reasons: Sequence[str]) -> str:
+    """The first reasons of a verdict, and how many more its page has."""
+    if not reasons:
+        return "no reason given"
+    shown = [reasons[0], *(reason for reason in reasons[1:2] if len(reasons[0]) + len(reason) < _SHOWN)]
+    more = len(reasons) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more, see the verdict's page" if more else "")
 
 
 def _get_run_id(client: "MlflowClient", version: int) -> str:

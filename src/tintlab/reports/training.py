@@ -8,11 +8,16 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from tintlab.gan import schedule
 from tintlab.gan.data import Lab
+from tintlab.gan.losses import GAN_METERS
 from tintlab.imaging import color, grids
 from tintlab.system.files import atomic_path
 from tintlab.system.params import TrainParams
 from tintlab.tracking.recorder import Recorder
+
+RESTS = "–"
+"""Stands for the losses of the GAN where there is none."""
 
 SAMPLE_SIDE = 128
 """Pixels of a sample picture's side."""
@@ -31,6 +36,7 @@ class Reporter:
         self.params = params
         self.samples = samples
         self.recorder = recorder
+        self._said_when = False
         self.bar = tqdm(
             total=params.epochs * params.iterations_per_epoch,
             desc="training",
@@ -48,13 +54,22 @@ class Reporter:
         self.bar.update(iteration - self.bar.n)
 
     def displayed(self, iteration: int, meters: dict[str, float]) -> None:
-        """Print the position in the training and the six losses; record the losses."""
+        """Print the position in the training and the six losses; record the losses.
+
+        Losses of a discriminator that rests are no numbers: they are printed as a dash.
+        """
         epoch, within = divmod(iteration - 1, self.params.iterations_per_epoch)
-        losses = [f"{name}: {value:.5f}" for name, value in meters.items()]
+        shown = {name: f"{value:.5f}" for name, value in meters.items()}
+        if epoch < self.params.l1_epochs or schedule.in_guidance_phase(self.params, iteration - 1):
+            shown |= dict.fromkeys(GAN_METERS, RESTS)
+        losses = [f"{name}: {value}" for name, value in shown.items()]
         position = [
             f"\nEpoch {epoch + 1}/{self.params.epochs}",
             f"Iteration {within + 1}/{self.params.iterations_per_epoch}",
         ]
+        if epoch < self.params.l1_epochs and not self._said_when:
+            self._said_when = True
+            self._print(when_gan_begins(self.params))
         self._print("\n".join(position + losses))
         self.recorder.metrics(meters, iteration)
 
@@ -74,6 +89,15 @@ class Reporter:
     def _print(self, text: str) -> None:
         self.bar.write(text, file=sys.stdout)
         sys.stdout.flush()
+
+
+def when_gan_begins(params: TrainParams) -> str:
+    """Say in which epoch the discriminator joins a training that begins without it."""
+    first = params.l1_epochs
+    if first >= params.epochs - params.variety_epochs - params.guidance_epochs:
+        first = params.epochs - params.variety_epochs
+    begins = f"the GAN begins with epoch {first + 1}" if first < params.epochs else "there is no GAN"
+    return f"\nThe first epochs have no discriminator, so its losses are {RESTS}; {begins}."
 
 
 def sample_grid(samples: Lab, predicted: Tensor) -> Image.Image:

@@ -243,7 +243,9 @@ def _compare(planned: Plan, settings: ScoreSettings) -> Scoring:
     if changes:
         words.append(f"starting over, because {' and '.join(changes)}")
     done = len(planned.photos) - len(left)
-    if 0 < len(left) < len(planned.photos):
+    if not left:
+        words.append(f"nothing to do: {done} of {done} photographs are done")
+    elif done:
         words.append(f"going on: {done} of {len(planned.photos)} photographs are done")
     return Scoring(settings, planned, left, tuple(words))
 

@@ -69,6 +69,8 @@ SCHEMA = pa.schema(
 ALWAYS = [name for name in SCHEMA.names if name != "more_pages"]
 """The columns that manifests of all versions have."""
 
+_TIMES = ["seconds", "finished"]
+
 # Else pandas makes them floats where one is missing, and times in nanoseconds lose their last digits.
 _WHOLE_NUMBERS = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}
 
@@ -192,9 +194,13 @@ def read_records(output: Path, name: str = "") -> pd.DataFrame:
 
 
 def merge_parts(output: Path) -> pd.DataFrame:
-    """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv from all parts; returns the manifest."""
+    """Write OUTPUT/manifest.parquet and OUTPUT/quarantine.csv from all parts; returns the manifest.
+
+    A manifest that would differ in times alone stays as it is: the same scoring keeps its run in MLflow.
+    """
     table = _read_last_rows(output, "*")
-    _write(output / MANIFEST, table)
+    if not _says_the_same(output / MANIFEST, table):
+        _write(output / MANIFEST, table)
     rows: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE_NUMBERS.get)
     bad = rows.loc[rows["outcome"] == "quarantined", ["input", "reason"]]
     with atomic_path(output / QUARANTINE) as temporary:
@@ -209,6 +215,13 @@ def _read_last_rows(output: Path, names: str) -> pa.Table:
     table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("finished")
     earlier = table["input"].to_pandas().duplicated(keep="last")
     return table.filter(pa.array(~earlier)).sort_by("input")
+
+
+def _says_the_same(path: Path, table: pa.Table) -> bool:
+    try:
+        return bool(pq.read_table(path).drop_columns(_TIMES).equals(table.drop_columns(_TIMES)))
+    except (OSError, ValueError, KeyError):  # none yet, damaged, or of an earlier tintlab
+        return False
 
 
 def _to_table(rows: list[dict[str, Any]]) -> pa.Table:

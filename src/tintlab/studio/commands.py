@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tintlab.system import suggestions
+
 
 class FileFormat(StrEnum):
     """Of coloured files."""
@@ -25,7 +27,10 @@ def studio(
     name: Annotated[list[str] | None, typer.Option(help="Another name that the server is called by.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A folder, `models:/tintlab/3` or an alias; the champion where there is one."),
+        typer.Option(
+            help="A folder, `models:/tintlab/3` or an alias; the champion where there is one.",
+            autocompletion=suggestions.complete_model,
+        ),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
@@ -42,7 +47,10 @@ def colorize(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
     model: Annotated[
         str | None,
-        typer.Option(help="`base`, a folder, `models:/tintlab/3` or an alias; else the champion or `base`."),
+        typer.Option(
+            help="`base`, a folder, `models:/tintlab/3` or an alias; else the champion or `base`.",
+            autocompletion=suggestions.complete_model,
+        ),
     ] = None,
     working_size: Annotated[
         int | None, typer.Option(min=32, help="What the network sees, about this squared.")

@@ -23,6 +23,10 @@ T = TypeVar("T")
 ERRORS = "tintlab.plain"
 """The name of the codec error handler that replaces what an encoding lacks."""
 
+LONGEST_MESSAGE = 200
+"""Letters of an error's line, in a terminal and as a state's message in Prefect."""
+
+_LONGEST_WORD = 40
 _RAISING_OR_UGLY = ("strict", "surrogateescape", "backslashreplace")  # `replace` and `ignore` were asked for
 _PLAIN = {
     "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "•": "*",
@@ -85,6 +89,17 @@ def printable(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """The message of `error` on a single line, or its type's name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """Shorten a message: its longest words, such as paths, lose their middle first, and then its end goes."""
+    while len(text) > most:
+        longest = max(text.split(" "), key=len)
+        if len(longest) <= _LONGEST_WORD:
+            return text[: most - 1].rstrip() + "…"
+        keep = max(_LONGEST_WORD, len(longest) - (len(text) - most)) - 1
+        text = text.replace(longest, f"{longest[: keep // 3]}…{longest[-(keep - keep // 3) :]}", 1)
+    return text
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

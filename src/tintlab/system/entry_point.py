@@ -55,7 +55,7 @@ def run(main: Callable[[], None]) -> None:
         with processes.leave_when_asked():
             main()
     except (TintlabError, OSError, BrokenProcessPool) as error:
-        sys.exit(f"error: {_describe_fault(error)}")
+        sys.exit(f"error: {console.shortened(_describe_fault(error))}")
     except (KeyboardInterrupt, processes.Interrupted) as error:
         sys.stderr.write("interrupted\n")
         sys.exit(error.code if isinstance(error, processes.Interrupted) else 130)

@@ -95,8 +95,10 @@ def test_an_unknown_name_is_one_line_with_advice(name: str, advice: str) -> None
         ("champion", "there is no champion yet"),
         ("models:/other/1", "models:/other/1 names no model: write models:/tintlab@champion"),
         ("models:/tintlab/01", "names no model"),
-        ("no/such/folder", r"no model in no/such/folder \(generator.safetensors is missing\)"),
-        (__file__, "no model in"),
+        ("models:/tintlab@challanger", "no version .* has the alias challanger: did you mean challenger?"),
+        ("no/such/folder", "there is no folder no/such/folder"),
+        (str(Path(__file__).parent), r"no model in .*registry \(generator.safetensors is missing\)"),
+        (__file__, "is a file: name the folder of a model"),
     ],
 )
 def test_what_is_not_there_is_said(spec: str, message: str) -> None:
@@ -194,7 +196,7 @@ def test_several_at_once_register_it_once(tmp_path: Path, sql: Sql) -> None:
 
 
 def test_no_model_and_a_damaged_one_are_said(tmp_path: Path) -> None:
-    with pytest.raises(TintlabError, match=r"no model in .*nothing \(generator.safetensors is missing\)"):
+    with pytest.raises(TintlabError, match=r"there is no folder .*nothing"):
         register.register(tmp_path / "nothing")
     model = make_model(tmp_path / "model", 1)
     (model / paths.WEIGHTS).write_bytes(b"no weights")

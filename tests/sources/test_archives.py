@@ -245,6 +245,7 @@ def test_linked_folders_are_refused_or_followed(tmp_path: Path) -> None:
 
 def test_folders_that_can_t_be_read_are_refused(open_folder: Path) -> None:
     folder = write_folder(open_folder / "photos", {"one.jpg": b"1", "secret/two.jpg": b"2"})
+    folder.chmod(0o755)  # for the other user, whatever the umask
     (folder / "secret").chmod(0o000)
     words = as_ordinary_user(lambda: fault(folder))
     assert "secret can't be entered: Permission denied: change its permissions" in words

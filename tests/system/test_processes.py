@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -112,9 +113,10 @@ def chain(tmp_path: Path, starter_detaches: str = "") -> "tuple[subprocess.Popen
     """Start one; the starter, and the process numbers of "dvc" and of the stage."""
     stage, dvc = tmp_path / "stage.py", tmp_path / "dvc.py"
     stage.write_text(STAGE)
+    shell_line = f"{shlex.quote(sys.executable)} {stage}; true"
     dvc.write_text(
         "import os, subprocess, sys; print(os.getpid(), flush=True);"
-        f"subprocess.run(['sh', '-c', '{sys.executable} {stage}; true'])"
+        f"subprocess.run(['sh', '-c', {shell_line!r}])"
     )
     top = python(
         f"import signal, subprocess\nsubprocess.run(['{sys.executable}', '{dvc}']{starter_detaches})"

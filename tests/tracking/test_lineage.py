@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_a_dvc_yaml_without_the_stage_is_one_clear_line(
 
 
 def test_dvc_exp_run_is_told_by_its_tags(project: Path) -> None:
-    command = f"{sys.executable} -c 'import json; from tintlab.tracking import lineage; "
+    command = f"{shlex.quote(sys.executable)} -c 'import json; from tintlab.tracking import lineage; "
     command += 'json.dump([lineage.experiment_tags(), lineage.git_state().dirty], open("out.json", "w"))\''
     stage = {"cmd": command, "params": ["train"], "outs": ["out.json"]}
     write(project, {"dvc.yaml": json.dumps({"stages": {"tell": stage}})})

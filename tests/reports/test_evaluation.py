@@ -2,8 +2,10 @@
 
 import base64
 import io
+import shutil
 from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from tintlab.imaging.color import Byte
 from tintlab.reports import evaluation as evaluation_page
+from tintlab.reports.headline import verdict_sentence
 from tintlab.reports.validation import validation_page
 
 Picture = Callable[..., Byte]
@@ -232,8 +235,8 @@ def test_headline_puts_the_model_beside_the_baselines(evaluation: str) -> None:
     header, *rows = page.tables[0]
     assert header[1:-1] == ["this model", "grey", "median ab", "true photographs", "model against grey"]
     assert rows == [
-        ["PSNR dB", "20.50", "25.00", "26.00", "", "−4.50", "more is better"],
-        ["ΔE00", "14.50", "12.00", "11.50", "", "+2.50", "less is better"],
+        ["Closeness, pixel by pixelPSNR, dB", "20.50", "25.00", "26.00", "", "−4.50", "more is better"],
+        ["Colour errorΔE00", "14.50", "12.00", "11.50", "", "+2.50", "less is better"],
         ["Colourfulness", "30.0", "0.0", "75.0", "40.0", "+30.0", "nearest the truth"],
         ["Colour spill across edges", "0.300", "0.000", "0.000", "", "", "less is better"],
         ["novelty", "1.500", "2.500", "", "", "−1.000", ""],
@@ -276,20 +279,88 @@ def test_showcase_shows_no_photograph_twice(count: int) -> None:
     assert len(shown) == len(set(shown)) == min(count, max(3, 3 * min(6, count // 3)))
 
 
-def test_pictures_stand_as_grey_coloured_true_from_worst_to_best(
+def test_pictures_are_grey_coloured_true_typical_ones_first(
     evaluation: str, per_photo: pd.DataFrame, trios: Mapping[str, tuple[Byte, Byte, Byte]]
 ) -> None:
-    order = [photo for names in evaluation_page.showcase(per_photo).values() for photo in names]
+    chosen = evaluation_page.showcase(per_photo)
+    order = [*chosen["median"], *chosen["best"], *chosen["worst"]]
     expected = [pixels for photo in order for pixels in trios[photo]]
     for shown, pixels in zip(Page(evaluation).pictures(), expected, strict=True):
         assert np.abs(shown.astype(int) - pixels).mean() < 4
-    assert "ΔE00 24.00 (grey 12.00)" in evaluation, "the worst photograph's figures"
+    assert "Colour error 24.00 (grey 12.00)" in evaluation, "the worst photograph's figures"
     assert "Colourfulness 30.0 (true 40.0)" in evaluation
+
+
+def test_the_page_begins_with_a_sentence_and_pictures_that_enlarge(evaluation: str) -> None:
+    text = " ".join(Page(evaluation).text.split())
+    sentence = (
+        "The colours are farther from the truth than grey (colour error 14.50 against 12.00); "
+        "they are of fitting strength, with 75 % of the true photographs’ colourfulness."
+    )
+    assert text.index(sentence) < text.index("photo12.webp") < text.index("Mean of the test photographs")
+    labels = [value for name, value in Page(evaluation).attributes if name == "aria-label"]
+    assert next(label for label in labels if label.startswith("enlarge ")) == "enlarge photo12.webp"
+
+
+@pytest.mark.parametrize(
+    ("error", "low", "high", "words"),
+    [
+        (
+            10.0,
+            -3.0,
+            -1.0,
+            "nearer to the truth than grey (colour error 10.00 against 12.00, more than chance)",
+        ),
+        (
+            14.0,
+            1.0,
+            3.0,
+            "farther from the truth than grey (colour error 14.00 against 12.00, more than chance)",
+        ),
+        (11.9, -0.4, 0.2, "as far as these photographs can tell, no nearer to the truth than grey"),
+    ],
+)
+def test_the_sentence_says_how_sure_it_is(error: float, low: float, high: float, words: str) -> None:
+    row = {"category": "", "figure": "delta_e00", "method": "model_against_grey", "low": low, "high": high}
+    model = {"delta_e00": error, "colourfulness": 12.0}
+    said = verdict_sentence(model, {"delta_e00": 12.0}, 40.0, pd.DataFrame([row]))
+    assert words in said
+    assert said.endswith("too dull, with 30 % of the true photographs’ colourfulness.")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_fits_its_window_and_enlarges_a_photograph(
+    evaluation: str, width: int, tmp_path: Path
+) -> None:
+    """In a browser: no sideways scrolling of the page, tables scroll by themselves, a click fills the window."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or pytest.skip("needs chromium")
+    (tmp_path / "page.html").write_text(evaluation, encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        scrolls = "getComputedStyle(document.querySelector('.table')).overflowX"
+        assert page.evaluate(scrolls) == "auto"
+        figure = page.locator(".trio").first
+        before = figure.bounding_box()
+        figure.locator("img").first.click()
+        assert before and before["width"] < width
+        assert figure.bounding_box() == {"x": 0, "y": 0, "width": width, "height": 800}
+        figure.locator("img").first.click()
+        assert figure.bounding_box() == before
+        browser.close()
 
 
 def test_categories_of_fewer_than_eight_have_no_figures(evaluation: str) -> None:
     header, *rows = Page(evaluation).tables[1]
-    assert header[:4] == ["Category", "Photographs", "PSNR", "PSNR, grey"]
+    assert header[:4] == [
+        "Category",
+        "Photographs",
+        "Closeness, pixel by pixelPSNR",
+        "Closeness, pixel by pixel, greyPSNR",
+    ]
     assert [row[:4] for row in rows] == [["cats", "9", "26.00", "25.00"], ["dogs", "8", "17.50", "25.00"]]
 
 
@@ -330,7 +401,15 @@ def test_changes_are_told_photo_by_photo(
     gone = per_photo.loc[[0]].assign(photo="gone.webp")
     page = Page(evaluation_page.evaluation_page(metrics, per_photo, trios, pd.concat([previous, gone])))
     header, *rows = page.tables[2]
-    assert header == ["Photograph", "PSNR", "change", "ΔE00", "change", "Colourfulness", "change"]
+    assert header == [
+        "Photograph",
+        "Closeness, pixel by pixelPSNR, dB",
+        "change",
+        "Colour errorΔE00",
+        "change",
+        "Colourfulness",
+        "change",
+    ]
     assert rows == [
         ["photo04.webp", "26.00", "", "9.00", "−2.00", "30.0", ""],
         ["photo09.webp", "21.00", "", "14.00", "", "30.0", "−25.0"],

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Triptych = tuple[color.Byte, color.Byte, color.Byte]
 """A photo in grey, coloured and true."""
 
-_PICTURE_SIDE = 320
+_PICTURE_SIDE = 640
 _TASKS_AHEAD = 4  # per process; bounds the tasks that wait in memory
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import make_thumbnail, to_data_uri
+from tintlab.reports.headline import verdict_sentence
 from tintlab.reports.measures import DIRECTIONS, Measure, demerit, gain_class, gain_of, measure_of, number
 from tintlab.reports.pages import render
 from tintlab.system.console import aligned
@@ -16,7 +17,7 @@ from tintlab.system.console import aligned
 _RANKED_BY = "delta_e00"
 _SHOWN = 6
 _CHANGES_SHOWN = 10
-_PICTURE_SIDE = 320
+_PICTURE_SIDE = 640
 _CURVE_POINTS = 200
 
 
@@ -60,6 +61,7 @@ def evaluation_page(
     figures = per_photo.set_index("photo").to_dict("index")
     return render(
         "evaluation.html",
+        verdict=verdict_sentence(systems["model"], systems.get("grey", {}), _true_mean(per_photo), intervals),
         photographs=len(per_photo),
         clusters=per_photo["cluster"].nunique(),
         systems=[_SYSTEMS.get(name, name) for name in systems],
@@ -83,6 +85,10 @@ def evaluation_page(
         smallest_category=SMALLEST_CATEGORY,
         changes=None if previous is None else _changes(per_photo, previous, shown_figures),
     )
+
+
+def _true_mean(per_photo: pd.DataFrame) -> float | None:
+    return float(per_photo["colourfulness_true"].mean()) if "colourfulness_true" in per_photo else None
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
@@ -148,7 +154,7 @@ def _captions(measures: Sequence[str], figures: Mapping[Hashable, Any]) -> list[
             for suffix, name in (("_grey", "grey"), ("_true", "true"))
             if key + suffix in figures and not (suffix == "_grey" and measure.better == "truth")
         ]
-        value = f"{measure.name} {number(figures[key], measure)}"
+        value = f"{measure.plain or measure.name} {number(figures[key], measure)}"
         captions.append(f"{value} ({', '.join(beside)})" if beside else value)
     return captions
 
@@ -224,7 +230,17 @@ def _categories(per_photo: pd.DataFrame, measures: Sequence[str]) -> dict[str, A
             means = [number(float(group[key + suffix].mean()), measure_of(key)) for key, suffix in columns]
             rows.append({"category": category or "(none)", "count": len(group), "means": means})
     names = {"": "", "_grey": ", grey", "_true": ", true"}
-    return {"columns": [measure_of(key).name + names[suffix] for key, suffix in columns], "rows": rows}
+    titles = [(measure_of(key), names[suffix]) for key, suffix in columns]
+    return {
+        "columns": [
+            {
+                "name": (measure.plain or measure.name) + suffix,
+                "technical": measure.name if measure.plain else "",
+            }
+            for measure, suffix in titles
+        ],
+        "rows": rows,
+    }
 
 
 def _changes(per_photo: pd.DataFrame, previous: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ class Measure:
     """How a figure is shown.
 
     Attributes:
-        name: display name.
+        name: the technical name.
         unit: empty if there is none.
         better: which values are better: more, less, nearest to the true photographs' or nearest to zero;
             None if that is unknown.
         digits: after the decimal point.
+        plain: the name on pages, in everyday words; empty where `name` is plain. The technical name is beside it.
         fair_to_colour: False if a picture without colour gets the best value for free.
     """
 
@@ -23,18 +24,27 @@ class Measure:
     better: Literal["more", "less", "truth", "zero"] | None = None
     digits: int = 3
     fair_to_colour: bool = True
+    plain: str = ""
 
 
 MEASURES = {
-    "psnr": Measure("PSNR", "dB", "more", 2),
-    "ssim": Measure("SSIM", "", "more", 3),
-    "delta_e00": Measure("ΔE00", "", "less", 2),
+    "psnr": Measure("PSNR", "dB", "more", 2, plain="Closeness, pixel by pixel"),
+    "ssim": Measure("SSIM", "", "more", 3, plain="Structure kept"),
+    "delta_e00": Measure("ΔE00", "", "less", 2, plain="Colour error"),
     "colourfulness": Measure("Colourfulness", "", "truth", 1),
     "colourfulness_difference": Measure("Colourfulness, difference to the truth", "", "zero", 1),
-    "judge_similarity": Measure("Similarity to the truth, by the judge", "", "more", 4),
-    "judge_same_class": Measure("Share that the judge takes for the same thing", "", "more", 3),
-    "judge_kernel_distance": Measure("Kernel distance of the judge’s features", "", "less", 4),
-    "judge_frechet_distance": Measure("Fréchet distance of the judge’s features", "", "less", 4),
+    "judge_similarity": Measure(
+        "Similarity to the truth, by the judge", "", "more", 4, plain="Likeness to the true photograph"
+    ),
+    "judge_same_class": Measure(
+        "Share that the judge takes for the same thing", "", "more", 3, plain="Same thing recognized"
+    ),
+    "judge_kernel_distance": Measure(
+        "Kernel distance of the judge’s features", "", "less", 4, plain="Distance from real photographs"
+    ),
+    "judge_frechet_distance": Measure(
+        "Fréchet distance of the judge’s features", "", "less", 4, plain="Distance from real photographs"
+    ),
     "colour_spill": Measure("Colour spill across edges", "", "less", 3, fair_to_colour=False),
 }
 """Display names of the figures. A figure that is not listed is shown under its key."""

@@ -52,6 +52,27 @@ class SecondHalf(nn.Module):
         return ab
 
 
+class BothHalves(nn.Module):
+    """The whole generator, with named inputs after L* / 50 - 1 `(n, 1, h, w)`.
+
+    Args:
+        generator: all of it.
+        names: of these inputs.
+    """
+
+    def __init__(self, generator: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.generator = generator
+        self.names = names
+
+    def forward(self, lightness: Tensor, *tensors: Tensor) -> Tensor:
+        """ab / 110 `(n, 2, h, w)`."""
+        generator = cast(Any, self.generator)
+        encoded = generator.encode(lightness)
+        ab: Tensor = generator.decode(encoded, **dict(zip(self.names, tensors, strict=True)))
+        return ab
+
+
 @dataclass(frozen=True)
 class Halves:
     """A generator, cut in two.
@@ -93,6 +114,14 @@ def cut(generator: nn.Module) -> Halves:
         inputs["hints"] = torch.zeros(len(lightness), 3, *lightness.shape[2:])
         inputs["palette"] = torch.zeros(len(lightness), PALETTE_LENGTH)
     return Halves(generator, lightness, first, maps, inputs)
+
+
+def join(halves: Halves) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The whole generator as one network, and an example of each of its inputs by name."""
+    examples = {"L": halves.lightness, **halves.inputs}
+    if halves.first is None:
+        return halves.generator.eval(), examples
+    return BothHalves(halves.generator, tuple(halves.inputs)).eval(), examples
 
 
 def dynamic_shape(example: Tensor) -> list[int]:

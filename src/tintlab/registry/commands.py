@@ -1,5 +1,6 @@
 """`tintlab judge`, `register`, `promote` and the other commands about versions: arguments and output."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,6 +51,31 @@ def register(
     done = register.register(model)
     verb = "is new" if done.new else "was registered before; nothing is made twice"
     console.say(f"version {done.version} {verb} (run {done.run_id}); it is the challenger")
+
+
+@app.command(epilog="Examples: `tintlab export onnx` · `tintlab export onnx --check`")
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
+    model: Annotated[
+        str | None, typer.Option(help="As for `tintlab score`; by default the champion, or `base`.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether the files in it are whole and run.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX, with a JSON of what comes before and after it: see docs/export.md."""
+    if check:
+        from tintlab.inference.exported import ExportedModel
+
+        ExportedModel(folder).try_out()
+        console.say(f"{folder}: whole, and it runs")
+        return
+    from tintlab.inference.export import export
+    from tintlab.registry.models import default_spec, locate
+
+    located = locate(model or default_spec())
+    export(located.folder, folder)
+    console.say(f"exported {located.name} to {folder}")
 
 
 @app.command(

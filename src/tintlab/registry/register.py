@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tintlab.inference import base_model, mlflow_model
+from tintlab.inference.export import write_export
 from tintlab.registry import history, models, old_code
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
@@ -75,6 +76,9 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
     name = lineage.fingerprint({**hashes, "again": len(former)} if former else hashes)
     with tempfile.TemporaryDirectory() as temporary, store.connect() as client:
         mlflow_model.save_pyfunc(folder, Path(temporary) / name)
+        exported = Path(temporary) / name / "onnx"
+        exported.mkdir()
+        write_export(folder, exported)
         client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")
         run = client.get_run(run_id)
         _make_registered_model(client)

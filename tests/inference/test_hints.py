@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from tintlab.inference.hints import Hint, hint_map, read_hints, write_hints
+from tintlab.inference.hints import Hint, hint_map, read_hints, spread, write_hints
 from tintlab.inference.palettes import Palette
 from tintlab.system.errors import TintlabError
 
@@ -93,3 +93,16 @@ def test_a_palette_tells_colours_and_their_strength() -> None:
     grey = Palette.of(np.full((8, 8, 3), 128, np.uint8)).vector
     assert grey[60] == pytest.approx(1, abs=0.01)  # the grid's middle
     assert grey[-1] == pytest.approx(0, abs=1e-3)
+
+
+def test_hints_change_what_is_like_their_place_and_the_rest_less() -> None:
+    lightness = np.full((40, 60), 80, np.float32)
+    lightness[:, 30:] = 10
+    plain = np.zeros((40, 60, 2), np.float32)
+    hinted = plain + np.array([40, 20], np.float32)
+    found = spread([Hint(0.2, 0.5, 40, 20)], lightness, plain, hinted)
+    np.testing.assert_allclose(found[:, :30], hinted[:, :30], atol=1e-4)
+    # exp(-70² / (2 · 40²)) of the three quarters that depend on the likeness, and the quarter that does not.
+    np.testing.assert_allclose(found[:, 30:], hinted[:, 30:] * (0.25 + 0.75 * 0.21626), atol=1e-3)
+    both = spread([Hint(0.2, 0.5, 40, 20), Hint(0.8, 0.5, 40, 20)], lightness, plain, hinted)
+    np.testing.assert_allclose(both, hinted, atol=1e-4)

@@ -132,7 +132,7 @@ def test_the_file_says_hints_steps_and_reference(folder: Path, model: Path) -> N
     assert origin is not None
     assert origin.hints == "2 (x,y: a,b): 0.25,0.5: 40,30 r 0.02; 0.75,0.25: -20,-30 r 0.1"
     assert origin.steps == "warm +1"
-    assert re.fullmatch(r"[0-9a-f]{16}, strength 0\.5", origin.like)
+    assert re.fullmatch(r"[0-9a-f]{16}, strength 0\.75", origin.like)
     text = trace(folder / "boat-coloured.jpg").text()
     assert "0.25,0.5: 40,30" in text
     assert "warm +1" in text

@@ -61,7 +61,7 @@ def test_a_sample_of_the_corpus_is_used_or_refused(client: httpx.Client, server:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_whole_corpus_is_used_or_refused(client: httpx.Client, server: Server, tmp_path: Path) -> None:
     client.timeout = httpx.Timeout(600)
     corpus.make(tmp_path / "corpus", large=True)

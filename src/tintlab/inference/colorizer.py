@@ -18,7 +18,7 @@ from tintlab.imaging import color, compiled
 from tintlab.imaging.photos import Photo
 from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.guided import GuidedColours, coloured
-from tintlab.inference.hints import Hint, hint_map
+from tintlab.inference.hints import Hint, hint_map, spread
 from tintlab.inference.palettes import Palette, find_move
 from tintlab.inference.torch_engine import TorchEngine
 from tintlab.inference.working_size import (
@@ -336,13 +336,13 @@ class Canvas:
             self.colorizer._check_noise(z[None])
         if (hints or palette is not None) and not self.colorizer.takes_hints:
             raise TintlabError("this model takes no colour hints and no palettes: choose another model")
-        if palette is None or not palette.strength:
-            ab: color.Float = self._work.decode(z, hints, palette, saturation)[0]
-            return ab
         own = self.colorizer.settings.saturation
+        moves = palette is not None and palette.strength > 0
+        ab: color.Float = self._work.decode(z, (), palette, None if moves else saturation)[0]
         factor = 1.0 if saturation is None or not own else saturation / own
-        plain: color.Float = self._work.decode(z, (), palette)[0]
-        move = find_move(plain, palette, factor)
+        move = find_move(ab, palette, factor) if palette is not None and moves else None
         if hints:
-            plain = self._work.decode(z, [move.undo(hint) for hint in hints], palette)[0]
-        return move.apply(plain)
+            wanted = [move.undo(hint) for hint in hints] if move else hints
+            hinted = self._work.decode(z, wanted, palette, None if moves else saturation)[0]
+            ab = spread(hints, self.small, ab, hinted)
+        return move.apply(ab) if move else ab

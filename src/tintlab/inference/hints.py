@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tintlab.gan.hint_maps import Array, draw_hint, empty_map
+from tintlab.gan.hint_maps import Array, disc, draw_hint, empty_map
 from tintlab.imaging import color
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
@@ -17,6 +17,8 @@ from tintlab.system.files import atomic_path
 DEFAULT_RADIUS = 0.02
 LARGEST_RADIUS = 0.5
 MOST_HINTS = 10_000
+_LIKENESS = 40.0  # units of L*a*b* at which colours are no longer alike
+_EVERYWHERE = 0.25  # share of a hint's change that all of the picture takes
 _LARGEST_FILE = 8 << 20  # bytes
 LARGEST_AB = 128.0
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
@@ -69,6 +71,35 @@ def hint_map(hints: Sequence[Hint], shape: tuple[int, int]) -> Array:
     for hint in hints:
         draw_hint(drawn, hint.x * width, hint.y * height, hint.radius * max(shape), (hint.a, hint.b))
     return drawn
+
+
+def spread(
+    hints: Sequence[Hint], lightness: color.Float, plain: color.Float, hinted: color.Float
+) -> color.Float:
+    """Let hints change what is like the places that they were given for, and the rest of the picture less.
+
+    A generator lets a hint spread too far: red of a car to the wall beside it. A pixel takes the whole change
+    where its lightness and its colour without hints are those of a hint's place, and at least a quarter of it.
+
+    Args:
+        hints: at least one.
+        lightness: L* `(h, w)`.
+        plain: ab `(h, w, 2)` without hints.
+        hinted: ab `(h, w, 2)` with them.
+    """
+    height, width = lightness.shape
+    near = np.zeros((height, width), np.float32)
+    for hint in hints:
+        rows, columns, inside = disc(
+            (height, width), hint.x * width, hint.y * height, hint.radius * max(height, width)
+        )
+        tone = lightness[rows, columns][inside].mean()
+        tint = plain[rows, columns][inside].mean(axis=0)
+        far = (lightness - tone) ** 2 + ((plain - tint) ** 2).sum(axis=-1)
+        np.maximum(near, np.exp(far / np.float32(-2 * _LIKENESS**2)), out=near)
+        near[rows, columns][inside] = 1
+    share = (_EVERYWHERE + (1 - _EVERYWHERE) * near)[..., None].astype(np.float32)
+    return np.asarray(plain + share * (hinted - plain), np.float32)
 
 
 def read_hints(path: Path, shape: tuple[int, ...]) -> tuple[Hint, ...]:

@@ -16,7 +16,7 @@ from tintlab.gan.hint_maps import GRID_SIDE, GRID_STEP, Array, palette_vector
 from tintlab.imaging import color
 from tintlab.inference.hints import LARGEST_AB, Hint
 
-DEFAULT_STRENGTH = 0.5
+DEFAULT_STRENGTH = 0.75
 
 _REFERENCE_SIDE = 256
 _LARGEST_SHIFT = 30.0  # ab units

@@ -75,7 +75,7 @@ def colorize(
         Path | None, typer.Option(help="A reference photograph, whose palette guides the colours.")
     ] = None,
     like_strength: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How far to the reference's palette; 0.5 if absent.")
+        float | None, typer.Option(min=0, max=1, help="How far to the reference's palette; 0.75 if absent.")
     ] = None,
     warm: Annotated[float | None, typer.Option(help="Steps towards warmer colours, about -3 to 3.")] = None,
     vivid: Annotated[float | None, typer.Option(help="Steps towards more vivid colours.")] = None,

@@ -1,4 +1,4 @@
-// The picture follows every change: a small draft while a slider moves, then the whole.
+// The picture follows every change: a small draft first, then the whole.
 
 import { ask, askAbout } from "./api.js";
 import { byId, say, showBlob } from "./dom.js";
@@ -12,6 +12,7 @@ let controller = null;
 let drafting = false;
 let pending = false;
 let settling = 0;
+let settle = 0;
 
 async function fetchPreview(side, signal) {
   const photo = state.current;
@@ -29,50 +30,51 @@ function failed(error) {
   if (error.name !== "AbortError") say(error.message, true);
 }
 
-/** Drafts come one after another: the newest change waits for the one that is under way. */
-async function draft() {
+/** Show the newest look as a draft, then whole: changes that come meanwhile wait for the draft that is under way. */
+async function refresh(delay) {
   clearTimeout(settling);
-  settling = setTimeout(whole, SETTLE_MILLISECONDS);
+  settle = delay;
+  if (!state.current) return;
+  document.body.setAttribute("aria-busy", "true");
   pending = true;
   if (drafting) return;
   drafting = true;
-  controller?.abort();
-  controller = new AbortController();
   while (pending) {
     pending = false;
+    controller?.abort();
+    controller = new AbortController();
     await fetchPreview(DRAFT, controller.signal).catch(failed);
   }
   drafting = false;
+  settling = setTimeout(whole, settle);
 }
 
 async function whole() {
-  if (!state.current) return;
-  clearTimeout(settling);
   controller?.abort();
   controller = new AbortController();
   const { signal } = controller;
-  document.body.setAttribute("aria-busy", "true");
-  try {
-    await fetchPreview(WHOLE, signal);
-  } catch (error) {
-    failed(error);
-  }
+  if (state.current) await fetchPreview(WHOLE, signal).catch(failed);
   if (!signal.aborted) document.body.removeAttribute("aria-busy");
 }
 
-async function open() {
+function open() {
   const photo = state.current;
+  controller?.abort();
   for (const id of ["after", "before", "divider"]) byId(id).hidden = true;
-  if (!photo) return;
+  if (!photo) {
+    clearTimeout(settling);
+    document.body.removeAttribute("aria-busy");
+    return;
+  }
   const grey = ask(`/v1/photos/${photo.id}/grey?side=${WHOLE}`).then((response) => response.blob());
   grey.then((blob) => photo === state.current && showBlob(byId("before"), blob)).catch(failed);
-  whole();
+  refresh(0);
 }
 
 export function startPicture() {
   state.on("current", open);
-  state.on("look model", whole);
-  state.on("look-draft", draft);
+  state.on("look model", () => refresh(0));
+  state.on("look-draft", () => refresh(SETTLE_MILLISECONDS));
   state.on("shown", () => {
     byId("after").alt = `${state.current.name}, coloured`;
     byId("before").alt = `${state.current.name}, without colours`;

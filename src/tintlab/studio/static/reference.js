@@ -39,7 +39,7 @@ function use() {
 
 function showStrength() {
   const input = byId("like-strength");
-  input.value = state.look?.like_strength ?? 0.5;
+  input.value = state.look?.like_strength ?? 0.75;
   input.disabled = !state.look?.like;
   input.setAttribute("aria-valuetext", `${Math.round(100 * input.value)} %`);
 }

@@ -15,7 +15,7 @@ const MOST_STEPS_BACK = 200;
 
 export const plainLook = () => ({
   seed: 0, variant: 0, warm: 0, vivid: 0, green: 0, sky: 0, foliage: 0, saturation: null, hints: [],
-  like_strength: 0.5,
+  like_strength: 0.75,
 });
 
 class State extends EventTarget {

@@ -68,7 +68,7 @@ def write_export(model: Path, folder: Path) -> None:
             output_names=["ab"],
             dynamic_axes=varying | {"ab": axes},
             opset_version=OPSET,
-            dynamo=False,  # the other one needs two more packages and ten times as long
+            dynamo=False,  # the other one needs another package
         )
     settings = Settings.of_config(read_json(model / paths.MODEL_CONFIG), model)
     multiple = cast(int, generator.multiple)

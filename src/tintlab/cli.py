@@ -11,6 +11,7 @@ import typer
 from tintlab.explore import commands as explore
 from tintlab.operations import commands as operations
 from tintlab.registry import commands as versions
+from tintlab.scoring import film_command
 from tintlab.studio import commands as studio
 from tintlab.system import console, entry_point, paths, suggestions
 from tintlab.system.params import load_params
@@ -33,6 +34,8 @@ app.command(
     epilog="Examples: `tintlab colorize attic/*.jpg --output coloured/` · "
     "`tintlab colorize boat.jpg --hints hints.json --like postcard.jpg --warm 1 --variants 6`"
 )(studio.colorize)
+
+app.command(epilog="Example: `tintlab film reel.mp4 coloured.mp4`")(film_command.film)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 WorkingSize = Annotated[

@@ -1,0 +1,353 @@
+"""Films: `tintlab film` from its arguments to its last word.
+
+`open_colouring` locks the film's state folder beside the output and finds its shots. `colour_shot` colours one,
+in any process; what it has done it leaves as parts, so that it goes on where it was killed. `finish_colouring`
+puts the parts and the sound together.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tintlab.imaging.provenance import SOURCE_TYPE
+from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.scoring.chunk import load_colorizer
+from tintlab.scoring.film_carry import Carrier, Guide
+from tintlab.scoring.film_file import Film, Frame, FrameReader, open_container, open_film
+from tintlab.scoring.film_guides import read_guides
+from tintlab.scoring.film_parts import Coding, check_output, join_parts, write_part
+from tintlab.scoring.film_shots import Shot, find_shots
+from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.threads import cpus
+from tintlab.system import console
+from tintlab.system.errors import TintlabError
+from tintlab.system.files import atomic_path, file_sha256, read_json, write_json, write_text
+from tintlab.system.locks import exclusive
+
+SEGMENT = 240
+"""Frames of a part: what a killed process does again at most."""
+
+_COLUMNS = (
+    "shot",
+    "first_frame",
+    "frames",
+    "begins",
+    "last_frame_at",
+    "network_runs",
+    "carried",
+    "hints",
+    "reference",
+    "parts_sha256",
+    "weights_sha256",
+    "source_sha256",
+)
+_PLAN, _SETTINGS, _LOCK = "plan.json", "settings.json", "lock"
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """How a film is coloured; can be sent to another process.
+
+    Attributes:
+        source: the film.
+        output: the coloured film.
+        score: the model, and how it is used; see `settings.settings_for`.
+        coding: of the output.
+        guides: a file with hints and reference pictures for single shots; see `film_guides.read_guides`.
+        like: a reference picture for all shots.
+    """
+
+    source: Path
+    output: Path
+    score: ScoreSettings
+    coding: Coding = field(default_factory=Coding)
+    guides: Path | None = None
+    like: Path | None = None
+
+    @property
+    def state(self) -> Path:
+        """The folder of what is done so far, beside the output."""
+        return self.output.with_name(f".{self.output.name}.tintlab-film")
+
+    def comment(self, source_sha256: str) -> str:
+        """What the container says of the film's making; all that decides the result."""
+        origin = dataclasses.asdict(self.score.provenance(source_sha256))
+        said = {name: value for name, value in origin.items() if value}
+        said |= {"digital_source_type": SOURCE_TYPE, "codec": self.coding.codec}
+        if self.coding.codec in ("h264", "hevc"):
+            said["quality"] = str(self.coding.quality)
+        for name, path in (("guides", self.guides), ("like", self.like)):
+            if path:
+                said[name] = file_sha256(path)
+        return json.dumps(said, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """A film that is being coloured.
+
+    Attributes:
+        settings: as given.
+        film: what its header says.
+        shots: in turn.
+        is_timed: whether its frames can be found by their times.
+        source_sha256: of the film.
+        words: what the user should know.
+    """
+
+    settings: FilmSettings
+    film: Film
+    shots: tuple[Shot, ...]
+    is_timed: bool
+    source_sha256: str
+    words: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return sum(shot.frames for shot in self.shots)
+
+
+def colour_film(settings: FilmSettings, announce: Callable[[str], None] = print) -> str:
+    """Colour a film in this process; what came of it, in a line.
+
+    Raises:
+        TintlabError: it can't be read or written.
+    """
+    began = time.monotonic()
+    if done := _is_done(settings):
+        return done
+    with open_colouring(settings) as work:
+        for word in work.words:
+            announce(word)
+        left = sum(max(0, shot.frames - SEGMENT * len(_done(work, shot))) for shot in work.shots)
+        nothing: tuple[None, ...] = ()
+        with console.progress(nothing, "frames", "colouring", left) as bar:
+            for shot in work.shots:
+                colour_shot(work, shot, bar.update)
+        return finish_colouring(work, time.monotonic() - began)
+
+
+@contextmanager
+def open_colouring(settings: FilmSettings) -> Iterator[Colouring]:
+    """Lock a film's state, and find its shots.
+
+    Raises:
+        HeldError: the same output is being written.
+        TintlabError: the film can't be read, or the output can't hold it.
+    """
+    film = open_film(settings.source)
+    coding = dataclasses.replace(settings.coding, deep=film.bits > 8)
+    settings = dataclasses.replace(settings, coding=coding)
+    check_output(settings.output, coding, film)
+    if settings.output.exists() and settings.output.samefile(settings.source):
+        raise TintlabError(f"{settings.output} is the film itself: choose another name")
+    sha256 = file_sha256(settings.source)
+    described = {"comment": settings.comment(sha256)}
+    with exclusive(settings.state / _LOCK, f"another colouring to {settings.output}"):
+        recorded = settings.state / _SETTINGS
+        words = []
+        if recorded.exists() and read_json(recorded) != described:
+            words.append("starting over, because the film, the model or an option is another one")
+        if not recorded.exists() or words:
+            for path in settings.state.iterdir():
+                if path.name != _LOCK:
+                    path.unlink()
+            write_json(recorded, described)
+        plan = settings.state / _PLAN
+        if not plan.exists():
+            write_json(plan, _plan(film))
+        found = read_json(plan)
+        shots = tuple(Shot(*one) for one in found["shots"])
+        read_guides(settings.guides, settings.like, (film.height, film.width), len(shots))  # refused at once
+        words += found["words"]
+        yield Colouring(settings, film, shots, found["timed"], sha256, tuple(words))
+
+
+def _plan(film: Film) -> dict[str, Any]:
+    """Find the shots; a pass over the film."""
+    reader = FrameReader(film)
+    frames = console.progress(reader.read(), "frames", "finding the cuts", film.frames or None)
+    shots = [dataclasses.astuple(shot) for shot in find_shots(frames)]
+    count = sum(shot[2] for shot in shots)
+    if not count:
+        raise TintlabError(f"{film.path}: no frame of its video can be read")
+    words = [f"{count} frames in {len(shots)} shots"]
+    if reader.damaged:
+        words.append(
+            f"the film is damaged or cut short: {count} frames of its {film.frames or 'video'} can be read"
+        )
+    elif count < film.frames:
+        words.append(f"the film is cut short: {count} of {film.frames} frames are there")
+    if film.left_out:
+        words.append(f"left out: {', '.join(film.left_out)}")
+    return {"shots": shots, "timed": reader.is_timed, "words": words}
+
+
+def colour_shot(work: Colouring, shot: Shot, advance: Callable[[int], object] = int) -> None:
+    """Colour a shot, from where an earlier call was killed.
+
+    Args:
+        work: see `open_colouring`; also in another process.
+        shot: one of its shots.
+        advance: called with the number of frames that are done.
+    """
+    settings = work.settings
+    done = len(_done(work, shot)) * SEGMENT
+    if done >= shot.frames:
+        return
+    colorizer = load_colorizer(settings.score)
+    size = work.film.height, work.film.width
+    guide = read_guides(settings.guides, settings.like, size, len(work.shots)).get(shot.number, Guide())
+    state = dict(np.load(_state_path(work, shot, done // SEGMENT - 1))) if done else None
+    carrier = Carrier(colorizer, guide, state)
+    reader = FrameReader(work.film)
+    frames = reader.read(shot.start, done) if work.is_timed else reader.read(None, shot.first + done)
+    with ThreadPoolExecutor(cpus()) as pool:
+        for begin in range(done, shot.frames, SEGMENT):
+            count = min(SEGMENT, shot.frames - begin)
+            pixels = _pixels(carrier, frames, count, pool, settings.coding.takes_deep, advance)
+            # The part appears last: where it is, the state after it is too.
+            part = _part_path(work, shot, begin // SEGMENT)
+            with atomic_path(part) as temporary:
+                written = write_part(temporary, work.film, settings.coding, pixels)
+                if written != count:
+                    raise TintlabError(f"{work.film.path}: shot {shot.number} has fewer frames than before")
+                _write_state(_state_path(work, shot, begin // SEGMENT), carrier)
+
+
+def _write_state(path: Path, carrier: Carrier) -> None:
+    file = io.BytesIO()
+    np.savez(file, **carrier.state())  # type: ignore[arg-type]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(file.getvalue())
+
+
+def _pixels(
+    carrier: Carrier,
+    frames: Iterator[Frame],
+    count: int,
+    pool: ThreadPoolExecutor,
+    deep: bool,
+    advance: Callable[[int], object],
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Coloured frames in turn: the colours in this thread, the full size in others, a few frames ahead."""
+    join = coloured_deep if deep else coloured
+
+    def at_full_size(frame: Frame, ab: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[Any]:
+        return join(frame.lightness, GuidedColours(ab, small, frame.lightness.shape))
+
+    ahead: deque[tuple[int, Future[NDArray[Any]]]] = deque()
+    for _ in range(count):
+        frame = next(frames, None)
+        if frame is None:
+            break
+        ahead.append((frame.pts, pool.submit(at_full_size, frame, *carrier.colour(frame.lightness))))
+        if len(ahead) > cpus():
+            yield _result(ahead)
+            advance(1)
+    while ahead:
+        yield _result(ahead)
+        advance(1)
+
+
+def _result(ahead: "deque[tuple[int, Future[NDArray[Any]]]]") -> tuple[int, NDArray[Any]]:
+    pts, future = ahead.popleft()
+    return pts, future.result()
+
+
+def finish_colouring(work: Colouring, seconds: float = 0.0) -> str:
+    """Join the parts and the sound, write the manifest, remove the state; what came of it, in a line.
+
+    Raises:
+        TintlabError: a shot is not done, or the output can't be written.
+    """
+    settings = work.settings
+    parts = [_done(work, shot) for shot in work.shots]
+    for shot, done in zip(work.shots, parts, strict=True):
+        if len(done) * SEGMENT < shot.frames:
+            raise TintlabError(f"shot {shot.number} is not done: call this again")
+    comment = settings.comment(work.source_sha256)
+    join_parts(
+        settings.output, work.film, settings.coding, [part for done in parts for part in done], comment
+    )
+    write_text(manifest_of(settings.output), _manifest(work, parts))
+    shutil.rmtree(settings.state)
+    rate = f", {work.frames / seconds:.1f} frames a second" if seconds > 0 else ""
+    return f"{settings.output}: {work.frames} frames in {len(work.shots)} shots coloured{rate}"
+
+
+def manifest_of(output: Path) -> Path:
+    """The manifest by shots of a coloured film, beside it."""
+    return output.with_name(f"{output.name}.shots.csv")
+
+
+def _manifest(work: Colouring, parts: list[list[Path]]) -> str:
+    """A row for each shot."""
+    settings = work.settings
+    size = work.film.height, work.film.width
+    guides = read_guides(settings.guides, settings.like, size, len(work.shots))
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    for shot, done in zip(work.shots, parts, strict=True):
+        state = np.load(_state_path(work, shot, len(done) - 1))
+        guide = guides.get(shot.number, Guide())
+        digest = hashlib.sha256()
+        for part in done:
+            digest.update(bytes.fromhex(file_sha256(part)))
+        times = (f"{float(pts * work.film.time_base):.3f}" for pts in (shot.start, shot.end))
+        rows.writerow(
+            [
+                *(shot.number, shot.first, shot.frames, *times, int(state["counts"][2])),
+                f"{float(state['carried']) / max(shot.frames - 1, 1):.3f}",
+                len(guide.hints),
+                "given" if guide.palette else "",
+                *(digest.hexdigest(), settings.score.weights_sha256, work.source_sha256),
+            ]
+        )
+    return file.getvalue()
+
+
+def _is_done(settings: FilmSettings) -> str:
+    """A line where the output is there and says that it was made in this way; else empty."""
+    if settings.state.exists() or not manifest_of(settings.output).exists() or not settings.output.exists():
+        return ""
+    try:
+        with open_container(settings.output) as container:
+            said = container.metadata.get("comment", container.metadata.get("COMMENT", ""))
+    except TintlabError:
+        return ""
+    if said != settings.comment(file_sha256(settings.source)):
+        return ""
+    return f"{settings.output}: is done already, from the same film by the same model and options"
+
+
+def _done(work: Colouring, shot: Shot) -> list[Path]:
+    """The parts of a shot that are there, in turn."""
+    count = -(-shot.frames // SEGMENT)
+    paths = [_part_path(work, shot, number) for number in range(count)]
+    missing = next((number for number, path in enumerate(paths) if not path.exists()), count)
+    return paths[:missing]
+
+
+def _part_path(work: Colouring, shot: Shot, number: int) -> Path:
+    return work.settings.state / f"shot-{shot.number:05}-{number:05}.packets"
+
+
+def _state_path(work: Colouring, shot: Shot, number: int) -> Path:
+    return work.settings.state / f"shot-{shot.number:05}-{number:05}.npz"

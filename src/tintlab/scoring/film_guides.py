@@ -1,0 +1,73 @@
+"""What a person says of single shots of a film: hints and reference pictures, by a file."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tintlab.imaging.photos import read_photo
+from tintlab.inference.hints import parse_hints
+from tintlab.inference.palettes import Palette
+from tintlab.scoring.film_carry import Guide
+from tintlab.scoring.settings import load_max_megapixels
+from tintlab.system.errors import TintlabError
+
+_LARGEST_FILE = 8 << 20  # bytes
+_KEYS = {"shot", "hints", "like"}
+
+
+def read_guides(
+    path: Path | None, like: Path | None, shape: tuple[int, int], shots: int
+) -> Mapping[int, Guide]:
+    """The guide of each shot that has one, by its number.
+
+    The file is a JSON list of objects with `shot`, its number from 1; `hints`, as in `hints.read_hints`, at
+    places of the shot's first frame; and `like`, a picture whose path is relative to the file.
+
+    Args:
+        path: of the file; None is none.
+        like: a reference picture for all shots that have none of their own.
+        shape: height and width of a frame.
+        shots: how many the film has.
+
+    Raises:
+        TintlabError: the file or a picture can't be read; with the entry and the fault.
+    """
+    common = _palette(like) if like else None
+    found = {number: Guide((), common) for number in range(1, shots + 1)} if common else {}
+    if path is None:
+        return found
+    for number, entry in enumerate(_entries(path), start=1):
+        where = f"{path}, entry {number}"
+        if not isinstance(entry, dict) or set(entry) - _KEYS or not isinstance(entry.get("shot"), int):
+            raise TintlabError(f"{where}: give an object with shot, hints and like")
+        if not 1 <= entry["shot"] <= shots:
+            raise TintlabError(f"{where}: shot {entry['shot']}: the film has shots 1 to {shots}")
+        hints = parse_hints(entry["hints"], shape, where) if "hints" in entry else ()
+        palette = common
+        if "like" in entry:
+            if not isinstance(entry["like"], str):
+                raise TintlabError(f"{where}: like is not the path of a picture")
+            palette = _palette(path.parent / entry["like"])
+        found[entry["shot"]] = Guide(hints, palette)
+    return found
+
+
+def _entries(path: Path) -> list[object]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise TintlabError(f"{path} is larger than {_LARGEST_FILE >> 20} MB: that is no list of shots")
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise TintlabError(f"can't read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise TintlabError(f"{path} is not JSON: give a list of shots") from None
+    if not isinstance(content, list):
+        raise TintlabError(f"{path} is no list of shots")
+    return content
+
+
+def _palette(path: Path) -> Palette:
+    try:
+        return Palette.of(read_photo(path, load_max_megapixels()).rgb())
+    except TintlabError as error:
+        raise TintlabError(f"{path}: {error}") from None

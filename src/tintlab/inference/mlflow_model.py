@@ -33,6 +33,16 @@ MODEL_FILES = (paths.WEIGHTS, paths.MODEL_CONFIG)
 COMPANIONS = (paths.TRAINING_SUMMARY, paths.DIRECTIONS)
 """Files that go with a model where it has them: what it was trained on, and its directions in the noise."""
 
+MEANING = {
+    "input": "column image: the bytes of a photograph's own file; in JSON as base64",
+    "output": "column image: the bytes of a PNG, 8-bit sRGB, of the same width and height, in the same order",
+    "size": "the network's input is about this squared, in pixels: 32 to 1024",
+    "saturation": "factor on the colours: 0 is grey, 1 is as learnt",
+    "variants": "colourings of each photograph, one after another: 0 is one, without noise; at most 64",
+    "seed": "of the variants' noise",
+}
+"""What the signature's names stand for, kept in the model's MLmodel file."""
+
 _PACKAGES = (
     "mlflow",
     "numpy",
@@ -102,6 +112,7 @@ def save_pyfunc(model: Path, target: Path) -> None:
             model_config={"sha256": file_hashes(files)},
             signature=ModelSignature(image, image, params),
             input_example=_example(),
+            metadata={"signature": MEANING},
             pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _packages(model)],
         )
 

@@ -25,6 +25,14 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     pipeline.serve_ui(port)
 
 
+@app.command(epilog='Example: `eval "$(tintlab env)"`')
+def env() -> None:
+    """Print exports for a shell, so that `mlflow` and `prefect` find this project's stores and services."""
+    from tintlab.operations import links
+
+    console.say(links.exports())
+
+
 @app.command(epilog="Then: `prefect deployment run retrain/manual`")
 def up(
     mlflow_port: Annotated[int, typer.Option(help="MLflow's port on 127.0.0.1.")] = 5000,

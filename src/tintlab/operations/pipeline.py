@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from tintlab.operations import dvc_repair
+from tintlab.operations import dvc_repair, links
 from tintlab.reports import evaluation as evaluation_page
 from tintlab.sources import lock as sources_lock
 from tintlab.system import code_lock, console, paths, processes, suggestions
@@ -168,17 +169,38 @@ def summary() -> str:
 
 
 def serve_ui(port: int) -> None:
-    """Sync, then serve MLflow's UI on 127.0.0.1 until Ctrl-C; if a server is configured, print its address."""
+    """Sync, then serve MLflow's UI on 127.0.0.1 until Ctrl-C; if a server runs already, print its pages.
+
+    Raises:
+        TintlabError: another program listens on the port.
+    """
     print(sync())
     uri = store.tracking_uri()
-    if store.is_server(uri):
-        print(f"MLflow: {store.shown_uri()}")
+    running = links.find_running()
+    if running or store.is_server(uri):
+        told = "`tintlab up` serves MLflow already" if running else "MLflow is served already"
+        _say_pages(running.mlflow if running else uri, told)
         return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise TintlabError(
+                f"port {port} on 127.0.0.1 is in use: end the program that listens there, or choose another "
+                f"with `tintlab ui --port {port + 1}`"
+            ) from None
     store.prepare_store()
-    print(f"MLflow: http://127.0.0.1:{port}", flush=True)
+    _say_pages(f"http://127.0.0.1:{port}", "MLflow, until Ctrl-C")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     # In the environment: everyone on the machine can read the passwords in a command line.
     subprocess.run(command, env=_environment() | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
+
+
+def _say_pages(address: str, headline: str) -> None:
+    console.say(
+        "\n".join([f"{headline}:", *(f"{name:16}{url}" for name, url in links.mlflow_pages(address))])
+    )
 
 
 def _hydra(value: Any) -> str:

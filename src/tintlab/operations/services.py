@@ -15,11 +15,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tintlab.operations import prefect_server
+from tintlab.operations import links, prefect_server
+from tintlab.operations.links import Addresses
 from tintlab.system import paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.locks import exclusive
@@ -37,21 +37,6 @@ _SHORT_LIFE_SECONDS, _SHORT_LIVES = 30.0, 3
 _ORPHANS_SECONDS = processes.ORPHAN_SECONDS + 3
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Addresses of the services.
-
-    Attributes:
-        mlflow: of MLflow's server, or the server that `MLFLOW_TRACKING_URI` names.
-        prefect: of Prefect's UI; the API is at /api.
-        studio: the page and the plain HTTP interface.
-    """
-
-    mlflow: str
-    prefect: str
-    studio: str
 
 
 class Service:
@@ -175,6 +160,7 @@ def _run(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
             service.start()
             print(f"{service.name}: it answers", flush=True)
         prefect_server.set_up(environment)
+        links.record(addresses)
         _sweep_and_start(worker, environment)
         print(_welcome(addresses), flush=True)
         while True:
@@ -252,14 +238,21 @@ def _worker(environment: Mapping[str, str]) -> Service:
 
 
 def _welcome(addresses: Addresses) -> str:
+    pages = {
+        "MLflow": links.mlflow_pages(addresses.mlflow),
+        "Prefect": links.prefect_pages(addresses.prefect),
+    }
+    lines = [
+        f"{service if first else '':9}{name:16}{url}"
+        for service, found in pages.items()
+        for first, (name, url) in zip([True, *[False] * len(found)], found, strict=False)
+    ]
     return "\n".join(
         [
-            f"MLflow   {redacted(addresses.mlflow)}",
-            f"Prefect  {addresses.prefect}",
-            f"         export PREFECT_API_URL={addresses.prefect}/api",
-            "         prefect deployment run retrain/manual",
-            f"studio   {addresses.studio}",
-            f"logs     {_shown(paths.services())}",
+            *lines,
+            f"{'studio':25}{addresses.studio}",
+            f"{'logs':25}{_shown(paths.services())}",
+            'In another shell: eval "$(tintlab env)" && prefect deployment run retrain/manual',
             "Ctrl-C ends all of them.",
         ]
     )

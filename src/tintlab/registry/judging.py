@@ -23,6 +23,7 @@ from tintlab.evaluation.judge import NETWORK, Judge
 from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.gan.efficientnet import weights_file
 from tintlab.imaging.color import Byte
+from tintlab.inference.base_model import BASE
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models, verdicts
 from tintlab.registry.models import LocatedModel
@@ -139,7 +140,7 @@ def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Ou
     verdict = decision.decide(
         own.per_photo, own.totals, other.per_photo if other else None, exam.params.promotion
     )
-    written = verdict_record(verdict, ours, theirs, exam, own, other)
+    written = verdict_record(verdict, ours, theirs, exam, own, other) | _against_base(exam, own)
     page = paths.verdicts() / f"{ours.version or ours.weights_sha256[:16]}.html"
     gains = decision.gains(own.per_photo, other.per_photo if other else None)
     chosen = verdict_page.changed_most(gains)
@@ -241,6 +242,19 @@ def evaluator_hash(package: Path = Path(tintlab.__file__).parent) -> str:
 def _champion(against: str | None) -> LocatedModel | None:
     spec = against or models.default_spec()
     return models.locate(spec) if against or spec.startswith("models:") else None
+
+
+def _against_base(exam: Exam, own: Scores) -> dict[str, Any]:
+    """The change of the first figure against the model that ships, where that was judged before: for the card."""
+    try:
+        path = scores_path(models.locate(BASE), exam)
+    except TintlabError:  # this installation lacks it
+        return {}
+    kept = _read(path) if path.exists() else None
+    if kept is None:
+        return {}
+    (gain,) = decision.differences(own.per_photo, kept.per_photo, (decision.PRIMARY,)).values()
+    return {"against_base": {"value": gain.mean, "low": gain.low, "high": gain.high}}
 
 
 def _evaluate(model: LocatedModel, exam: Exam) -> Scores:

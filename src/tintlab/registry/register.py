@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tintlab.inference import base_model, mlflow_model
 from tintlab.inference.export import write_export
-from tintlab.registry import history, models, old_code
+from tintlab.registry import card, history, logged_model, models, old_code
 from tintlab.registry.history import MODEL_NAME
 from tintlab.system import paths
 from tintlab.system.files import read_json
@@ -27,6 +27,7 @@ ORIGIN_TAG = "tintlab.origin"
 PARENT_TAG = "parent"
 """Of a run and its version: the model that its training started from, as `train.init_from` named it."""
 
+_NOT_JUDGED = "not judged yet"
 _WAIT_SECONDS = 600.0
 _OF_RUN = ("git.commit", "git.dirty", store.FINGERPRINT_TAG, RESTORED_TAG, "dvc.", "input.", PARENT_TAG)
 _FACTS = (*_OF_RUN, "tintlab.test_set", "test.model.")
@@ -67,6 +68,10 @@ def register(model: Path | str = paths.GENERATOR) -> Registered:
         version = current[0] if current else _new_version(folder, hashes, same)
         with store.connect() as client:
             client.set_registered_model_alias(MODEL_NAME, models.CHALLENGER, str(version.version))
+            logged_model.complete(client, version)
+            if version.description == _NOT_JUDGED:
+                described = card.write(client, version, f"**{_NOT_JUDGED}**", None)
+                client.update_model_version(MODEL_NAME, str(version.version), described)
     return Registered(int(version.version), str(version.run_id), new=not current)
 
 
@@ -82,13 +87,15 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
         client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")
         run = client.get_run(run_id)
         _make_registered_model(client)
-        # The version comes last and whole: what was cut short is uploaded again to the same place.
+        tags = _former_facts(former) | _tags(folder, hashes, run.data.tags) | _challenger_tag(client)
+        model_id = logged_model.find_or_create(client, run, name, tags)
+        # The version comes after its files and whole: what was cut short is uploaded again to the same place.
         return client.create_model_version(
             MODEL_NAME,
             source=f"{run.info.artifact_uri}/registered/{name}",
             run_id=run_id,
-            tags=_former_facts(former) | _tags(folder, hashes, run.data.tags) | _challenger_tag(client),
-            description="not judged yet",
+            tags=tags | {logged_model.ID_TAG: model_id},
+            description=_NOT_JUDGED,
             await_creation_for=0,
         )
 

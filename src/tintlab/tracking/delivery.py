@@ -6,13 +6,14 @@ senders start at once (each spool has a lock), and when a resumed training repea
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tintlab.system.console import one_line
 from tintlab.tracking import store
+from tintlab.tracking.datasets import as_inputs
 from tintlab.tracking.recorder import RESTORED_TAG, Recorder, Status
 from tintlab.tracking.spool import Progress, Spool, hold_lock, list_spools
 from tintlab.tracking.store import FINGERPRINT_TAG, TrackingUnavailableError
@@ -43,6 +44,7 @@ def restore_run(
     tables: Iterable["pd.DataFrame"],
     figures: Mapping[str, float],
     artifacts: Iterable[tuple[Path, str]] = (),
+    datasets: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """The id of the run of a training; where there is none, one is made now, see `Recorder.restore`.
 
@@ -52,7 +54,8 @@ def restore_run(
     run = _run(fingerprint)
     if run is None or _half_restored(run):
         with Recorder(fingerprint) as recorder:
-            recorder.restore(f"restored-{fingerprint[:6]}", params, tags, tables, figures, artifacts)
+            name = f"restored-{fingerprint[:6]}"
+            recorder.restore(name, params, tags, tables, figures, artifacts, datasets)
         sync()
         run = _run(fingerprint)
     if run is None:
@@ -253,6 +256,9 @@ class _Target:
         for first in range(0, max(len(params), len(tags)), _BATCH_ITEMS):
             part = slice(first, first + _BATCH_ITEMS)
             self._client.log_batch(run.run_id, params=params[part], tags=tags[part])
+        # MLflow keeps a dataset that it has; spools of before there were datasets hold none.
+        if described := record.get("datasets"):
+            self._client.log_inputs(run.run_id, as_inputs(described))
 
     def _log(self, run_id: str, run: _OpenRun, batch: list[dict[str, Any]]) -> None:
         points = [point for record in batch for point in self._new_points(run, record)]

@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -42,15 +42,23 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, run_name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def start(
+        self,
+        run_name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         """The training starts, or goes on: a run that exists is continued.
 
         Args:
             run_name: what people see.
             params: flat; see `sections.flatten`.
             tags: see `lineage.run_tags`.
+            datasets: see `datasets.describe_splits`.
         """
-        self._append("start", run_name=run_name, params=_texts(params), tags=dict(tags))
+        content = {"params": _texts(params), "tags": dict(tags), "datasets": list(datasets)}
+        self._append("start", run_name=run_name, **content)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Figures after `step` iterations. Steps must grow; those that a metric has are left out."""
@@ -80,6 +88,7 @@ class Recorder:
         tables: Iterable["pd.DataFrame"],
         figures: Mapping[str, float],
         artifacts: Iterable[tuple[Path, str]] = (),
+        datasets: Sequence[Mapping[str, str]] = (),
     ) -> None:
         """Tell a training again from its outputs, tagged `restored`; ignored where its run exists.
 
@@ -90,9 +99,11 @@ class Recorder:
             tables: a row a step, its number in the column `iteration`; other columns but `epoch` are metrics.
             figures: as for `summary`.
             artifacts: paths and folders, as for `artifact`.
+            datasets: as for `start`.
         """
         self._append(
             "restore",
+            datasets=list(datasets),
             run_name=run_name,
             params=_texts(params),
             tags=dict(tags) | {RESTORED_TAG: "true"},

@@ -1,6 +1,7 @@
 """The pipeline's runs in MLflow: parameters, lineage and files of a training; also created afterwards."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,13 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json, write_text
 from tintlab.system.params import Params, load_params
 from tintlab.system.sections import flatten
-from tintlab.tracking import delivery, lineage, load, parent_lock, sender
+from tintlab.tracking import datasets, delivery, lineage, load, parent_lock, sender
 from tintlab.tracking.recorder import Recorder
+
+NOTE_TAG = "mlflow.note.content"
+"""MLflow's pages show it as the description."""
+
+_USES = {"train": "learn from", "validation": "choose the best weights", "test": "judge"}
 
 CHANGES_NO_RESULT = {"workers", "checkpoint_every"}
 """Keys of the `train` section that a training's fingerprint leaves out."""
@@ -44,7 +50,8 @@ def track_training(fingerprint: str, params: Params, working: Path) -> Iterator[
     """
     git = lineage.git_state()
     with sender.start_recording(fingerprint) as recorder, load.sample_load(recorder):
-        recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git, params))
+        splits = datasets.describe_splits()
+        recorder.start(f"train-{fingerprint[:6]}", flatten(params), _tags(git, params, splits), splits)
         if git.patch:
             write_text(working / "uncommitted.patch", git.patch)
             recorder.artifact(working / "uncommitted.patch", "lineage")
@@ -74,13 +81,15 @@ def restore_missing_run() -> str:
     Raises:
         TrackingUnavailableError: the store can't be reached.
     """
+    splits = datasets.describe_splits()
     return delivery.restore_run(
         model_fingerprint(),
         flatten(load_params()),
-        _tags(lineage.git_state(), load_params()),
+        _tags(lineage.git_state(), load_params(), splits),
         [pd.read_csv(paths.LOSSES), pd.read_csv(paths.VALIDATION_CURVES)],
         flat_metrics(read_json(paths.METRICS)),
         [(paths.GENERATOR, "model"), (paths.SAMPLES, "samples"), *_input_files(), *_evaluation_files()],
+        splits,
     )
 
 
@@ -107,9 +116,26 @@ def flat_metrics(metrics: Mapping[str, Any], prefix: str = "test") -> dict[str, 
     return flat
 
 
-def _tags(git: lineage.GitState, params: Params) -> dict[str, str]:
+def _tags(git: lineage.GitState, params: Params, splits: Sequence[Mapping[str, str]]) -> dict[str, str]:
     inputs = lineage.data_hashes(lineage.stage_inputs("train").data)
-    return lineage.run_tags(git, inputs) | parent_lock.parent_tags(params.train.init_from)
+    tags = lineage.run_tags(git, inputs) | parent_lock.parent_tags(params.train.init_from)
+    plain = {"kind": "training", "generator": params.train.generator, "epochs": str(params.train.epochs)}
+    plain["init_from"] = params.train.init_from or "nothing"
+    return tags | plain | {NOTE_TAG: describe_run(git, params, splits)}
+
+
+def describe_run(git: lineage.GitState, params: Params, splits: Sequence[Mapping[str, str]]) -> str:
+    """A run's description in MLflow: what was trained on what, from which commit."""
+    counts = {one["context"]: json.loads(one["profile"])["photographs"] for one in splits}
+    data = ", ".join(f"{count} to {_USES[context]}" for context, count in counts.items())
+    train = params.train
+    start = f"starting from `{train.init_from}`" if train.init_from else "starting from nothing"
+    commit = f"Commit `{git.commit[:12]}`{' with changes' if git.dirty else ''}. " if git.commit else ""
+    return (
+        f"Training of a {train.generator} for {train.epochs} epochs of {train.iterations_per_epoch} iterations, "
+        f"{start}. Photographs: {data or 'not known'}. {commit}"
+        "`evaluation/index.html` among the artifacts shows the results; `tintlab register` makes it a version."
+    )
 
 
 def _input_files() -> list[tuple[Path, str]]:
@@ -122,4 +148,5 @@ def _input_files() -> list[tuple[Path, str]]:
 
 
 def _evaluation_files() -> list[tuple[Path, str]]:
-    return [(path, "evaluation") for path in (paths.REPORT_PAGE, paths.PER_PHOTO, paths.METRICS)]
+    wanted = (paths.REPORT_PAGE, paths.PER_PHOTO, paths.METRICS, paths.INTERVALS, paths.SHEET)
+    return [(path, "evaluation") for path in wanted if path.exists()]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tintlab.operations.gc.items import Item, Rules, day, size_of
-from tintlab.registry import history, models, verdicts
+from tintlab.registry import history, logged_model, models, verdicts
 from tintlab.registry.history import MODEL_NAME
 from tintlab.scoring import drift_report
 from tintlab.system.errors import TintlabError
@@ -178,12 +178,23 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
             client.set_tag(run_id, tag, "true")
         # First the version: without files it would be broken.
         client.delete_model_version(MODEL_NAME, str(version.version))
+        logged = _remove_logged_model(client, version)
         others = {other.source for other in models.list_versions(client)}
-        files = [] if source in others else [source]
+        files = logged + ([] if source in others else [source])
     if run_stays:
         _remove_left(run_id, tag, files)
     else:
         _delete(files)
+
+
+def _remove_logged_model(client: "MlflowClient", version: "ModelVersion") -> list[str]:
+    """Put the logged model of a version into the trash; the places of its files."""
+    model_id = version.tags.get(logged_model.ID_TAG)
+    model = store.find_or_none(client.get_logged_model, model_id) if model_id else None
+    if model is None:
+        return []
+    client.delete_logged_model(str(model_id))
+    return [str(model.artifact_location)]
 
 
 def _remove_left(run_id: str, tag: str, files: list[str]) -> None:

@@ -1,0 +1,84 @@
+"""The photographs of a training as MLflow's datasets: DVC's hash of each split, and what it holds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tintlab.system import paths
+from tintlab.system.tables import read_table
+from tintlab.tracking import lineage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import DatasetInput
+
+CONTEXTS = {"train": "train", "val": "validation", "test": "test"}
+"""What MLflow's pages call the splits."""
+
+
+def name_of(split: str) -> str:
+    """The dataset's name in MLflow."""
+    return f"photographs-{split}"
+
+
+def describe_splits() -> list[dict[str, str]]:
+    """The datasets of the present workspace, as `as_inputs` takes them; none before there are photographs.
+
+    The digest is DVC's: of the squares that training reads; for the test, of the table of accepted photographs.
+    """
+    if not paths.ACCEPTED.exists():
+        return []
+    accepted = read_table(paths.ACCEPTED)
+    found = []
+    for split in CONTEXTS:
+        squares = paths.lab_squares(split)
+        file = squares if squares.exists() else paths.ACCEPTED
+        photos = accepted[accepted["split"] == split]
+        shape = np.load(file, mmap_mode="r").shape if file is squares else None
+        found.append(_describe(split, file, photos, shape))
+    return found
+
+
+def _describe(
+    split: str, file: Path, photos: "pd.DataFrame", shape: tuple[int, ...] | None
+) -> dict[str, str]:
+    digest = lineage.dvc_hash(file)
+    profile = {
+        "photographs": len(photos),
+        "squares": shape[0] if shape else None,
+        "categories": {str(name): int(count) for name, count in photos["category"].value_counts().items()},
+    }
+    return {
+        "name": name_of(split),
+        "digest": digest,
+        "source_type": "local",
+        "source": json.dumps({"uri": file.as_posix(), "dvc_md5": digest}),
+        "schema": json.dumps(_schema(shape)),
+        "profile": json.dumps({name: value for name, value in profile.items() if value is not None}),
+        "context": CONTEXTS[split],
+    }
+
+
+def _schema(shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """MLflow's spelling: packed L*a*b* squares, or photographs by name."""
+    if shape is None:
+        return {"mlflow_colspec": [{"type": "string", "name": "photo", "required": True}]}
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape[1:]]}}
+    return {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
+
+
+def as_inputs(described: Sequence[Mapping[str, str]]) -> list["DatasetInput"]:
+    """What `describe_splits` gave, as inputs of an MLflow run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+    fields = ("name", "digest", "source_type", "source", "schema", "profile")
+    return [
+        DatasetInput(
+            Dataset(*(one[field] for field in fields)), [InputTag(MLFLOW_DATASET_CONTEXT, one["context"])]
+        )
+        for one in described
+    ]

@@ -8,16 +8,25 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
+from uuid import UUID
 
 import psutil
 from prefect import State, runtime
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import APILogHandler
+from pydantic import Field
 
-from tintlab.system import entry_point, processes
+from tintlab.system import entry_point, processes, suggestions
 from tintlab.system.errors import TintlabError
 from tintlab.system.urls import redacted
+
+Preset = Annotated[str, Field(json_schema_extra={"enum": list(suggestions.preset_names())})]
+"""A preset of this project; Prefect's form offers those that there are when the flow is deployed."""
 
 NOTIFY_VARIABLE = "TINTLAB_NOTIFY"
 """The target of notifications: an Apprise URL, or `block:TYPE/NAME` for a notification block of Prefect."""
@@ -79,11 +88,30 @@ def run_tintlab(
     """
     logger = get_run_logger()
     lines: list[str] = []
-    for line in run_lines([sys.executable, "-m", "tintlab.cli", *arguments], folder, environment):
-        lines.append(line)
-        logger.info("%s", line)
-        on_line(line)
+    try:
+        for line in run_lines([sys.executable, "-m", "tintlab.cli", *arguments], folder, environment):
+            lines.append(line)
+            logger.info("%s", line)
+            on_line(line)
+    except TerminationSignal:
+        end_if_cancelled()
+        raise
     return lines
+
+
+def end_if_cancelled() -> None:
+    """End this process with one line in the log if the user cancelled its run; the worker sets the state.
+
+    Prefect would report each of the tasks and the flow as crashed.
+    """
+    with suppress(Exception), get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(str(runtime.flow_run.id))).state
+        if state and state.type == StateType.CANCELLING:
+            get_run_logger().warning(
+                "cancelled: what was finished is kept, and the next run goes on from there"
+            )
+            APILogHandler.flush()
+            processes.end_now(143)
 
 
 def run_lines(

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows import common, pages
 from flows.stages import StageClock
@@ -24,11 +25,11 @@ from tintlab.tracking import delivery, store
 
 @flow
 def retrain(
-    preset: str | None = None,
+    preset: common.Preset | None = None,
     overrides: list[str] | None = None,
     force: bool = False,
     promote: bool = True,
-    wait_hours: float = 12.0,
+    wait_hours: Annotated[float, Field(ge=0)] = 12.0,
     cause: str = "",
 ) -> State[Any]:
     """Train on the present data, register and judge the model, and promote it if it is better.

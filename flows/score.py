@@ -1,19 +1,21 @@
 """score: colour an archive in chunks, on this machine or on a Dask cluster."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from prefect import State, flow
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from flows import common
 from flows.pages import as_text
 from tintlab.scoring import archive
 from tintlab.scoring.prefect_tasks import colour_all
+from tintlab.scoring.preview import make_preview
 from tintlab.scoring.settings import Options, ScoreSettings, settings_for
 from tintlab.system import processes
 from tintlab.system.errors import TintlabError
@@ -26,12 +28,16 @@ def score(
     source: str,
     output: str,
     model: str | None = None,
-    chunk_size: int = 200,
-    dask: str | None = None,
-    file_format: str = "png",
-    quality: int = 92,
-    depth: int = 8,
+    variants: Annotated[int, Field(ge=0, le=64)] = 0,
+    seed: Annotated[int, Field(ge=0)] = 0,
+    saturation: Annotated[float, Field(ge=0)] | None = None,
+    working_size: Annotated[int, Field(ge=32)] | None = None,
+    file_format: Literal["png", "jpeg", "webp"] = "png",
+    quality: Annotated[int, Field(ge=1, le=100)] = 92,
+    depth: Literal[8, 16] = 8,
     follow_links: bool = False,
+    chunk_size: Annotated[int, Field(ge=1)] = 200,
+    dask: str | None = None,
 ) -> State[Any]:
     """Colour an archive; started again, it goes on where it was.
 
@@ -39,15 +45,19 @@ def score(
         source: a folder, a list or a pattern, as for `tintlab score`.
         output: folder of the coloured photographs; of a cluster, one that all its machines share.
         model: as for `tintlab score`; the champion where none is named.
-        chunk_size: photographs a task.
-        dask: address of a Dask scheduler, such as `tcp://10.0.0.5:8786`; none colours them on this machine.
+        variants: files a photograph, each with noise of its own; 0 is one, without noise.
+        seed: of the variants' noise.
+        saturation: factor on the colours: 0 is grey, 1 is as learnt; none is the model's own.
+        working_size: the network's input is about this squared; none is the model's own.
         file_format: of the coloured files.
         quality: of JPEG and WebP.
-        depth: bits a channel.
+        depth: bits a channel; 16 for PNG.
         follow_links: enter linked folders too.
+        chunk_size: photographs a task.
+        dask: address of a Dask scheduler, such as `tcp://10.0.0.5:8786`; none colours them on this machine.
     """
     common.start_flow()
-    options = Options(file_format, quality, depth)  # type: ignore[arg-type]
+    options = Options(file_format, quality, depth, saturation, working_size, seed=seed, variants=variants)
     try:
         settings = settings_for(common.pinned(Path(output)), model, options)
         with archive.open_scoring(str(common.pinned(Path(source))), settings, follow_links) as work:
@@ -55,10 +65,11 @@ def score(
                 get_run_logger().info("%s", word)
             if work.left:
                 colour_all.with_options(task_runner=_runner(dask))(work.left, settings, chunk_size)
-            return _finish(archive.finish_scoring(work), settings)
+            return _finish(archive.finish_scoring(work), settings, make_preview(work.plan.photos, settings))
     except TintlabError as error:
         return Failed(message=str(error))
     except TerminationSignal:
+        common.end_if_cancelled()
         # Prefect would wait for the threads that are colouring photographs.
         processes.end_now(143)
         raise
@@ -74,16 +85,21 @@ def _runner(dask: str | None) -> TaskRunner[Any]:
     return DaskTaskRunner(address=dask)
 
 
-def _finish(done: archive.ScoringResult, settings: ScoreSettings) -> State[Any]:
+def _finish(done: archive.ScoringResult, settings: ScoreSettings, preview: str | None) -> State[Any]:
     sentence = done.line()
     bad = [f"- {as_text(name)}: {as_text(why)}" for name, why in list(done.quarantined.items())[:_SHOWN]]
     text = [
         f"# {sentence}",
+        *([f"![grey and coloured]({preview})"] if preview else []),
+        "| coloured | can't be used | model |\n| ---: | ---: | --- |\n"
+        f"| {done.coloured} | {len(done.quarantined)} | `{settings.model}` |",
         f"Model `{settings.model}`, weights `{settings.weights_sha256[:16]}`, in `{settings.output}`.",
         *map(as_text, done.words),
         "\n".join(bad),
     ]
     create_markdown_artifact("\n\n".join(text), key="score", description=as_text(sentence))
+    if preview:
+        create_image_artifact(preview, key="score-sheet", description="grey and coloured, the first by name")
     common.notify("tintlab score", "\n".join([sentence, *done.words]))
     if done.status == 1:
         return Failed(message=sentence)

@@ -1,0 +1,46 @@
+"""A contact sheet of a scored archive, small enough to stand in a page of Prefect."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tintlab.imaging.color import Byte
+from tintlab.imaging.grids import draw_grid, to_data_uri
+from tintlab.scoring.plan import PlannedPhoto
+from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.targets import files_of
+
+SHOWN = 12
+"""Photographs on the sheet."""
+
+_SIDE, _PAIRS = 220, 2
+
+
+def make_preview(photos: Iterable[PlannedPhoto], settings: ScoreSettings) -> str | None:
+    """Draw the first coloured photographs beside their grey: a `data:` URI of a JPEG, or None without any."""
+    files = (settings.output / files_of(photo.target, settings.variants)[0] for photo in photos)
+    pairs = list(itertools.islice(_pairs(files), SHOWN))
+    if not pairs:
+        return None
+    blank = np.zeros((1, 1, 3), np.uint8)
+    cells = [picture for pair in pairs for picture in pair]
+    columns = 2 * min(_PAIRS, len(pairs))
+    cells += [blank] * (-len(cells) % columns)
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    sheet = draw_grid(rows, _SIDE, ["grey", "coloured"] * (columns // 2))
+    return to_data_uri(np.asarray(sheet))
+
+
+def _pairs(files: Iterable[Path]) -> Iterator[tuple[Byte, Byte]]:
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                picture.draft("RGB", (_SIDE, _SIDE))
+                picture.thumbnail((_SIDE, _SIDE))
+                colour = picture.convert("RGB")
+        except OSError:  # quarantined, or moved away meanwhile
+            continue
+        yield np.asarray(colour.convert("L").convert("RGB")), np.asarray(colour)

@@ -1,4 +1,4 @@
-"""Pictures of both UIs for docs/, by headless Chromium; `make up` runs, and a retraining was promoted."""
+"""Pictures of both UIs for docs/, by headless Chromium; `make up` runs, an archive was scored."""
 
 import json
 import os
@@ -70,6 +70,25 @@ def pages() -> dict[str, tuple[str, int]]:
         "mlflow-runs": (f"{MLFLOW}/#/experiments/{experiment['experiment_id']}/runs", 700),
         "mlflow-models": (f"{MLFLOW}/#/models/tintlab", 1300),
         "mlflow-champion": (f"{MLFLOW}/#/models/tintlab/versions/{champion}", 700),
+    } | latest_pages(tracked, experiment["experiment_id"])
+
+
+def latest_pages(tracked: str, experiment: str) -> dict[str, tuple[str, int]]:
+    """Those of the latest version, its run and its logged model, and of the latest scored archive."""
+    named = asked(f"{tracked}/model-versions/search?filter=name%3D%27tintlab%27")["model_versions"]
+    version = max(named, key=lambda one: int(one["version"]))
+    model = {tag["key"]: tag["value"] for tag in version["tags"]}["tintlab.logged_model"]
+    menu = "?workflowType=machine_learning"
+    batch = asked(f"{PREFECT}/api/deployments/name/score/batch")["id"]
+    sheet = asked(
+        f"{PREFECT}/api/artifacts/filter", {"artifacts": {"key": {"any_": ["score"]}}, "sort": "CREATED_DESC"}
+    )[0]
+    return {
+        "mlflow-run": (f"{MLFLOW}/#/experiments/{experiment}/runs/{version['run_id']}{menu}", 900),
+        "mlflow-card": (f"{MLFLOW}/#/models/tintlab/versions/{version['version']}{menu}", 1000),
+        "mlflow-logged-model": (f"{MLFLOW}/#/experiments/{experiment}/models/{model}{menu}", 760),
+        "prefect-form": (f"{PREFECT}/deployments/deployment/{batch}/run", 1000),
+        "prefect-score": (f"{PREFECT}/artifacts/artifact/{sheet['id']}", 850),
     }
 
 

@@ -1,6 +1,7 @@
 """Shared by all flows: run `tintlab`, retry, notify, end."""
 
 import codecs
+import logging
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ from prefect import State, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import FailedRun, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.logging.handlers import APILogHandler
 from pydantic import Field
@@ -69,8 +70,15 @@ def start_flow() -> None:
     script, as `tintlab repro` does.
     """
     entry_point.prepare_environment()
+    for name in ("prefect.flow_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(_is_no_repetition)
     worker = [psutil.Process(os.getppid())] if "PREFECT__WORKER_NAME" in os.environ else []
     processes.watch_owners(*worker)
+
+
+def _is_no_repetition(record: logging.LogRecord) -> bool:
+    """Drop the traceback of Prefect's own frames that follows a failed state: its message says it all."""
+    return not (record.exc_info and record.exc_info[0] is FailedRun)
 
 
 def run_tintlab(
@@ -104,13 +112,17 @@ def end_if_cancelled() -> None:
 
     Prefect would report each of the tasks and the flow as crashed.
     """
+    cancelled = False
     with suppress(Exception), get_client(sync_client=True) as client:
         state = client.read_flow_run(UUID(str(runtime.flow_run.id))).state
-        if state and state.type == StateType.CANCELLING:
+        cancelled = state is not None and state.type == StateType.CANCELLING
+    if cancelled:
+        try:
             get_run_logger().warning(
                 "cancelled: what was finished is kept, and the next run goes on from there"
             )
-            APILogHandler.flush()
+            APILogHandler().flush()  # the log is sent by a thread, which ends with this process
+        finally:
             processes.end_now(143)
 
 

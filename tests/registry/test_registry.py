@@ -217,8 +217,9 @@ def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: P
     assert verdicts.read_verdict(1) is None
     [(text,)] = sql("select description from model_versions where name='tintlab' and version=2")
     run = registry.locate("models:/tintlab/2").run_id
-    assert text.startswith("passed without a champion ([verdict](#/experiments/")
-    assert text.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
+    first = text.partition("\n")[0]
+    assert first.startswith("**passed without a champion** ([verdict](#/experiments/")
+    assert first.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
     with store.connect() as client:
         names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
     assert names == ["verdicts/2.html", "verdicts/2.json"]

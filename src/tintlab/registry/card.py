@@ -63,7 +63,7 @@ def write(
 def compose(version: "ModelVersion", run: "Run", state: str, verdict: Mapping[str, Any] | None) -> str:
     """The card as Markdown, of at most `LONGEST` letters."""
     params = {name: run.data.params.get(f"train.{name}") for name in _PARAMS}
-    known = ", ".join(f"{name} {value}" for name, value in params.items() if value)
+    known = ", ".join(f"{name} {value}" for name, value in params.items() if value not in (None, "None"))
     parts = [
         state,
         f"# {MODEL_NAME} {version.version}: grey photographs in, colour out",

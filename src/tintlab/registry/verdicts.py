@@ -141,7 +141,7 @@ def summarize_reasons(reasons: Sequence[str]) -> str:
         return "no reason given"
     shown = [reasons[0], *(reason for reason in reasons[1:2] if len(reasons[0]) + len(reason) < _SHOWN)]
     more = len(reasons) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more, see the verdict's page" if more else "")
+    return "; ".join(shown) + (f"; {more} more on its page" if more else "")
 
 
 def _get_run_id(client: "MlflowClient", version: int) -> str:

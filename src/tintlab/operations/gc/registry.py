@@ -107,7 +107,8 @@ def unused_versions(client: "MlflowClient", needs: Needed) -> Iterator[Item]:
                 verdicts.VERDICT_TAG, "not judged"
             )
             remove = partial(_remove_version, version, version.run_id in stay)
-            yield Item("version", str(version.version), about, _size(str(version.source)), remove)
+            size = sum(map(_size, [str(version.source), *_logged_places(client, version)]))
+            yield Item("version", str(version.version), about, size, remove)
     for run in needs.runs:
         for tag in [tag for tag in run.data.tags if tag.startswith(_LEFT_TAG)]:
             source = f"{run.info.artifact_uri}/registered/{tag.removeprefix(_LEFT_TAG)}"
@@ -178,7 +179,9 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
             client.set_tag(run_id, tag, "true")
         # First the version: without files it would be broken.
         client.delete_model_version(MODEL_NAME, str(version.version))
-        logged = _remove_logged_model(client, version)
+        logged = _logged_places(client, version)
+        if logged:
+            client.delete_logged_model(version.tags[logged_model.ID_TAG])
         others = {other.source for other in models.list_versions(client)}
         files = logged + ([] if source in others else [source])
     if run_stays:
@@ -187,14 +190,11 @@ def _remove_version(version: "ModelVersion", run_stays: bool) -> None:
         _delete(files)
 
 
-def _remove_logged_model(client: "MlflowClient", version: "ModelVersion") -> list[str]:
-    """Put the logged model of a version into the trash; the places of its files."""
+def _logged_places(client: "MlflowClient", version: "ModelVersion") -> list[str]:
+    """The places of the files of a version's logged model; none without one."""
     model_id = version.tags.get(logged_model.ID_TAG)
     model = store.find_or_none(client.get_logged_model, model_id) if model_id else None
-    if model is None:
-        return []
-    client.delete_logged_model(str(model_id))
-    return [str(model.artifact_location)]
+    return [str(model.artifact_location)] if model else []
 
 
 def _remove_left(run_id: str, tag: str, files: list[str]) -> None:

@@ -65,7 +65,8 @@ up: $(BIN)/.installed  ## MLflow, Prefect, a worker and the studio on this machi
 screenshots: $(BIN)/.installed  ## pictures of both UIs into docs/, while `make up` runs; needs chromium
 	python docs/screenshots.py
 
-FROM_NOTHING := -S train.init_from=null -S train.hints=false -S train.context_dropout=0.3 -S train.saturation=1.15 \
+FROM_NOTHING := -S train.init_from=null -S train.hints=false -S train.guidance_epochs=0 \
+	-S train.rebalancing=0 -S train.lambda_kernel=0 -S train.context_dropout=0.3 -S train.saturation=1.15 \
 	-S train.l1_learning_rate=0.001 -S train.learning_rate=0.0003
 HALF := $(FROM_NOTHING) -S train.iterations_per_epoch=25 -S train.gan_warmup=35 -S train.epochs=11 -S train.variety_epochs=0 -S train.z_dim=0
 ablation: $(BIN)/.installed  ## the recipe beside its variants, at half its length: hours; docs/recipe.md has the table

@@ -61,6 +61,9 @@ def tiny(**changes: Any) -> TrainParams:
         "discriminator_channels": 8,
         "discriminator_norm": "batch",
         "hints": False,
+        "guidance_epochs": 0,
+        "rebalancing": 0.0,
+        "lambda_kernel": 0.0,
         "context_dropout": 0.3,
         "l1_learning_rate": 0.001,
         "l1_epochs": 0,
@@ -142,7 +145,13 @@ TWO_PHASES = {
     "ema_decay": 0.9,
 }
 THREE_PHASES = TWO_PHASES | {"z_dim": 4, "variety_epochs": 1, "epochs": 3}
-FOUR_PHASES = THREE_PHASES | {"hints": True, "guidance_epochs": 1, "epochs": 4, "rebalancing": 0.5}
+FOUR_PHASES = THREE_PHASES | {
+    "hints": True,
+    "guidance_epochs": 1,
+    "epochs": 4,
+    "rebalancing": 0.5,
+    "lambda_kernel": 7.0,
+}
 
 
 @pytest.mark.parametrize(

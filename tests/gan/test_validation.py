@@ -40,6 +40,13 @@ def test_the_truth_is_perfect_and_grey_scores_two_and_a_half(
     assert grey["val_colourfulness"] == pytest.approx(0, abs=0.2)
 
 
+def test_as_a_set_grey_scores_one_more(squares: Squares, perceptual: PerceptualLoss) -> None:
+    validation = Validation(squares, perceptual, torch.device("cpu"), as_a_set=True)
+    truth = scaled(squares).ab
+    assert validation.figures(truth)["val_score"] == pytest.approx(0, abs=1e-5)
+    assert validation.figures(torch.zeros_like(truth))["val_score"] == pytest.approx(3.5, abs=1e-3)
+
+
 def test_grey_loses_against_colours_no_nearer_to_the_truth(squares: Squares, validation: Validation) -> None:
     """Right amount of colour, wrong places: as far from the truth as grey, or farther, yet chosen before it."""
     truth = scaled(squares).ab

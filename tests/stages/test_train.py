@@ -29,7 +29,8 @@ SMALL = {
     "generator": "unet", "channels": 4, "image_size": 32, "crop": [32, 32], "discriminator_channels": 4,
     "epochs": 2, "iterations_per_epoch": 2, "l1_epochs": 1, "gan_warmup": 1, "batch_size": 4, "display_every": 2,
     "lambda_perceptual": 0, "ema_decay": 0, "threads": 1, "device": "cpu",
-    "z_dim": 0, "variety_epochs": 0, "hints": False, "init_from": None,
+    "z_dim": 0, "variety_epochs": 0, "hints": False, "guidance_epochs": 0, "init_from": None,
+    "rebalancing": 0, "lambda_kernel": 0,
 }  # fmt: skip
 CATEGORIES = pd.Series(["reef", "cat", "reef", "", "dog"])
 

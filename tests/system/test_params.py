@@ -294,10 +294,12 @@ def test_crops_and_phases_that_can_t_be(defaults: dict[str, Any], tmp_path: Path
     lengths = f"{epochs + 1} + {defaults['train']['guidance_epochs']} + {defaults['train']['variety_epochs']}"
     phases = "l1_epochs + guidance_epochs + variety_epochs"
     assert message == f": train: {phases}, {lengths}, are more than epochs {epochs}"
-    assert load(changed(defaults, "train.l1_epochs", epochs - defaults["train"]["variety_epochs"]), tmp_path)
+    left = epochs - defaults["train"]["guidance_epochs"] - defaults["train"]["variety_epochs"]
+    assert load(changed(defaults, "train.l1_epochs", left), tmp_path)
     assert "go together" in fault(changed(defaults, "train.z_dim", 0), tmp_path)
     assert "go together" in fault(changed(defaults, "train.variety_epochs", 0), tmp_path)
-    unet = changed(changed(defaults, "train.hints", False), "train.generator", "unet")
+    plain = changed(changed(defaults, "train.hints", False), "train.guidance_epochs", 0)
+    unet = changed(plain, "train.generator", "unet")
     assert "takes no noise" in fault(unet, tmp_path)
 
 
@@ -342,14 +344,17 @@ def test_the_preset_scratch_starts_from_nothing(repository: Path) -> None:
         "init_from": None, "hints": False, "guidance_epochs": 0, "z_dim": 16, "channels": 64, "epochs": 14,
         "iterations_per_epoch": 50, "l1_epochs": 8, "variety_epochs": 3, "gan_warmup": 70, "batch_size": 16,
         "crop": [96, 240], "dropout": 0.1, "context_dropout": 0.3, "lambda_l1": 100, "lambda_perceptual": 15,
-        "rebalancing": 0, "category_power": 1, "l1_learning_rate": 0.001, "learning_rate": 0.0003,
+        "rebalancing": 0, "lambda_kernel": 0, "category_power": 1,
+        "l1_learning_rate": 0.001, "learning_rate": 0.0003,
         "decay": 0.5, "weight_decay": 0.01, "ema_decay": 0.99, "saturation": 1.15, "working_size": 224,
         "image_size": 128, "threads": 2, "seed": 0, "contrast": 0.15, "brightness": 5, "flip_average": True,
     }  # fmt: skip
     assert {name: train[name] for name in recipe} == recipe
 
 
-@pytest.mark.parametrize("name", ["scratch", "smoke", "thesis", "plain-unet", "base", "fine-tune", "large"])
+@pytest.mark.parametrize(
+    "name", ["scratch", "smoke", "thesis", "plain-unet", "base", "base-continued", "fine-tune", "large"]
+)
 def test_a_preset_gives_valid_parameters(repository: Path, tmp_path: Path, name: str) -> None:
     yaml = YAML(typ="safe")
     params = yaml.load(repository / "params.yaml")
@@ -357,4 +362,8 @@ def test_a_preset_gives_valid_parameters(repository: Path, tmp_path: Path, name:
         params[section] |= keys
     yaml.dump(params, tmp_path / "params.yaml")
     start = load_params(tmp_path / "params.yaml").train.init_from
-    assert start == {"fine-tune": "models:/tintlab@champion", "large": "base"}.get(name)
+    assert start == {
+        "base-continued": "models/base-first",
+        "fine-tune": "models:/tintlab@champion",
+        "large": "base",
+    }.get(name)

@@ -1,7 +1,8 @@
 """Hints and palettes as people might give them, made from true colours: what the hint layers learn from.
 
 Numbers, places and sizes are drawn much as by Zhang et al. 2017 (arXiv 1705.02999, section 3.1). In some pictures
-all colours are turned about grey first, hints and truth alike, so that an unlikely hint is obeyed too.
+all colours are turned about grey first, hints and truth alike, so that an unlikely hint is obeyed too. In more of
+them one thing gets another colour, and a hint on it: a hint is to colour its own thing and not what is around it.
 """
 
 import math
@@ -10,17 +11,26 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, label, uniform_filter
 from torch import Tensor
 
 from tintlab.gan.hint_maps import PALETTE_LENGTH, Array, disc, empty_map, palette_vector
 from tintlab.imaging.color import AB_SCALE
 
 _HINTS_ALONE, _PALETTE_ALONE = 0.65, 0.15  # shares of the pictures; the rest has both
-_TURNED = 0.3  # share of the pictures with hints
+_TURNED, _PAINTED = 0.15, 0.45  # shares of the pictures with hints
 _FEW = 0.5  # share with a geometric number of hints; the others have any number up to _MOST
 _STOP = 1 / 8  # probability of the geometric distribution, as published
 _MOST = 64
 _RADII = (0.5, 4.5)  # pixels; in use a hint's radius is 1/50 of the longer side
+_TRIALS = 8
+_LIGHT_LIMITS = (0.15, 0.7)  # how far a region's L / 50 may be from that of its first place
+_COLOUR_LIMITS = (0.05, 0.2)  # and its ab / 110
+_LEAST_REGION, _LARGEST_REGION = 0.02, 0.5  # shares of the picture
+_PAINT_CHROMA = (0.1, 0.65)  # of 110
+
+Mask = NDArray[np.bool_]
 
 
 class Guidance(NamedTuple):
@@ -37,27 +47,24 @@ class Guidance(NamedTuple):
     palettes: Tensor
 
 
-def simulate_guidance(ab: Tensor, seed: Sequence[int]) -> Guidance:
+def simulate_guidance(L: Tensor, ab: Tensor, seed: Sequence[int]) -> Guidance:
     """Give each picture hints, a palette, or both.
 
     Args:
-        ab: true colours, ab / 110 `(n, 2, h, w)`, on any device.
+        L: of the pictures, L / 50 - 1 `(n, 1, h, w)`, on any device.
+        ab: their true colours, ab / 110 `(n, 2, h, w)`.
         seed: of all that is drawn.
     """
     random = np.random.default_rng(seed)
     targets, maps, palettes = [], [], []
-    for true in ab.detach().float().cpu().numpy():
+    for light, true in zip(_array(L), _array(ab), strict=True):
         colours: Array = true
+        hint_map = empty_map(*true.shape[1:])
         kind = random.random()
-        has_hints = kind < _HINTS_ALONE or kind >= _HINTS_ALONE + _PALETTE_ALONE
-        if has_hints and random.random() < _TURNED:
-            colours = turn_colours(colours, random.uniform(0, 2 * math.pi), random.uniform(0.5, 1.5))
+        if kind < _HINTS_ALONE or kind >= _HINTS_ALONE + _PALETTE_ALONE:
+            colours, hint_map = recolour_and_hint(light[0], true, random)
         targets.append(colours)
-        maps.append(
-            simulate_hints(colours, draw_count(random), random)
-            if has_hints
-            else empty_map(*colours.shape[1:])
-        )
+        maps.append(hint_map)
         palettes.append(
             np.zeros(PALETTE_LENGTH, np.float32)
             if kind < _HINTS_ALONE
@@ -67,6 +74,73 @@ def simulate_guidance(ab: Tensor, seed: Sequence[int]) -> Guidance:
     return Guidance(*stacked)
 
 
+def recolour_and_hint(light: Array, true: Array, random: np.random.Generator) -> tuple[Array, Array]:
+    """The colours to paint, the true ones or others, and a map of hints that fit them.
+
+    Args:
+        light: L / 50 - 1 `(h, w)`.
+        true: ab / 110 `(2, h, w)`.
+        random: of all that is drawn.
+    """
+    kind, count = random.random(), draw_count(random)
+    if kind < _TURNED:
+        turned = turn_colours(true, random.uniform(0, 2 * math.pi), random.uniform(0.5, 1.5))
+        return turned, simulate_hints(turned, count, random)
+    if kind < _TURNED + _PAINTED and (region := draw_region(light, true, random)) is not None:
+        painted = paint_region(light, true, region, random)
+        others = random.integers(0, count, endpoint=True) if random.random() < 0.5 else 0
+        hint_map = simulate_hints(painted, int(others), random)
+        return painted, simulate_hints(painted, 1 + int(random.random() < 0.3), random, region, hint_map)
+    return true, simulate_hints(true, count, random)
+
+
+def draw_region(light: Array, ab: Array, random: np.random.Generator) -> Mask | None:
+    """The part of a picture around a random place that is connected to it and alike in lightness and colour.
+
+    Where that is nearly nothing or nearly all of the picture, other places and limits are tried a few times; None
+    where they fail, too.
+
+    Args:
+        light: L / 50 - 1 `(h, w)`.
+        ab: ab / 110 `(2, h, w)`.
+        random: of place and limits.
+    """
+    smooth = [uniform_filter(plane, 3, mode="nearest") for plane in (light, *ab)]
+    height, width = light.shape
+    for _ in range(_TRIALS):
+        row, column = int(random.integers(height)), int(random.integers(width))
+        apart = np.abs(smooth[0] - smooth[0][row, column]) < random.uniform(*_LIGHT_LIMITS)
+        limit = random.uniform(*_COLOUR_LIMITS)
+        away = np.hypot(*(plane - plane[row, column] for plane in smooth[1:])) < limit
+        parts, _ = label(apart & away)
+        own = parts == parts[row, column]
+        region: Mask = own | binary_closing(
+            own, iterations=2
+        )  # closing alone takes the picture's border away
+        if parts[row, column] and _LEAST_REGION < region.mean() < _LARGEST_REGION:
+            return region
+    return None
+
+
+def paint_region(light: Array, ab: Array, region: Mask, random: np.random.Generator) -> Array:
+    """Give a region of ab / 110 `(2, h, w)` another colour, as paint would; the rest stays."""
+    angle, chroma = random.uniform(0, 2 * math.pi), random.uniform(*_PAINT_CHROMA)
+    own = random.uniform(0, 1)
+    painted = ab.copy()
+    # Neither black nor white shows a hue.
+    shown = 1 - np.abs(light) ** 3
+    for plane, value, true in zip(painted, (math.cos(angle), math.sin(angle)), ab, strict=True):
+        mean = true[region].mean()
+        plane[region] = (chroma * value * shown + own * (true - mean))[region]
+    clipped: Array = np.clip(painted, -1, 1).astype(np.float32)
+    return clipped
+
+
+def _array(pictures: Tensor) -> Array:
+    found: Array = pictures.detach().float().cpu().numpy()
+    return found
+
+
 def draw_count(random: np.random.Generator) -> int:
     """How many hints a picture gets: most often a few, at times up to 64."""
     if random.random() < _FEW:
@@ -74,13 +148,29 @@ def draw_count(random: np.random.Generator) -> int:
     return round(math.exp(random.uniform(0, math.log(_MOST))))
 
 
-def simulate_hints(ab: Array, count: int, random: np.random.Generator) -> Array:
-    """A map of `count` hints at random places; each has the mean colour of its disc of ab / 110 `(2, h, w)`."""
+def simulate_hints(
+    ab: Array, count: int, random: np.random.Generator, region: Mask | None = None, onto: Array | None = None
+) -> Array:
+    """A map of `count` hints at random places; each has the mean colour of its disc of ab / 110 `(2, h, w)`.
+
+    Args:
+        ab: the picture's colours.
+        count: of the hints.
+        random: of places and sizes.
+        region: where their middles lie, and what their discs are cut to; None is everywhere.
+        onto: a map that has hints already; these are put over them. None is an empty one.
+    """
     height, width = ab.shape[1:]
-    hint_map = empty_map(height, width)
+    hint_map = empty_map(height, width) if onto is None else onto
+    places = None if region is None else np.argwhere(region)
     for _ in range(count):
-        x, y = random.uniform(0, width), random.uniform(0, height)
+        if places is None:
+            x, y = random.uniform(0, width), random.uniform(0, height)
+        else:
+            y, x = (places[random.integers(len(places))] + 0.5).tolist()
         rows, columns, inside = disc((height, width), x, y, random.uniform(*_RADII))
+        if region is not None:
+            inside = inside & region[rows, columns]
         for plane, true in zip(hint_map, ab, strict=False):
             plane[rows, columns][inside] = true[rows, columns][inside].mean()
         hint_map[2, rows, columns][inside] = 1

@@ -102,7 +102,9 @@ class Training:
         multiple = cast(int, self.networks.kept_generator.multiple)
         val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
-        validation = Validation(val_squares, self.networks.perceptual, self.fabric.device)
+        validation = Validation(
+            val_squares, self.networks.perceptual, self.fabric.device, bool(params.lambda_kernel)
+        )
         self.steps = Steps(params, self.networks, colour_weights(squares, params.rebalancing))
         if (state := self.checkpoints.latest()) is not None:
             self.load_state_dict(state)
@@ -230,7 +232,7 @@ class Training:
             self.best_score = figures["val_score"]
             self._save(WEIGHTS)
         if schedule.in_guidance_phase(self.params, self.iteration - 1):
-            guided = simulate_guidance(validation.ab, [self.params.seed, 4])
+            guided = simulate_guidance(L, validation.ab, [self.params.seed, 4])
             hinted = self._predict(L, None, guided.hints, guided.palettes)
             figures["val_guided_L1"] = float((hinted - guided.ab).abs().mean())
         if z is not None:

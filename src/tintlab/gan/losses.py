@@ -13,9 +13,10 @@ GAN_METERS = METERS[:4]
 """Those that need the discriminator."""
 
 PERCEPTUAL_METER = "loss_G_perceptual"
+KERNEL_METER = "loss_G_kernel"
 KL_METER = "loss_G_KL"
 LATENT_METER = "loss_G_latent"
-_MORE = (PERCEPTUAL_METER, KL_METER, LATENT_METER)
+_MORE = (PERCEPTUAL_METER, KERNEL_METER, KL_METER, LATENT_METER)
 """Those that a recipe may have besides; `loss_G` stays GAN + L1."""
 
 _ORDER = (*METERS, *_MORE)

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tintlab.gan.discriminator import PatchDiscriminator
 from tintlab.gan.distributed import launched_fabric, of_all_processes, with_global_batches
+from tintlab.gan.kernel_loss import KernelLoss
 from tintlab.gan.model_files import build_generator, generator_config
 from tintlab.gan.noise import LatentEncoder
 from tintlab.gan.perceptual import PerceptualLoss
@@ -37,6 +38,7 @@ class Networks:
         latent_encoder: and `noise_optimizer`, for it and the generator's noise; None without noise.
         average: the moving average of the generator; None without one.
         perceptual: a loss, whose network never learns.
+        kernel: the loss on sets of pictures; it remembers the last ones.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Networks:
             )
         self.average = average_weights(self.generator.module, params.ema_decay) if params.ema_decay else None
         self.perceptual = PerceptualLoss(self._mixed).to(self.fabric.device)
+        self.kernel = KernelLoss(self.perceptual.encoder.pooled_channels).to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
         torch.manual_seed(params.seed + self.fabric.global_rank)
 
@@ -134,6 +137,7 @@ class Networks:
             "noise_optimizer": self.noise_optimizer.state_dict() if self.noise_optimizer else {},
             "guidance_optimizer": self.guidance_optimizer.state_dict() if self.guidance_optimizer else {},
             "average": self.average.state_dict() if self.average is not None else {},
+            "kernel": self.kernel.state_dict(),
             "random": self._of_all_processes(torch.get_rng_state()),
             "gpu_random": self._of_all_processes(self._gpu.get_rng_state()) if self._gpu else None,
         }
@@ -151,11 +155,18 @@ class Networks:
             self.guidance_optimizer.load_state_dict(state["guidance_optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self.kernel.load_state_dict(state["kernel"])
         # Continued with other processes than it was begun with, a training is no exact repetition.
         own = self.fabric.global_rank % len(state["random"])
         torch.set_rng_state(state["random"][own].clone())  # torch crashes at a view
         if self._gpu and state["gpu_random"] is not None:
             self._gpu.set_rng_state(state["gpu_random"][own].clone())
+
+    def of_all_processes(self, *values: Tensor) -> list[Tensor]:
+        """Values of the global batch `(n, ...)`, without gradients."""
+        if self.fabric.world_size == 1:
+            return [each.detach() for each in values]
+        return [of_all_processes(each.detach().contiguous()).flatten(0, 1) for each in values]
 
     def _of_all_processes(self, random: Tensor) -> Tensor:
         """The random states of all processes, `(processes, bytes)`."""

@@ -1,6 +1,7 @@
 """A loss on what an ImageNet classifier sees in the coloured picture (Johnson et al. 2016, arXiv 1603.08155)."""
 
 import contextlib
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,20 @@ ENCODER = "efficientnet_lite0"
 """The generator's own encoder; never the judge's, or the judge would be taught to be fooled."""
 
 _FIRST_MAP = 2  # the maps at strides 8, 16 and 32: finer ones see texture, which L gives anyway
+
+
+class Compared(NamedTuple):
+    """Coloured and true pictures as the encoder sees them.
+
+    Attributes:
+        loss: the perceptual loss, a scalar.
+        seen: pooled features of the coloured pictures `(n, 1280)`.
+        wanted: those of the true ones.
+    """
+
+    loss: Tensor
+    seen: Tensor
+    wanted: Tensor
 
 
 class PerceptualLoss(nn.Module):
@@ -34,6 +49,10 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
         """The loss, a scalar, of ab against true_ab `(n, 2, h, w)` over L `(n, 1, h, w)`, all in [-1, 1]."""
+        return self.compare(L, ab, true_ab).loss
+
+    def compare(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Compared:
+        """As `forward`, with the pooled features."""
         # The colours themselves stay in float32: bfloat16 would round them to a hundredth.
         pictures = network_input(lab_srgb(L, ab))
         true_pictures = network_input(lab_srgb(L, true_ab))
@@ -42,7 +61,8 @@ class PerceptualLoss(nn.Module):
             with torch.no_grad():
                 wanted = self._seen(true_pictures)
             seen = self._seen(pictures)
-        return self.distance([each.float() for each in seen], [each.float() for each in wanted])
+        seen, wanted = [each.float() for each in seen], [each.float() for each in wanted]
+        return Compared(self.distance(seen, wanted), seen[-1], wanted[-1])
 
     @staticmethod
     def distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tintlab.gan import schedule
 from tintlab.gan.data import Lab
 from tintlab.gan.hint_simulation import simulate_guidance
-from tintlab.gan.losses import KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
+from tintlab.gan.losses import KERNEL_METER, KL_METER, LATENT_METER, METERS, PERCEPTUAL_METER, gan_loss
 from tintlab.gan.networks import GUIDANCE, Networks
 from tintlab.gan.noise import drawn, kl_divergence, latent_error
 from tintlab.gan.rebalancing import weights_of
@@ -65,12 +65,9 @@ class Steps:
         gan_weight = schedule.gan_weight(self.params, iteration)
         losses = self._discriminator_step(batch, fake_ab.detach()) if gan_weight else {}
         losses |= self._generator_losses(batch.L, fake_ab, gan_weight, slice(None), batch.ab)
-        total = losses["loss_G"]
-        if self.params.lambda_perceptual:
-            losses[PERCEPTUAL_METER] = self.params.lambda_perceptual * networks.perceptual(
-                batch.L, fake_ab, batch.ab
-            )
-            total = total + losses[PERCEPTUAL_METER]
+        seen = self._encoder_losses(batch, fake_ab)
+        losses |= seen
+        total = torch.stack([losses["loss_G"], *seen.values()]).sum()
         networks.generator_optimizer.zero_grad()
         networks.fabric.backward(total)
         networks.generator_optimizer.step()
@@ -83,7 +80,7 @@ class Steps:
         for group in networks.guidance_optimizer.param_groups:
             group["lr"] = schedule.guidance_learning_rate(self.params, iteration)
         seed = [self.params.seed, 3, iteration, networks.fabric.global_rank]
-        ab, hints, palettes = simulate_guidance(batch.ab, seed)
+        ab, hints, palettes = simulate_guidance(batch.L, batch.ab, seed)
         fake_ab = networks.generator(batch.L, None, hints, palettes)
         loss = self.params.lambda_l1 * F.l1_loss(fake_ab, ab)
         networks.guidance_optimizer.zero_grad()
@@ -144,6 +141,18 @@ class Steps:
                 logits = self.networks.discriminator(torch.cat([L, fake_ab], dim=1))
             losses["loss_G_GAN"] = gan_weight * gan_loss(logits, real=True)
         losses["loss_G"] = torch.stack(list(losses.values())).sum()
+        return losses
+
+    def _encoder_losses(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
+        """The losses on what the encoder sees: of each picture, and of the pictures as a set."""
+        params, networks = self.params, self.networks
+        if not params.lambda_perceptual and not params.lambda_kernel:
+            return {}
+        compared = networks.perceptual.compare(batch.L, fake_ab, batch.ab)
+        losses = {PERCEPTUAL_METER: params.lambda_perceptual * compared.loss}
+        if params.lambda_kernel:
+            losses[KERNEL_METER] = params.lambda_kernel * networks.kernel(compared.seen, compared.wanted)
+            networks.kernel.remember(*networks.of_all_processes(compared.seen, compared.wanted))
         return losses
 
     def _colour_error(self, ab: Tensor, true_ab: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """How the validation squares look under a generator, and the score that chooses the best weights."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tintlab.gan.data import Squares, scaled
+from tintlab.gan.kernel_loss import kernel_distance
 from tintlab.gan.perceptual import PerceptualLoss
 from tintlab.imaging import color
 
@@ -54,29 +56,35 @@ class Validation:
         squares: `(n, h, w, 3)` packed L*a*b*.
         perceptual: of the generator's own encoder, never the judge's.
         device: where that one is.
+        as_a_set: `val_score` counts the kernel distance, too.
     """
 
-    def __init__(self, squares: Squares, perceptual: PerceptualLoss, device: torch.device) -> None:
+    def __init__(
+        self, squares: Squares, perceptual: PerceptualLoss, device: torch.device, as_a_set: bool = False
+    ) -> None:
         pictures = scaled(squares)
         self.L, self.ab = pictures.L, pictures.ab
         self._true = color.dequantise(squares)
         self._perceptual = perceptual
+        self._as_a_set = as_a_set
         self._parts = [part.to(device) for part in torch.split(pictures.L, _BATCH)]
         with torch.inference_mode():
             self._wanted = [
                 perceptual.features(L, ab.to(device))
                 for L, ab in zip(self._parts, torch.split(pictures.ab, _BATCH), strict=True)
             ]
-        self._grey_distance = self._distance(torch.zeros_like(pictures.ab))
+        self._grey_distance, self._grey_kernel = self._distances(torch.zeros_like(pictures.ab))
 
     def figures(self, predicted: Tensor) -> dict[str, float]:
         """Compare predicted colours, ab / 110 `(n, 2, h, w)`, with the squares' own.
 
         Returns:
             `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`:
-            mean over the squares. `val_perceptual`: the perceptual loss. `val_score`: L1 and perceptual loss,
+            mean over the squares. `val_perceptual`: the perceptual loss. `val_kernel`: the kernel distance of
+            the encoder's pooled features. `val_score`: L1 and perceptual loss,
             each as a share of grey's, plus half the relative gap in colourfulness, |C - C_true| / C_true; less
-            is better, grey scores 2.5, the truth 0. Grey can't win: what is no better than grey in L1 and to the
+            is better, grey scores 2.5, the truth 0. `as_a_set` adds the root of the kernel distance, as a share
+            of grey's, and grey scores 3.5. Grey can't win: what is no better than grey in L1 and to the
             encoder still wins by having about the right amount of colour. Nor can early, loud colours, which
             look wrong to the encoder.
         """
@@ -91,25 +99,31 @@ class Validation:
             squared += float(np.square(rgb.astype(np.float64) - rgb_true).mean())
             colourfulness += color.colourfulness(rgb)
             colourfulness_true += color.colourfulness(rgb_true)
-        distance = self._distance(predicted)
+        distance, kernel = self._distances(predicted)
         shares = float(error / max(grey_error, 1e-9)) + distance / max(self._grey_distance, 1e-9)
+        if self._as_a_set:
+            # The root: the discrepancy is the square of a distance.
+            shares += math.sqrt(max(kernel, 0.0) / max(self._grey_kernel, 1e-9))
         gap = abs(colourfulness - colourfulness_true) / max(colourfulness_true, 1e-9)
         return {
             "val_L1": float(error) / color.AB_SCALE,
             "val_psnr": float(10 * np.log10(255**2 / max(squared / len(ab), 1e-9))),
             "val_colourfulness": colourfulness / len(ab),
             "val_perceptual": distance,
+            "val_kernel": kernel,
             "val_score": shares + gap / 2,
         }
 
-    def _distance(self, predicted: Tensor) -> float:
-        """The perceptual loss of all squares."""
-        total = 0.0
+    def _distances(self, predicted: Tensor) -> tuple[float, float]:
+        """The perceptual loss of all squares, and their kernel distance from the true ones."""
+        total, pooled = 0.0, []
         with torch.inference_mode():
             for L, ab, wanted in zip(self._parts, torch.split(predicted, _BATCH), self._wanted, strict=True):
                 seen = self._perceptual.features(L, ab.to(L.device))
                 total += float(self._perceptual.distance(seen, wanted)) * len(L)
-        return total / len(predicted)
+                pooled.append(seen[-1])
+            true = torch.cat([wanted[-1] for wanted in self._wanted])
+            return total / len(predicted), kernel_distance(torch.cat(pooled), true)
 
 
 def sample_picks(squares: Squares, count: int) -> Squares:

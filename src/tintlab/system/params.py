@@ -182,6 +182,9 @@ class TrainParams(Section):
     """Weigh each pixel's L1 error by how rare its true colour is: 0 not at all, 1 as Zhang et al. 2016 do."""
     lambda_perceptual: NonNegative
     """Weight of the perceptual loss; 0 leaves it out."""
+    lambda_kernel: NonNegative
+    """Weight of the loss that compares coloured pictures as a set with photographs; 0 leaves it out. With it,
+    `val_score` counts that distance, too."""
     lambda_kl: NonNegative
     """Weight of each nat by which a noise vector read off a true colouring tells more than a random one."""
     lambda_latent: NonNegative

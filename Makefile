@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: foreign bench fuzz help run repro test test-all lint format ui studio up screenshots ablation reference constraints clean
+.PHONY: docs foreign bench fuzz help run repro test test-all lint format ui studio up screenshots ablation reference constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ ablation: $(BIN)/.installed  ## the recipe beside its variants, at half its leng
 	dvc exp run --queue -S validate.min_colourfulness=0 -S train.l1_epochs=8 $(HALF)
 	dvc exp run --run-all
 	dvc exp show --only-changed
+
+docs: $(BIN)/.installed  ## the documentation site into site/; every link is checked
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 reference:  ## from now on, compare reports with the present one
 	cp reports/per_photo.csv reports/reference.csv

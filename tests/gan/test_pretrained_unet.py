@@ -355,4 +355,4 @@ def test_a_missing_file_is_named(name: str, saved: Path) -> None:
     (saved / name).unlink()
     message = failure(saved)
     assert f"{name} is missing" in message
-    assert "make run" in message
+    assert "tintlab repro" in message

@@ -142,9 +142,9 @@ def test_completion_is_installed_for_the_shell_in_use(tmp_path: Path) -> None:
         (["repro", "--preset", "Smoke"], "did you mean smoke?"),
         (
             ["repro", "--preset", "zzz"],
-            "there are base, fine-tune, large, plain-unet, scratch, smoke, thesis",
+            "there are base, base-continued, fine-tune, large, plain-unet, scratch, smoke, thesis",
         ),
-        (["repro", "--preset", "z" * 500], "there are base, fine-tune"),
+        (["repro", "--preset", "z" * 500], "there are base, base-continued"),
     ],
 )
 def test_a_misspelt_name_gets_the_one_that_was_meant(

@@ -32,6 +32,13 @@ hypothesis.settings.load_profile("tintlab")
 Pixels = NDArray[np.uint8]
 
 
+@pytest.fixture(autouse=True)
+def _pillows_limit() -> Iterator[None]:
+    """Reading a photograph sets Pillow's limit for the process; the next test opens pictures of its own."""
+    yield
+    Image.MAX_IMAGE_PIXELS = None
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The repository's folder."""

@@ -115,7 +115,11 @@ def test_shells_complete_commands_models_and_presets(shell: str, words: list[str
 def test_completion_is_installed_for_the_shell_in_use(tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("tintlab"))
     shown = subprocess.run(
-        ["bash", "-c", f"{program} --show-completion bash"],
+        [
+            "bash",
+            "-c",
+            f"'{program}' --show-completion bash; exit $?",
+        ],  # one command alone would replace the shell
         env=os.environ | {"HOME": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -280,7 +280,7 @@ GUARDS = [
     Guard("hostile: pages escape", "reports/pages.py:_environment", "autoescape=True",
           "autoescape=False", f"{NO_CODE}::test_pages_show_names_and_categories_as_text"),
     Guard("hostile: the UI is for this machine", "operations/pipeline.py:serve_ui", "'127.0.0.1'",
-          "'0.0.0.0'", f"{NO_CODE}::test_guard_services_listen_for_this_machine_only"),
+          "'0.0.0.0'", f"{NO_CODE}::test_guard_services_listen_for_this_machine_only", times=2),
     Guard("hostile: weights only", "gan/checkpoints.py:_read", "weights_only=True",
           "weights_only=False", f"{NO_CODE}::test_guard_torch_loads_weights_only_and_numpy_no_objects"),
     Guard("slow: signals are deferred to the step's end", "stages/train.py:run_training", "processes.defer_interrupts()",

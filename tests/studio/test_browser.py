@@ -209,7 +209,9 @@ def test_a_reference_guides_and_gives_colours(
     page.set_input_files("#reference", str(red))
     page.locator("#like").wait_for()
     settle(page, before)
-    look = json.loads(download(page, "#settings", tmp_path).read_text())
+    deadline = time.monotonic() + SECONDS / 1000
+    while "like" not in (look := json.loads(download(page, "#settings", tmp_path).read_text())):
+        assert time.monotonic() < deadline
     assert sum(look["like"][:-1]) == pytest.approx(1, abs=1e-4)
     click_place(page, 0.5, 0.5)
     page.click("#eyedrop")

@@ -14,6 +14,7 @@ def params() -> TrainParams:
             "epochs": 20,
             "iterations_per_epoch": 10,
             "l1_epochs": 10,
+            "guidance_epochs": 0,
             "variety_epochs": 0,
             "gan_warmup": 20,
             "l1_learning_rate": 1.0,
@@ -72,3 +73,11 @@ def test_a_last_phase_is_the_noises_alone(params: TrainParams) -> None:
     assert schedule.noise_learning_rate(longer, 200) == 2.0
     assert schedule.noise_learning_rate(longer, 225) == pytest.approx(1.0)
     assert 0 < schedule.noise_learning_rate(longer, 249) < 0.01
+
+
+def test_the_discriminator_rests_in_the_l1_phase_and_beside_hints(params: TrainParams) -> None:
+    phases = params.model_copy(
+        update={"epochs": 4, "l1_epochs": 1, "guidance_epochs": 1, "variety_epochs": 1}
+    )
+    takes_part = [schedule.has_discriminator(phases, iteration) for iteration in range(40)]
+    assert takes_part == [False] * 10 + [True] * 10 + [False] * 10 + [True] * 10

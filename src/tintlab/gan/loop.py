@@ -264,9 +264,7 @@ class Training:
 
     def _stop_if_collapsed(self, means: dict[str, float]) -> None:
         epoch_start = self.iteration - self.params.iterations_per_epoch
-        with_discriminator = epoch_start >= schedule.l1_iterations(
-            self.params
-        ) and not schedule.in_guidance_phase(self.params, epoch_start)
+        with_discriminator = schedule.has_discriminator(self.params, epoch_start)
         if with_discriminator and means["loss_D"] < COLLAPSED_LOSS_D:
             raise TintlabError(
                 f"the discriminator collapsed: loss_D is {means['loss_D']:.1g} in the epoch until "

@@ -35,6 +35,11 @@ def in_guidance_phase(params: TrainParams, iteration: int) -> bool:
     return guidance_begins(params) <= iteration < variety_begins(params)
 
 
+def has_discriminator(params: TrainParams, iteration: int) -> bool:
+    """Whether the discriminator takes part in a step: not in the L1 phase, nor in that of hints and palettes."""
+    return iteration >= l1_iterations(params) and not in_guidance_phase(params, iteration)
+
+
 def colours_are_held(params: TrainParams, iteration: int) -> bool:
     """Whether a step changes no weight that the plain colours depend on."""
     return iteration >= guidance_begins(params)

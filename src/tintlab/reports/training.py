@@ -60,7 +60,7 @@ class Reporter:
         """
         epoch, within = divmod(iteration - 1, self.params.iterations_per_epoch)
         shown = {name: f"{value:.5f}" for name, value in meters.items()}
-        if epoch < self.params.l1_epochs or schedule.in_guidance_phase(self.params, iteration - 1):
+        if not schedule.has_discriminator(self.params, iteration - 1):
             shown |= dict.fromkeys(GAN_METERS, RESTS)
         losses = [f"{name}: {value}" for name, value in shown.items()]
         position = [
@@ -93,10 +93,10 @@ class Reporter:
 
 def when_gan_begins(params: TrainParams) -> str:
     """Say in which epoch the discriminator joins a training that begins without it."""
-    first = params.l1_epochs
-    if first >= params.epochs - params.variety_epochs - params.guidance_epochs:
-        first = params.epochs - params.variety_epochs
-    begins = f"the GAN begins with epoch {first + 1}" if first < params.epochs else "there is no GAN"
+    starts = range(0, schedule.total_iterations(params), params.iterations_per_epoch)
+    with_gan = (epoch for epoch, start in enumerate(starts, 1) if schedule.has_discriminator(params, start))
+    first = next(with_gan, None)
+    begins = f"the GAN begins with epoch {first}" if first else "there is no GAN"
     return f"\nThe first epochs have no discriminator, so its losses are {RESTS}; {begins}."
 
 

@@ -21,7 +21,7 @@ from tests.scoring.conftest import make_settings
 from tintlab.imaging import color
 from tintlab.inference.base_model import FOLDER
 from tintlab.inference.colorizer import Colorizer
-from tintlab.scoring import film
+from tintlab.scoring import film, film_work
 from tintlab.scoring.film_file import Frame, FrameReader, open_film
 from tintlab.scoring.film_parts import Coding
 from tintlab.scoring.film_shots import find_shots
@@ -71,9 +71,9 @@ def write_clip(
     return path
 
 
-def settings_of(model: Path, source: Path, output: Path, **changes: object) -> film.FilmSettings:
+def settings_of(model: Path, source: Path, output: Path, **changes: object) -> film_work.FilmSettings:
     score = replace(make_settings(model, output.parent), working_size=48)
-    return replace(film.FilmSettings(source, output, score), **changes)
+    return replace(film_work.FilmSettings(source, output, score), **changes)
 
 
 def colour(model: Path, source: Path, output: Path, **changes: object) -> list[str]:
@@ -256,8 +256,8 @@ _RUN = """
 import sys
 from pathlib import Path
 from tests.scoring.test_film import settings_of
-from tintlab.scoring import film
-film.SEGMENT = 6
+from tintlab.scoring import film, film_work
+film_work.SEGMENT = 6
 film.colour_film(settings_of(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])), lambda word: None)
 """
 

@@ -115,15 +115,27 @@ def read_hints(path: Path, shape: tuple[int, ...]) -> tuple[Hint, ...]:
     Raises:
         TintlabError: with the file, the hint and the fault.
     """
+    return parse_hints(read_list(path, "hints"), shape, str(path))
+
+
+def read_list(path: Path, of: str) -> Any:
+    """What a JSON file holds that a person wrote.
+
+    Args:
+        path: of the file.
+        of: what it should list, for the messages.
+
+    Raises:
+        TintlabError: it can't be read, is too large, or is not JSON.
+    """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise TintlabError(f"{path} is larger than {_LARGEST_FILE >> 20} MB: that is no list of hints")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+            raise TintlabError(f"{path} is larger than {_LARGEST_FILE >> 20} MB: that is no list of {of}")
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TintlabError(f"can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise TintlabError(f"{path} is not JSON: give a list of hints") from None
-    return parse_hints(content, shape, str(path))
+        raise TintlabError(f"{path} is not JSON: give a list of {of}") from None
 
 
 def parse_hints(content: Any, shape: tuple[int, ...], where: str) -> tuple[Hint, ...]:

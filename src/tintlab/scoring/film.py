@@ -5,121 +5,36 @@ in any process; what it has done it leaves as parts, so that it goes on where it
 puts the parts and the sound together.
 """
 
-import csv
 import dataclasses
-import hashlib
 import io
-import json
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tintlab.imaging.provenance import SOURCE_TYPE
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.scoring import film_work
 from tintlab.scoring.chunk import load_colorizer
 from tintlab.scoring.film_carry import Carrier, Guide
 from tintlab.scoring.film_file import Film, Frame, FrameReader, open_container, open_film
 from tintlab.scoring.film_guides import read_guides
-from tintlab.scoring.film_parts import Coding, check_output, join_parts, write_part
+from tintlab.scoring.film_parts import check_output, join_parts, write_part
 from tintlab.scoring.film_shots import Shot, find_shots
-from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.film_work import Colouring, FilmSettings, make_manifest, manifest_of
 from tintlab.scoring.threads import cpus
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path, file_sha256, read_json, write_json, write_text
 from tintlab.system.locks import exclusive
 
-SEGMENT = 240
-"""Frames of a part: what a killed process does again at most."""
-
-_COLUMNS = (
-    "shot",
-    "first_frame",
-    "frames",
-    "begins",
-    "last_frame_at",
-    "network_runs",
-    "carried",
-    "hints",
-    "reference",
-    "parts_sha256",
-    "weights_sha256",
-    "source_sha256",
-)
 _PLAN, _SETTINGS, _LOCK = "plan.json", "settings.json", "lock"
-
-
-@dataclass(frozen=True)
-class FilmSettings:
-    """How a film is coloured; can be sent to another process.
-
-    Attributes:
-        source: the film.
-        output: the coloured film.
-        score: the model, and how it is used; see `settings.settings_for`.
-        coding: of the output.
-        guides: a file with hints and reference pictures for single shots; see `film_guides.read_guides`.
-        like: a reference picture for all shots.
-    """
-
-    source: Path
-    output: Path
-    score: ScoreSettings
-    coding: Coding = field(default_factory=Coding)
-    guides: Path | None = None
-    like: Path | None = None
-
-    @property
-    def state(self) -> Path:
-        """The folder of what is done so far, beside the output."""
-        return self.output.with_name(f".{self.output.name}.tintlab-film")
-
-    def comment(self, source_sha256: str) -> str:
-        """What the container says of the film's making; all that decides the result."""
-        origin = dataclasses.asdict(self.score.provenance(source_sha256))
-        said = {name: value for name, value in origin.items() if value}
-        said |= {"digital_source_type": SOURCE_TYPE, "codec": self.coding.codec}
-        if self.coding.codec in ("h264", "hevc"):
-            said["quality"] = str(self.coding.quality)
-        for name, path in (("guides", self.guides), ("like", self.like)):
-            if path:
-                said[name] = file_sha256(path)
-        return json.dumps(said, sort_keys=True)
-
-
-@dataclass(frozen=True)
-class Colouring:
-    """A film that is being coloured.
-
-    Attributes:
-        settings: as given.
-        film: what its header says.
-        shots: in turn.
-        is_timed: whether its frames can be found by their times.
-        source_sha256: of the film.
-        words: what the user should know.
-    """
-
-    settings: FilmSettings
-    film: Film
-    shots: tuple[Shot, ...]
-    is_timed: bool
-    source_sha256: str
-    words: tuple[str, ...]
-
-    @property
-    def frames(self) -> int:
-        """How many there are."""
-        return sum(shot.frames for shot in self.shots)
 
 
 def colour_film(settings: FilmSettings, announce: Callable[[str], None] = print) -> str:
@@ -134,7 +49,7 @@ def colour_film(settings: FilmSettings, announce: Callable[[str], None] = print)
     with open_colouring(settings) as work:
         for word in work.words:
             announce(word)
-        left = sum(max(0, shot.frames - SEGMENT * len(_done(work, shot))) for shot in work.shots)
+        left = sum(max(0, shot.frames - film_work.SEGMENT * len(work.parts(shot))) for shot in work.shots)
         nothing: tuple[None, ...] = ()
         with console.progress(nothing, "frames", "colouring", left) as bar:
             for shot in work.shots:
@@ -173,9 +88,9 @@ def open_colouring(settings: FilmSettings) -> Iterator[Colouring]:
             write_json(plan, _plan(film))
         found = read_json(plan)
         shots = tuple(Shot(*one) for one in found["shots"])
-        read_guides(settings.guides, settings.like, (film.height, film.width), len(shots))  # refused at once
+        guides = read_guides(settings.guides, settings.like, (film.height, film.width), len(shots))
         words += found["words"]
-        yield Colouring(settings, film, shots, found["timed"], sha256, tuple(words))
+        yield Colouring(settings, film, shots, found["timed"], sha256, guides, tuple(words))
 
 
 def _plan(film: Film) -> dict[str, Any]:
@@ -207,27 +122,25 @@ def colour_shot(work: Colouring, shot: Shot, advance: Callable[[int], object] = 
         advance: called with the number of frames that are done.
     """
     settings = work.settings
-    done = len(_done(work, shot)) * SEGMENT
+    done = len(work.parts(shot)) * film_work.SEGMENT
     if done >= shot.frames:
         return
     colorizer = load_colorizer(settings.score)
-    size = work.film.height, work.film.width
-    guide = read_guides(settings.guides, settings.like, size, len(work.shots)).get(shot.number, Guide())
-    state = dict(np.load(_state_path(work, shot, done // SEGMENT - 1))) if done else None
-    carrier = Carrier(colorizer, guide, state)
+    state = dict(np.load(work.state_path(shot, done // film_work.SEGMENT - 1))) if done else None
+    carrier = Carrier(colorizer, work.guides.get(shot.number, Guide()), state)
     reader = FrameReader(work.film)
     frames = reader.read(shot.start, done) if work.is_timed else reader.read(None, shot.first + done)
     with ThreadPoolExecutor(cpus()) as pool:
-        for begin in range(done, shot.frames, SEGMENT):
-            count = min(SEGMENT, shot.frames - begin)
+        for begin in range(done, shot.frames, film_work.SEGMENT):
+            count = min(film_work.SEGMENT, shot.frames - begin)
             pixels = _pixels(carrier, frames, count, pool, settings.coding.takes_deep, advance)
             # The part appears last: where it is, the state after it is too.
-            part = _part_path(work, shot, begin // SEGMENT)
+            part = work.part_path(shot, begin // film_work.SEGMENT)
             with atomic_path(part) as temporary:
                 written = write_part(temporary, work.film, settings.coding, pixels)
                 if written != count:
                     raise TintlabError(f"{work.film.path}: shot {shot.number} has fewer frames than before")
-                _write_state(_state_path(work, shot, begin // SEGMENT), carrier)
+                _write_state(work.state_path(shot, begin // film_work.SEGMENT), carrier)
 
 
 def _write_state(path: Path, carrier: Carrier) -> None:
@@ -277,50 +190,18 @@ def finish_colouring(work: Colouring, seconds: float = 0.0) -> str:
         TintlabError: a shot is not done, or the output can't be written.
     """
     settings = work.settings
-    parts = [_done(work, shot) for shot in work.shots]
+    parts = [work.parts(shot) for shot in work.shots]
     for shot, done in zip(work.shots, parts, strict=True):
-        if len(done) * SEGMENT < shot.frames:
+        if len(done) * film_work.SEGMENT < shot.frames:
             raise TintlabError(f"shot {shot.number} is not done: call this again")
     comment = settings.comment(work.source_sha256)
     join_parts(
         settings.output, work.film, settings.coding, [part for done in parts for part in done], comment
     )
-    write_text(manifest_of(settings.output), _manifest(work, parts))
+    write_text(manifest_of(settings.output), make_manifest(work))
     shutil.rmtree(settings.state)
     rate = f", {work.frames / seconds:.1f} frames a second" if seconds > 0 else ""
     return f"{settings.output}: {work.frames} frames in {len(work.shots)} shots coloured{rate}"
-
-
-def manifest_of(output: Path) -> Path:
-    """The manifest by shots of a coloured film, beside it."""
-    return output.with_name(f"{output.name}.shots.csv")
-
-
-def _manifest(work: Colouring, parts: list[list[Path]]) -> str:
-    """A row for each shot."""
-    settings = work.settings
-    size = work.film.height, work.film.width
-    guides = read_guides(settings.guides, settings.like, size, len(work.shots))
-    file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    for shot, done in zip(work.shots, parts, strict=True):
-        state = np.load(_state_path(work, shot, len(done) - 1))
-        guide = guides.get(shot.number, Guide())
-        digest = hashlib.sha256()
-        for part in done:
-            digest.update(bytes.fromhex(file_sha256(part)))
-        times = (f"{float(pts * work.film.time_base):.3f}" for pts in (shot.start, shot.end))
-        rows.writerow(
-            [
-                *(shot.number, shot.first, shot.frames, *times, int(state["counts"][2])),
-                f"{float(state['carried']) / max(shot.frames - 1, 1):.3f}",
-                len(guide.hints),
-                "given" if guide.palette else "",
-                *(digest.hexdigest(), settings.score.weights_sha256, work.source_sha256),
-            ]
-        )
-    return file.getvalue()
 
 
 def _is_done(settings: FilmSettings) -> str:
@@ -335,19 +216,3 @@ def _is_done(settings: FilmSettings) -> str:
     if said != settings.comment(file_sha256(settings.source)):
         return ""
     return f"{settings.output}: is done already, from the same film by the same model and options"
-
-
-def _done(work: Colouring, shot: Shot) -> list[Path]:
-    """The parts of a shot that are there, in turn."""
-    count = -(-shot.frames // SEGMENT)
-    paths = [_part_path(work, shot, number) for number in range(count)]
-    missing = next((number for number, path in enumerate(paths) if not path.exists()), count)
-    return paths[:missing]
-
-
-def _part_path(work: Colouring, shot: Shot, number: int) -> Path:
-    return work.settings.state / f"shot-{shot.number:05}-{number:05}.packets"
-
-
-def _state_path(work: Colouring, shot: Shot, number: int) -> Path:
-    return work.settings.state / f"shot-{shot.number:05}-{number:05}.npz"

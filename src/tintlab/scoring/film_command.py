@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tintlab.system import console
+from tintlab.system.options import Engine, Precision, Saturation, ScoringModel, WorkingSize
 
 
 class Codec(StrEnum):
@@ -21,29 +22,22 @@ class Codec(StrEnum):
 def film(
     source: Annotated[Path, typer.Argument(help="A film; its own colours are ignored.")],
     output: Annotated[Path, typer.Argument(help="The coloured film: .mp4, .mkv or .mov.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="`base`, a folder, `models:/tintlab/3` or an alias; else the champion or `base`."),
-    ] = None,
+    model: ScoringModel = None,
     codec: Annotated[
         Codec, typer.Option(help="Of the pictures; ffv1 loses nothing, prores is for editors.")
     ] = Codec.h264,
     quality: Annotated[
         int, typer.Option(min=0, max=51, help="Constant rate factor of h264 and hevc; less is better.")
     ] = 17,
-    saturation: Annotated[
-        float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")
-    ] = None,
-    working_size: Annotated[
-        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
-    ] = None,
+    saturation: Saturation = None,
+    working_size: WorkingSize = None,
     shots: Annotated[
         Path | None,
         typer.Option(help="JSON with hints and reference pictures for single shots, see docs/film.md."),
     ] = None,
     like: Annotated[Path | None, typer.Option(help="A reference picture for all shots.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")] = "auto",
+    engine: Engine = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Colour a film without flicker; sound and times are kept. A second call goes on where a killed one was.
 
@@ -51,8 +45,9 @@ def film(
     """
     from functools import partial
 
-    from tintlab.scoring.film import FilmSettings, colour_film
+    from tintlab.scoring.film import colour_film
     from tintlab.scoring.film_parts import Coding
+    from tintlab.scoring.film_work import FilmSettings
     from tintlab.scoring.settings import Options, settings_for
 
     options = Options(saturation=saturation, working_size=working_size, engine=engine, precision=precision)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tintlab.imaging import color
+from tintlab.imaging.headers import HDR_TRANSFERS
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 
@@ -23,11 +24,13 @@ MOST_MEGAPIXELS = 40.0
 
 _LEAST_SIDE = 16
 _NEUTRAL = 3  # of 255: chroma that noise and rounding leave in grey films
-_HDR = {16: "PQ", 18: "HLG"}
 _FULL_RANGE = 2
 _HD_HEIGHT = 720
 _MOST_DAMAGED = 10_000
 _PLANAR = ("yuv", "gray")
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,dv,nut,ogg,asf,flv,mxf,gif,m4v"
+)
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ def open_film(path: Path) -> Film:
             raise TintlabError(
                 f"{path}: frames of {width} × {height} pixels, more than {MOST_MEGAPIXELS:g} megapixels"
             )
-        if first.color_trc in _HDR:
+        if first.color_trc in HDR_TRANSFERS:
             raise TintlabError(
-                f"{path}: film in high dynamic range ({_HDR[first.color_trc]}), which is not read: "
+                f"{path}: film in high dynamic range ({HDR_TRANSFERS[first.color_trc]}), which is not read: "
                 "convert it to BT.709"
             )
         aspect = Fraction(stream.sample_aspect_ratio or 1)
@@ -132,11 +135,6 @@ def open_container(path: Path) -> "InputContainer":
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise TintlabError(f"{path}: can't be read as a film ({_reason(error)})") from None
-
-
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,dv,nut,ogg,asf,flv,mxf,gif,m4v"
-)
 
 
 def _reason(error: BaseException) -> str:

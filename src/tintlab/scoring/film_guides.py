@@ -1,17 +1,15 @@
 """What a person says of single shots of a film: hints and reference pictures, by a file."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from tintlab.imaging.photos import read_photo
-from tintlab.inference.hints import parse_hints
+from tintlab.inference.hints import parse_hints, read_list
 from tintlab.inference.palettes import Palette
 from tintlab.scoring.film_carry import Guide
 from tintlab.scoring.settings import load_max_megapixels
 from tintlab.system.errors import TintlabError
 
-_LARGEST_FILE = 8 << 20  # bytes
 _KEYS = {"shot", "hints", "like"}
 
 
@@ -53,14 +51,7 @@ def read_guides(
 
 
 def _entries(path: Path) -> list[object]:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise TintlabError(f"{path} is larger than {_LARGEST_FILE >> 20} MB: that is no list of shots")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise TintlabError(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise TintlabError(f"{path} is not JSON: give a list of shots") from None
+    content = read_list(path, "shots")
     if not isinstance(content, list):
         raise TintlabError(f"{path} is no list of shots")
     return content

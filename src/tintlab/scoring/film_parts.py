@@ -1,7 +1,7 @@
 """A film as it is written: shots as parts of coded packets, then all of them with the sound in one container.
 
-A part is a file of the coded packets of some frames. Codecs are told to use a fixed
-number of threads and no frames that look ahead of time, so that the same frames always become the same bytes.
+A part is a file of the coded packets of some frames. Codecs are told to use a fixed number of threads and no
+frames that look ahead of time, so that the same frames always become the same bytes.
 """
 
 import heapq
@@ -29,6 +29,7 @@ FilmCodec = Literal["h264", "hevc", "ffv1", "prores"]
 _PACKET = struct.Struct("<qqqBI")
 _NO_TIME = -(2**63)
 _BT709, _LIMITED = 1, 1
+_SAME_BYTES = 0x0400  # AVFMT_FLAG_BITEXACT
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _container(name: str) -> "OutputContainer":
     import av
 
     container = av.open(_Nowhere(), "w", format=name)
-    container.flags |= 0x0400  # AVFMT_FLAG_BITEXACT
+    container.flags |= _SAME_BYTES
     return container
 
 
@@ -239,7 +240,7 @@ def join_parts(output: Path, film: Film, coding: Coding, parts: Iterable[Path], 
         flags = {"movflags": "+faststart"} if _format_of(output) != "matroska" else {}
         try:
             with av.open(str(temporary), "w", format=_format_of(output), container_options=flags) as result:
-                result.flags |= 0x0400
+                result.flags |= _SAME_BYTES
                 result.metadata.update(_metadata(source.metadata) | {"comment": comment})
                 video = _add_video(result, film, coding)
                 video.codec_context.open()

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from hints import COUNTS, measure
+import hints
+from photographs import files_of
 from tintlab.evaluation.evaluate import Evaluation
 from tintlab.evaluation.folder import evaluate_folder
 from tintlab.imaging import grids
@@ -60,19 +61,6 @@ def table(name: str, found: dict[str, Evaluation]) -> str:
             value, low, high = values(evaluation, figure)
             cells.append(f"{value:.{places}f} ({low:.{places}f}–{high:.{places}f})")
         lines.append(f"| {title} | {before[name, figure]:.{places}f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def hint_table(folder: Path, model: Path) -> str:
-    """What true-colour points add, see bench/hints.py."""
-    colorizer = Colorizer.load(model)
-    files = sorted(file for file in folder.iterdir() if file.suffix in {".webp", ".jpg", ".png"})
-    figures = np.array([measure(colorizer, file) for file in files])
-    lines = ["| points | PSNR, dB | gain, dB (95 %) |", "|---|---|---|"]
-    for count, psnr in zip(COUNTS, figures.T, strict=True):
-        gains = psnr - figures[:, 0]
-        half = 1.96 * gains.std(ddof=1) / np.sqrt(len(gains))
-        lines.append(f"| {count} | {psnr.mean():.2f} | {gains.mean():+.2f} ± {half:.2f} |")
     return "\n".join(lines)
 
 
@@ -129,7 +117,7 @@ def main() -> None:
         shutil.rmtree(starter)
     first = next(iter(models))
     if not arguments.no_hints:
-        print(f"\n{hint_table(arguments.judging, models[first])}")
+        print(f"\n{hints.table(Colorizer.load(models[first]), files_of(arguments.judging))}")
     if arguments.pictures:
         shown = ([arguments.beside] if arguments.beside else []) + list(models.values())
         photos = judged["judging"][first].per_photo

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from photographs import files_of
 from tintlab.evaluation.judge import Judge, view
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import read_photo
@@ -41,14 +42,6 @@ class Measured:
     distances: list[float]
     plain: float
     similarities: list[float]
-
-
-def files_of(folder: Path, limit: int | None) -> list[Path]:
-    """The pictures of a folder by name; with a limit, so many of them, evenly spread."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in {".webp", ".jpg", ".jpeg", ".png"})
-    if limit and limit < len(files):
-        files = [files[place] for place in np.linspace(0, len(files) - 1, limit).astype(int)]
-    return files
 
 
 def measure(file: Path, model: models.Model, judge: Judge) -> Measured:

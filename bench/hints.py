@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from photographs import files_of
 from tintlab.gan.hint_maps import disc
 from tintlab.imaging import color
 from tintlab.inference.colorizer import Colorizer
@@ -55,24 +56,26 @@ def measure(colorizer: Colorizer, file: Path) -> list[float]:
     return [psnr(coloured(lightness, canvas.colours(hints=points[:count])), rgb) for count in COUNTS]
 
 
+def table(colorizer: Colorizer, files: list[Path]) -> str:
+    """Mean PSNR, the gain over no hints, and its 95 % interval over the photographs, in Markdown."""
+    figures = np.array([measure(colorizer, file) for file in files])
+    lines = ["| points | PSNR, dB | gain, dB (95 %) |", "|---|---|---|"]
+    for count, values in zip(COUNTS, figures.T, strict=True):
+        gains = values - figures[:, 0]
+        half = 1.96 * gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
+        lines.append(f"| {count} | {values.mean():.2f} | {gains.mean():+.2f} ± {half:.2f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print a table: mean PSNR, the gain over no hints, and its 95 % interval over the photographs."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/generator"))
     parser.add_argument("--limit", type=int, help="this many photographs, evenly chosen by name")
     arguments = parser.parse_args()
-    files = sorted(file for file in arguments.folder.iterdir() if file.suffix in {".webp", ".jpg", ".png"})
-    if arguments.limit:
-        places = np.unique(np.linspace(0, len(files) - 1, arguments.limit).astype(int))
-        files = [files[place] for place in places]
-    colorizer = Colorizer.load(arguments.model)
-    figures = np.array([measure(colorizer, file) for file in files])
-    print(f"{len(files)} photographs\n\n| points | PSNR, dB | gain, dB |\n|---|---|---|")
-    for count, values in zip(COUNTS, figures.T, strict=True):
-        gains = values - figures[:, 0]
-        half = 1.96 * gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
-        print(f"| {count} | {values.mean():.2f} | {gains.mean():+.2f} ± {half:.2f} |")
+    files = files_of(arguments.folder, arguments.limit)
+    print(f"{len(files)} photographs\n\n{table(Colorizer.load(arguments.model), files)}")
 
 
 if __name__ == "__main__":

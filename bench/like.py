@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from photographs import files_of
 from tintlab.imaging.color import Byte, Float, rgb_to_lab
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.palettes import DEFAULT_STRENGTH
@@ -30,8 +31,7 @@ SIDE = 500  # pixels of the longer side
 
 def pairs_of(folder: Path, count: int) -> list[tuple[Path, Path]]:
     """Photographs with their references: no photograph is in two pairs. Those with the lowest CRC of the name."""
-    files = [file for file in folder.iterdir() if file.suffix in {".webp", ".jpg", ".jpeg", ".png"}]
-    files.sort(key=lambda file: zlib.crc32(file.name.encode()))
+    files = sorted(files_of(folder), key=lambda file: zlib.crc32(file.name.encode()))
     return list(zip(files[0 : 2 * count : 2], files[1 : 2 * count : 2], strict=True))
 
 

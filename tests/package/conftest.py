@@ -1,7 +1,6 @@
 """The source archive, the wheel built from it, and an environment with that wheel alone."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +9,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from tests.pipeline.conftest import clone_of_the_working_tree
 
 UNSET = ("TINTLAB_STATE", "MLFLOW_TRACKING_URI", "PYTHONPATH")
 
@@ -57,17 +58,10 @@ def backend(folder: Path, function: str, target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def source_archive(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sdist, built from a copy of what git knows, for setuptools leaves its own files beside the source."""
     copy = tmp_path_factory.mktemp("source")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=repository, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        if (repository / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(repository / name, copy / name)
+    clone_of_the_working_tree(copy)
     return backend(copy, "build_sdist", tmp_path_factory.mktemp("sdist"))
 
 

@@ -14,6 +14,7 @@ from tintlab.registry import commands as versions
 from tintlab.scoring import film_command
 from tintlab.studio import commands as studio
 from tintlab.system import console, entry_point, paths, suggestions
+from tintlab.system.options import Engine, Precision, Saturation, ScoringModel, WorkingSize
 from tintlab.system.params import load_params
 
 app = typer.Typer(
@@ -38,24 +39,10 @@ app.command(
 app.command(epilog="Example: `tintlab film reel.mp4 coloured.mp4`")(film_command.film)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained model.")]
-WorkingSize = Annotated[
-    int | None, typer.Option(min=32, help="Size of the network's input: about this squared.")
-]
-ScoringModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="`base`, an alias, `models:/tintlab/3` or a folder; else the champion of this project, else `base`.",
-        autocompletion=suggestions.complete_model,
-    ),
-]
-Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")]
-Precision = Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")]
 Preset = Annotated[
     str | None,
     typer.Option(help="Overrides from presets/NAME.yaml.", autocompletion=suggestions.complete_preset),
 ]
-Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tintlab.evaluation import metrics
 from tintlab.evaluation.judge import Judge, view
-from tintlab.evaluation.methods import METHODS, suffix
+from tintlab.evaluation.methods import METHODS, PICTURE_SIDE, suffix
 from tintlab.evaluation.summary import intervals, totals
 from tintlab.imaging import color, grids
 from tintlab.imaging.photos import Photo, PhotoError, read_photo
@@ -30,7 +30,6 @@ T = TypeVar("T")
 Triptych = tuple[color.Byte, color.Byte, color.Byte]
 """A photo in grey, coloured and true."""
 
-_PICTURE_SIDE = 640
 _TASKS_AHEAD = 4  # per process; bounds the tasks that wait in memory
 
 
@@ -245,7 +244,7 @@ def draw_triptych(photo: str, trial: Trial, colorizer: Colorizer, working_size: 
 
 def _reduced_triptych(shown: Mapping[str, color.Byte], true: color.Byte) -> Triptych:
     grey, ours, original = (
-        grids.make_thumbnail(rgb, _PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], true)
+        grids.make_thumbnail(rgb, PICTURE_SIDE) for rgb in (shown["grey"], shown["model"], true)
     )
     return grey, ours, original
 

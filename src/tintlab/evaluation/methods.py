@@ -11,6 +11,9 @@ AGAINST_GREY = "model_against_grey"
 SMALLEST_CATEGORY = 8
 """Smaller categories get no figures of their own: they would show chance."""
 
+PICTURE_SIDE = 640
+"""Pixels of the longer side of the pictures on a page."""
+
 
 def suffix(method: str) -> str:
     """The ending of a method's columns; empty for the model."""

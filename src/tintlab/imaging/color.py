@@ -173,11 +173,8 @@ def lightness(pixels: NDArray[np.generic]) -> Float:
     if pixels.ndim == 2:
         return grey_to_lightness(pixels)
     result = np.empty(pixels.shape[:2], np.float32)
-    table = linear_table(pixels.dtype) if pixels.dtype in (np.uint8, np.uint16) else None
     for rows in strips(result.shape):
-        # By `take`, which is twice as fast as an index.
-        linear = _linear(pixels[rows]) if table is None else table.take(cast(Pixels, pixels[rows]))
-        result[rows] = lightness_of_y(linear @ TO_WHITE[:, 1])
+        result[rows] = lightness_of_y(_linear(pixels[rows]) @ TO_WHITE[:, 1])
     return result
 
 
@@ -240,7 +237,8 @@ def colourfulness(rgb: Byte) -> float:
 
 def _linear(values: NDArray[np.generic]) -> Float:
     if values.dtype in (np.uint8, np.uint16):
-        known: Float = linear_table(values.dtype)[values]
+        # By `take`, which is twice as fast as an index.
+        known: Float = linear_table(values.dtype).take(cast(Pixels, values))
         return known
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"sRGB values are uint8, uint16 or floats in [0, 1], not {values.dtype}")

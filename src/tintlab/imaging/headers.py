@@ -158,11 +158,20 @@ def is_possible(points: tuple[float, ...]) -> bool:
     return white_y > 0.01 and min(ry, gy, by) > 0.001 and area > 0.001 and max(points) <= 2
 
 
-def _by_code_points(name: str, primaries: int, transfer: int) -> Calibration | None:
+def refuse_high_dynamic_range(name: str, transfer: int) -> None:
+    """Refuse a picture by its transfer function's code point.
+
+    Raises:
+        PhotoError: it is PQ or HLG.
+    """
     if transfer in HDR_TRANSFERS:
         raise PhotoError(
             f"{name} in high dynamic range ({HDR_TRANSFERS[transfer]}), which is not read: save it in sRGB"
         )
+
+
+def _by_code_points(name: str, primaries: int, transfer: int) -> Calibration | None:
+    refuse_high_dynamic_range(name, transfer)
     if transfer not in (*_TRANSFERS, 2) or primaries not in _PRIMARIES:
         raise PhotoError(
             f"{name} of colours {primaries}/{transfer} (H.273), which are not read: save it in sRGB"

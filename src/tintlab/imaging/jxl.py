@@ -11,13 +11,16 @@ import brotli
 
 from tintlab.imaging import guards
 from tintlab.imaging.guards import PhotoError, WatchedFile
-from tintlab.imaging.headers import HDR_TRANSFERS, Header, boxes
+from tintlab.imaging.headers import Header, boxes, refuse_high_dynamic_range
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 4096
 _LARGEST_METADATA = 16 << 20
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_SIDES = ((1, 9), (1, 13), (1, 18), (1, 30))  # see `_Bits.choice`
+_PREVIEW_SIDES = ((1, 6), (65, 8), (321, 10), (1345, 12))
+_PREVIEW_EIGHTHS = ((16, 0), (32, 0), (1, 5), (33, 9))
 _GREY, _XYB = 1, 2  # colour spaces
 _CUSTOM = 2
 _ALPHA_BY_DEFAULT = 1
@@ -74,9 +77,7 @@ def open_jxl(file: WatchedFile, max_megapixels: float) -> JxlFile:
     """
     stated = _read_stated(_codestream(file))
     guards.refuse_large(stated.width, stated.height, max_megapixels)
-    if stated.transfer in HDR_TRANSFERS:
-        curve = HDR_TRANSFERS[stated.transfer]
-        raise PhotoError(f"JPEG XL in high dynamic range ({curve}), which is not read: save it in sRGB")
+    refuse_high_dynamic_range("JPEG XL", stated.transfer)
     exif, xmp = b"", b""
     file.seek(0)
     data = file.read()
@@ -154,7 +155,7 @@ class _Bits:
 
 def _read_stated(data: bytes) -> _Stated:
     bits = _Bits(data[:_HEADER_BYTES])
-    width, height = _size(bits, (5, 0, 8), ((1, 9), (1, 13), (1, 18), (1, 30)))
+    width, height = _size(bits)
     if bits.flag():  # all by default
         return _Stated(width, height)
     animated = False
@@ -162,9 +163,9 @@ def _read_stated(data: bytes) -> _Stated:
         turned = bits.take(3) >= 4
         width, height = (height, width) if turned else (width, height)
         if bits.flag():
-            _size(bits, (5, 0, 8), ((1, 9), (1, 13), (1, 18), (1, 30)))
+            _size(bits)
         if bits.flag():
-            _size(bits, None, ((1, 6), (65, 8), (321, 10), (1345, 12)))
+            _size(bits, of_preview=True)
         if animated := bits.flag():
             bits.choice((100, 0), (1000, 0), (1, 10), (1, 30))
             bits.choice((1, 0), (1001, 0), (1, 8), (1, 10))
@@ -174,25 +175,20 @@ def _read_stated(data: bytes) -> _Stated:
     bits.flag()  # 16-bit buffers
     extra = bits.choice((0, 0), (1, 0), (2, 4), (1, 12))
     if not all(bits.flag() for _ in range(extra)):
-        return _Stated(
-            width, height, depth, animated
-        )  # what follows can't be found without reading all channels
+        # What follows can't be found without reading all channels.
+        return _Stated(width, height, depth, animated)
     bits.flag()  # XYB
     return _Stated(width, height, depth, animated, _transfer(bits))
 
 
-def _size(
-    bits: _Bits, eighths: tuple[int, int, int] | None, kinds: tuple[tuple[int, int], ...]
-) -> tuple[int, int]:
+def _size(bits: _Bits, of_preview: bool = False) -> tuple[int, int]:
     """Width and height of a SizeHeader or PreviewHeader."""
     small = bits.flag()
 
     def side() -> int:
         if not small:
-            return bits.choice(*kinds)
-        if eighths is None:
-            return 8 * bits.choice((16, 0), (32, 0), (1, 5), (33, 9))
-        return 8 * (bits.take(eighths[0]) + 1)
+            return bits.choice(*(_PREVIEW_SIDES if of_preview else _SIDES))
+        return 8 * (bits.choice(*_PREVIEW_EIGHTHS) if of_preview else bits.take(5) + 1)
 
     height = side()
     ratio = bits.take(3)

@@ -1,6 +1,7 @@
 """Where things are: the pages of MLflow and Prefect that one wants to land on, and exports for a shell."""
 
 import shlex
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -45,6 +46,27 @@ def find_running() -> Addresses | None:
     with suppress(FileNotFoundError, TintlabError, TypeError):
         return Addresses(**read_json(paths.services() / "addresses.json"))
     return None
+
+
+def refuse_taken(port: int, options: str) -> None:
+    """Refuse a port of this machine that another program listens on.
+
+    Args:
+        port: that a service shall have.
+        options: how to choose another one, for the message.
+
+    Raises:
+        TintlabError: it is in use.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise TintlabError(
+                f"port {port} on 127.0.0.1 is in use: end the program that listens there, "
+                f"or choose another {options}"
+            ) from None
 
 
 def mlflow_pages(address: str) -> list[tuple[str, str]]:

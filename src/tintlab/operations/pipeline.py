@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,15 +180,7 @@ def serve_ui(port: int) -> None:
         told = "`tintlab up` serves MLflow already" if running else "MLflow is served already"
         _say_pages(running.mlflow if running else uri, told)
         return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise TintlabError(
-                f"port {port} on 127.0.0.1 is in use: end the program that listens there, or choose another "
-                f"with `tintlab ui --port {port + 1}`"
-            ) from None
+    links.refuse_taken(port, f"with `tintlab ui --port {port + 1}`")
     store.prepare_store()
     _say_pages(f"http://127.0.0.1:{port}", "MLflow, until Ctrl-C")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]

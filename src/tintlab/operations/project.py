@@ -8,9 +8,8 @@ from pathlib import Path
 from tintlab.system import code_lock, paths, project_files
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, write_json, write_text
-from tintlab.system.programs import run_git
+from tintlab.system.programs import git_identity, run_git
 
-_UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
 _PLAIN_COMMIT = ("-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify")
 
 
@@ -74,10 +73,5 @@ def _commit(place: Path) -> None:
     """Make it a git repository with one commit, which DVC's experiments need."""
     run_git(place, "init", "--quiet")
     run_git(place, "add", "--all")
-    identity = [
-        part
-        for key, otherwise in _UNNAMED.items()
-        if not run_git(place, "config", "--default", "", "--get", key)
-        for part in ("-c", f"{key}={otherwise}")
-    ]
+    identity = [part for key, value in git_identity(place).items() for part in ("-c", f"{key}={value}")]
     run_git(place, *identity, *_PLAIN_COMMIT, "--message", "A new tintlab project")

@@ -22,10 +22,8 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import load_params
-from tintlab.system.programs import ask, run_git
+from tintlab.system.programs import ask, git_identity, run_git
 from tintlab.tracking import lineage
-
-_UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
 
 
 @dataclass(frozen=True)
@@ -141,8 +139,8 @@ def _follow(repository: Path, folder: Path, commit: str) -> None:
     # A killed git leaves its lock. Only one retraining works here, so the lock is stale.
     for lock in (folder / ".git").glob("*.lock"):
         lock.unlink()
-    for key, otherwise in _UNNAMED.items():
-        run_git(folder, "config", key, _git_or_empty(repository, "config", key) or otherwise)
+    for key, value in git_identity(repository).items():
+        run_git(folder, "config", key, value)
     run_git(folder, "fetch", "--quiet", "--no-tags", "--force", str(repository), "HEAD")
     run_git(folder, "checkout", "--quiet", "--force", "--detach", commit)
     run_git(folder, "reset", "--quiet", "--hard", commit)
@@ -208,9 +206,3 @@ def _copy_or_keep(path: Path, earlier: Path, copy: Path) -> None:
             os.link(earlier, copy)
             return
     shutil.copy2(path, copy)
-
-
-def _git_or_empty(folder: Path, *arguments: str) -> str:
-    with suppress(TintlabError):
-        return run_git(folder, *arguments)
-    return ""

@@ -7,7 +7,6 @@ waits for them.
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from tintlab.operations import links, prefect_server
 from tintlab.operations.links import Addresses
 from tintlab.system import paths, processes
-from tintlab.system.errors import TintlabError
+from tintlab.system.errors import TintlabError, outside_project
 from tintlab.system.locks import exclusive
 from tintlab.system.urls import redacted
 from tintlab.tracking import store
@@ -136,9 +135,7 @@ def up(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
         TintlabError: they are already running, a port is in use, or a service does not start.
     """
     if not prefect_server.PREFECT_FILE.exists():
-        raise TintlabError(
-            f"{prefect_server.PREFECT_FILE} is missing: run this in a project (`tintlab init` makes one)"
-        )
+        raise outside_project(prefect_server.PREFECT_FILE)
     paths.services().mkdir(parents=True, exist_ok=True)
     with exclusive(paths.services() / "up.lock", "another `tintlab up`"):
         _run(mlflow_port, prefect_port, studio_port)
@@ -146,7 +143,8 @@ def up(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
 
 def _run(mlflow_port: int, prefect_port: int, studio_port: int) -> None:
     own_mlflow = not store.is_server(store.tracking_uri())
-    _refuse_taken([*([mlflow_port] if own_mlflow else []), prefect_port, studio_port])
+    for port in (*([mlflow_port] if own_mlflow else []), prefect_port, studio_port):
+        links.refuse_taken(port, "(--mlflow-port, --prefect-port, --studio-port)")
     mlflow = f"http://127.0.0.1:{mlflow_port}" if own_mlflow else store.tracking_uri()
     addresses = Addresses(mlflow, f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{studio_port}")
     environment = prefect_server.environment(addresses.prefect, addresses.mlflow) | processes.ownership()
@@ -272,19 +270,6 @@ def _ended_together(services: Sequence[Service]) -> Iterator[None]:
             service.ask_to_end()
         for service in services:
             service.end(deadline)
-
-
-def _refuse_taken(ports: Sequence[int]) -> None:
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise TintlabError(
-                    f"port {port} on 127.0.0.1 is in use: end the program that listens there, or choose another "
-                    "(--mlflow-port, --prefect-port, --studio-port)"
-                ) from None
 
 
 def _says_ok(url: str) -> bool:

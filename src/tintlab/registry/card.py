@@ -21,7 +21,12 @@ LONGEST = 5000
 CARD = "card.md"
 
 _FIGURES = ("judge_similarity", "psnr", "ssim", "delta_e00", "colourfulness", "judge_kernel_distance")
-_COLUMNS = (("champion", "model"), ("base", "model"), ("challenger", "grey"))
+_COLUMNS = (
+    ("champion, version {}", "champion", "model"),
+    ("base", "base", "model"),
+    ("grey", "challenger", "grey"),
+)
+"""Beside the version's own figures: the title, and whose totals of which method."""
 _PARAMS = ("generator", "init_from", "epochs", "iterations_per_epoch", "image_size", "z_dim", "hints")
 _SHEET = "evaluation/sheet.jpg"
 _CALL = """## How to call it
@@ -93,15 +98,8 @@ def _figures(version: "ModelVersion", verdict: Mapping[str, Any] | None) -> Iter
         return
     totals: Mapping[str, Any] = verdict["totals"]
     others = [
-        (
-            "champion, version " + str(verdict["champion"])
-            if who == "champion"
-            else who
-            if who == "base"
-            else "grey",
-            totals[who][method],
-        )
-        for who, method in _COLUMNS
+        (title.format(verdict["champion"]), totals[who][method])
+        for title, who, method in _COLUMNS
         if method in totals.get(who, {})
     ]
     yield f"On {verdict['photos']} test photographs; differences with their 95 % intervals."

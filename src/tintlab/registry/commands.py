@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tintlab.system import console, paths, suggestions
+from tintlab.system.options import ScoringModel
 
 app = typer.Typer()
 
@@ -56,9 +57,7 @@ def register(
 @app.command(epilog="Examples: `tintlab export onnx` · `tintlab export onnx --check`")
 def export(
     folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
-    model: Annotated[
-        str | None, typer.Option(help="As for `tintlab score`; by default the champion, or `base`.")
-    ] = None,
+    model: ScoringModel = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only look whether the files in it are whole and run.")
     ] = False,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tintlab.evaluation.methods import SMALLEST_CATEGORY
+from tintlab.evaluation.methods import PICTURE_SIDE, SMALLEST_CATEGORY
 from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import make_thumbnail, to_data_uri
 from tintlab.reports.headline import verdict_sentence
@@ -17,7 +17,6 @@ from tintlab.system.console import aligned
 _RANKED_BY = "delta_e00"
 _SHOWN = 6
 _CHANGES_SHOWN = 10
-_PICTURE_SIDE = 640
 _CURVE_POINTS = 200
 
 
@@ -72,7 +71,7 @@ def evaluation_page(
                 {
                     "photo": photo,
                     "pictures": [
-                        to_data_uri(make_thumbnail(pixels, _PICTURE_SIDE)) for pixels in pictures[photo]
+                        to_data_uri(make_thumbnail(pixels, PICTURE_SIDE)) for pixels in pictures[photo]
                     ],
                     "figures": _captions(shown_figures, figures[photo]),
                 }

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tintlab.system import suggestions
+from tintlab.system.options import Engine, Precision, Saturation, ScoringModel, WorkingSize
 
 
 class FileFormat(StrEnum):
@@ -45,21 +46,11 @@ def colorize(
         list[Path], typer.Argument(help="Photographs, grey or not; their own colours are ignored.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME-coloured.png.")] = Path(),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="`base`, a folder, `models:/tintlab/3` or an alias; else the champion or `base`.",
-            autocompletion=suggestions.complete_model,
-        ),
-    ] = None,
-    working_size: Annotated[
-        int | None, typer.Option(min=32, help="What the network sees, about this squared.")
-    ] = None,
-    saturation: Annotated[
-        float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")] = "auto",
+    model: ScoringModel = None,
+    working_size: WorkingSize = None,
+    saturation: Saturation = None,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="Of the coloured files.")
     ] = FileFormat.png,

@@ -38,10 +38,10 @@ def has_other_code() -> bool:
     if not (here / "__init__.py").is_file() or here == code_in_use():
         return False
     names = {file.relative_to(root) for root in (here, code_in_use()) for file in root.rglob("*.py")}
-    names = {
-        name for name in names if not name.is_relative_to(_CARRIED)
-    }  # in a wheel alone, see project_files
-    return any(_differ(here / name, code_in_use() / name) for name in names)
+    # What a wheel carries along for `tintlab init` is no code of the package, see `project_files`.
+    return any(
+        _differ(here / name, code_in_use() / name) for name in names if not name.is_relative_to(_CARRIED)
+    )
 
 
 def refuse_other_code() -> None:

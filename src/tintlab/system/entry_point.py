@@ -64,27 +64,27 @@ def run(main: Callable[[], None]) -> None:
 def run_stage(main: Callable[[], None]) -> None:
     """As `run`, for a stage: it also ends when its starters die, and refuses code that DVC does not expect."""
 
-    def watched() -> None:
-        processes.watch_owners()
-        checkout.refuse_other_code()
-        code_lock.refuse_stale()
-        main()
-
-    run(watched)
+    _run_watched(main, checkout.refuse_other_code, code_lock.refuse_stale)
 
 
 def run_owned(main: Callable[[], None]) -> None:
     """As `run`; where a program started this one as its owner (`processes.ownership`), it also ends with that."""
     if processes.OWNER_VARIABLE in os.environ:
-
-        def watched() -> None:
-            processes.watch_owners()
-            checkout.refuse_other_code()
-            main()
-
-        run(watched)
+        _run_watched(main, checkout.refuse_other_code)
     else:
         run(main)
+
+
+def _run_watched(main: Callable[[], None], *checks: Callable[[], None]) -> None:
+    """As `run`, with checks before it; it also ends when those who started it die."""
+
+    def watched() -> None:
+        processes.watch_owners()
+        for check in checks:
+            check()
+        main()
+
+    run(watched)
 
 
 def _describe_fault(error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tintlab.system.errors import TintlabError
 
 _ANSWER_SECONDS = 600
+_UNNAMED = {"user.name": "tintlab", "user.email": "tintlab@localhost"}
 _OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 
 
@@ -63,3 +64,11 @@ def ask(command: Sequence[str], folder: Path, advice: str) -> str:
 def run_git(folder: Path, *arguments: str, advice: str = "see git's message") -> str:
     """Run git in a folder; see `ask`."""
     return ask(["git", *arguments], folder, advice)
+
+
+def git_identity(folder: Path) -> dict[str, str]:
+    """Who commits in a repository: the user's name and address by their keys, ours where git knows none."""
+    return {
+        key: run_git(folder, "config", "--default", "", "--get", key) or otherwise
+        for key, otherwise in _UNNAMED.items()
+    }

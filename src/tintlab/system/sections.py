@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tintlab.system import console
-from tintlab.system.errors import TintlabError
+from tintlab.system.errors import TintlabError, outside_project
 from tintlab.system.urls import redacted
 
 Count = Annotated[int, Field(ge=1)]
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise TintlabError(f"{path} is missing: run this in a project (`tintlab init` makes one)") from None
+        raise outside_project(path) from None
     except MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TintlabError(f"{path} is not readable YAML{line}: {error.problem}") from None

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tintlab.system import code_lock, paths
-from tintlab.system.errors import TintlabError
+from tintlab.system.errors import TintlabError, outside_project
 from tintlab.system.programs import read_output
 
 SOURCE = Path("src")
@@ -121,9 +121,7 @@ def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
         content = YAML(typ="safe").load(dvc_file)
         dependencies = [Path(_dependency_path(entry)) for entry in content["stages"][stage].get("deps", [])]
     except FileNotFoundError:
-        raise TintlabError(
-            f"{dvc_file} is missing: run this in a project (`tintlab init` makes one)"
-        ) from None
+        raise outside_project(dvc_file) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise TintlabError(f"{dvc_file} is not readable YAML: {error}") from None
     except (KeyError, TypeError, AttributeError):

@@ -3,7 +3,7 @@
 import { askAbout, upload } from "./api.js";
 import { labOfRgb } from "./color.js";
 import { byId, say } from "./dom.js";
-import { state } from "./state.js";
+import { plainLook, state } from "./state.js";
 
 const SIDE = 480;
 
@@ -39,7 +39,7 @@ function use() {
 
 function showStrength() {
   const input = byId("like-strength");
-  input.value = state.look?.like_strength ?? 0.75;
+  input.value = { ...plainLook(), ...state.look }.like_strength;
   input.disabled = !state.look?.like;
   input.setAttribute("aria-valuetext", `${Math.round(100 * input.value)} %`);
 }

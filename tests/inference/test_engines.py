@@ -141,3 +141,28 @@ def test_without_openvino_torch_runs_and_a_line_says_so(monkeypatch):
 def test_unknown_names_are_refused(wrong):
     with pytest.raises(TintlabError, match=f"{wrong[0] if wrong[0] != 'auto' else wrong[1]}: choose "):
         choose(*wrong)
+
+
+_TWO_AT_ONCE = """
+import threading, time
+import numpy as np
+from tintlab.inference.openvino_engine import import_openvino
+
+class Slow(np.lib.NumpyVersion):
+    def __init__(self, version):
+        time.sleep(0.3)  # another thread runs meanwhile
+        super().__init__(version)
+
+np.lib.NumpyVersion = Slow  # what pybind11 asks when it looks for numpy
+openvino = import_openvino()
+threads = [threading.Thread(target=openvino.Type.f32.to_dtype, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(10)
+    assert not thread.is_alive(), "hangs"
+"""
+
+
+def test_threads_with_their_first_requests_at_once_do_not_hang() -> None:
+    subprocess.run([sys.executable, "-c", _TWO_AT_ONCE], check=True, timeout=60)

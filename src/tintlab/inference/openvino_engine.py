@@ -42,6 +42,8 @@ _ABOUT = "about.json"
 _FINE_MAPS = 3  # strides 2, 4 and 8
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
+_importing = threading.Lock()
+
 
 class OpenVinoEngine:
     """Runs the graphs of a generator; see `engines.Engine`. Each thread has requests of its own.
@@ -122,9 +124,14 @@ class OpenVinoEngine:
 
 def import_openvino() -> Any:
     """OpenVINO's module, without the telemetry that it would send at its import and at each conversion."""
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "not installed": it has a stub
-    return import_module("openvino")
+    with _importing:
+        if "openvino" not in sys.modules:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "not installed": it has a stub
+        openvino = import_module("openvino")
+        # The first request makes a table of numpy's types. Two threads that do so at once would wait for each other
+        # for ever: one has the table's guard and wants Python's lock, the other has that lock and wants the guard.
+        openvino.Type.f32.to_dtype()
+        return openvino
 
 
 def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:

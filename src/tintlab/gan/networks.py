@@ -84,19 +84,7 @@ class Networks:
                 fused=True,
             ),
         )
-        self.latent_encoder: Any = None
-        self.noise_optimizer: Any = None
-        if noise:
-            latent_encoder = LatentEncoder(params.z_dim)
-            self.latent_encoder, self.noise_optimizer = self._set_up(
-                latent_encoder,
-                torch.optim.Adam(
-                    [*noise, *latent_encoder.parameters()],
-                    lr=params.noise_learning_rate,
-                    betas=params.betas,
-                    fused=True,
-                ),
-            )
+        self._set_up_noise(noise, params)
         self.guidance_optimizer: Any = None
         if guidance:
             self.guidance_optimizer = self.fabric.setup_optimizers(
@@ -107,6 +95,23 @@ class Networks:
         self.kernel = KernelLoss(self.perceptual.encoder.pooled_channels).to(self.fabric.device)
         # Each process has dropout and noise of its own, on pictures of its own.
         torch.manual_seed(params.seed + self.fabric.global_rank)
+
+    def _set_up_noise(self, noise: list[nn.Parameter], params: TrainParams) -> None:
+        """Make what trains the generator's noise layers, if it has any."""
+        self.latent_encoder: Any = None
+        self.noise_optimizer: Any = None
+        if not noise:
+            return
+        latent_encoder = LatentEncoder(params.z_dim)
+        self.latent_encoder, self.noise_optimizer = self._set_up(
+            latent_encoder,
+            torch.optim.Adam(
+                [*noise, *latent_encoder.parameters()],
+                lr=params.noise_learning_rate,
+                betas=params.betas,
+                fused=True,
+            ),
+        )
 
     def _set_up(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         if self.fabric.world_size > 1:

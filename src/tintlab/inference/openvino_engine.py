@@ -128,8 +128,8 @@ def import_openvino() -> Any:
         if "openvino" not in sys.modules:
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "not installed": it has a stub
         openvino = import_module("openvino")
-        # The first request makes a table of numpy's types. Two threads that do so at once would wait for each other
-        # for ever: one has the table's guard and wants Python's lock, the other has that lock and wants the guard.
+        # The first request makes a table of numpy's types. Two threads that do so at once would wait for each
+        # other for ever: one has the table's guard and wants Python's lock, the other has it the other way round.
         openvino.Type.f32.to_dtype()
         return openvino
 

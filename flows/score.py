@@ -13,12 +13,13 @@ from pydantic import Field
 
 from flows import common
 from flows.pages import as_text
-from tintlab.scoring import archive
+from tintlab.scoring import archive, mirror
 from tintlab.scoring.prefect_tasks import colour_all
 from tintlab.scoring.preview import make_preview
 from tintlab.scoring.settings import Options, ScoreSettings, settings_for
 from tintlab.system import processes
 from tintlab.system.errors import TintlabError
+from tintlab.system.urls import is_url
 
 _SHOWN = 50
 
@@ -42,7 +43,7 @@ def score(
     """Colour an archive; started again, it goes on where it was.
 
     Args:
-        source: a folder, a list or a pattern, as for `tintlab score`.
+        source: a folder, a list, a pattern or a store, as for `tintlab score`.
         output: folder of the coloured photographs; of a cluster, one that all its machines share.
         model: as for `tintlab score`; the champion where none is named.
         variants: files a photograph, each with noise of its own; 0 is one, without noise.
@@ -59,8 +60,8 @@ def score(
     common.start_flow()
     options = Options(file_format, quality, depth, saturation, working_size, seed=seed, variants=variants)
     try:
-        settings = settings_for(common.pinned(Path(output)), model, options)
-        with archive.open_scoring(str(common.pinned(Path(source))), settings, follow_links) as work:
+        settings = _settings(output, model, options)
+        with archive.open_scoring(_pinned(source), settings, follow_links) as work:
             for word in work.words:
                 get_run_logger().info("%s", word)
             if work.left:
@@ -73,6 +74,16 @@ def score(
         # Prefect would wait for the threads that are colouring photographs.
         processes.end_now(143)
         raise
+
+
+def _settings(output: str, model: str | None, options: Options) -> ScoreSettings:
+    folder, store = mirror.resolve_output(_pinned(output))
+    return settings_for(folder, model, options, store)
+
+
+def _pinned(place: str) -> str:
+    """A URL, or an absolute path."""
+    return place if is_url(place) else str(common.pinned(Path(place)))
 
 
 def _runner(dask: str | None) -> TaskRunner[Any]:
@@ -93,7 +104,7 @@ def _finish(done: archive.ScoringResult, settings: ScoreSettings, preview: str |
         *([f"![grey and coloured]({preview})"] if preview else []),
         "| coloured | can't be used | model |\n| ---: | ---: | --- |\n"
         f"| {done.coloured} | {len(done.quarantined)} | `{settings.model}` |",
-        f"Model `{settings.model}`, weights `{settings.weights_sha256[:16]}`, in `{settings.output}`.",
+        f"Model `{settings.model}`, weights `{settings.weights_sha256[:16]}`, in `{settings.place()}`.",
         *map(as_text, done.words),
         "\n".join(bad),
     ]

@@ -137,10 +137,10 @@ def score(
         str,
         typer.Argument(
             help="A folder with subfolders, a list (.txt with a path a line, .csv with a column `path`), "
-            "or a quoted pattern."
+            "a quoted pattern, or a folder in a store (s3://bucket/folder, gs, az, sftp, https)."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="Folder for the same tree in colour.")],
+    output: Annotated[str, typer.Argument(help="Folder for the same tree in colour; also a store.")],
     model: ScoringModel = None,
     file_format: Annotated[
         studio.FileFormat, typer.Option("--format", help="Of the coloured files.")
@@ -166,7 +166,7 @@ def score(
     OUTPUT/manifest.parquet says what became of each file, OUTPUT/quarantine.csv lists those that can't be used.
     Status 0: all photographs are coloured; 2: some are not, or a folder was not entered; 1: none is.
     """
-    from tintlab.scoring import archive
+    from tintlab.scoring import archive, mirror
     from tintlab.scoring.settings import Options, settings_for
 
     options = Options(
@@ -181,7 +181,8 @@ def score(
         engine=engine,
         precision=precision,
     )
-    settings = settings_for(output, model, options)
+    folder, store = mirror.resolve_output(output)
+    settings = settings_for(folder, model, options, store)
     if dry_run:
         found = archive.plan_scoring(source, settings, follow_links)
         console.say(archive.preview(found))

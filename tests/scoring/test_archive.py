@@ -26,7 +26,7 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.inference.engines import choose
 from tintlab.scoring import archive as batch
 from tintlab.scoring import chunk as scoring
-from tintlab.scoring import manifest
+from tintlab.scoring import manifest, transfer
 from tintlab.scoring.chunk import list_remaining, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.scoring.settings import ScoreSettings
@@ -311,7 +311,7 @@ def test_a_full_disk_stops_the_run_and_nothing_is_lost(
     archive: Path, settings: ScoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    whole, calls = scoring.atomic_path, []
+    whole, calls = transfer.atomic_path, []
 
     def full(path: Path) -> object:
         calls.append(path)
@@ -321,7 +321,7 @@ def test_a_full_disk_stops_the_run_and_nothing_is_lost(
 
     photos = plan(archive, settings.output, ".png").photos
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(scoring, "atomic_path", full)
+        patch.setattr(transfer, "atomic_path", full)
         score_chunk(photos, replace(settings, workers=1), "part")
     assert len(list_remaining(photos, settings)) == 3
     assert score_chunk(photos, settings, "part").coloured == 3

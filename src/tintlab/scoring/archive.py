@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from tintlab.imaging.encoding import SUFFIXES
+from tintlab.scoring import mirror
 from tintlab.scoring.chunk import list_remaining, load_colorizer, score_chunk, score_photo
 from tintlab.scoring.manifest import (
     MANIFEST,
@@ -25,6 +26,7 @@ from tintlab.scoring.manifest import (
 )
 from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan
 from tintlab.scoring.settings import ScoreSettings, describe, list_changes
+from tintlab.scoring.store_plan import plan_store, with_source
 from tintlab.scoring.targets import files_of, fold
 from tintlab.system import console, paths
 from tintlab.system.console import printable
@@ -125,7 +127,7 @@ def score(
         for word in work.words:
             announce(word)
         if work.left:
-            score_chunk(work.left, settings, _PART, show_progress=True)
+            score_chunk(work.left, work.settings, _PART, show_progress=True)
         return finish_scoring(work)
 
 
@@ -133,7 +135,7 @@ def preview(found: Scoring) -> str:
     """What a scoring would do, in lines; see `plan_scoring`."""
     settings = found.settings
     shown = [
-        f"{printable(photo.name)} -> {settings.output / files_of(photo.target, settings.variants)[0]}"
+        f"{printable(photo.name)} -> {printable(settings.file(files_of(photo.target, settings.variants)[0]))}"
         + (f" and {settings.variants - 1} more variants" if settings.variants > 1 else "")
         for photo in found.left[:_SHOWN]
     ]
@@ -177,6 +179,7 @@ def plan_scoring(source: str | Path, settings: ScoreSettings, follow_links: bool
     Raises:
         TintlabError: there are no photographs; see also `plan.plan`.
     """
+    settings = with_source(settings, source)
     return _compare(_plan(source, settings, follow_links), settings)
 
 
@@ -198,37 +201,50 @@ def open_scoring(
         HeldError: another scoring of this folder is under way.
         TintlabError: there are no photographs.
     """
+    settings = with_source(settings, source)
     planned = _plan(source, settings, follow_links)  # what is refused leaves nothing behind
     state = settings.output / STATE
-    with exclusive(state / _LOCK, f"another scoring to {settings.output}"):
+    with exclusive(state / _LOCK, f"another scoring to {settings.place()}"):
         found = _compare(planned, settings)
-        if list_changes(settings):
+        changes = list_changes(settings)
+        if changes:
             for path in parts_folder(settings.output).glob("*"):
                 path.unlink()
         write_json(state / SETTINGS, describe(settings))
+        if settings.store:
+            mirror.begin(settings.store, bool(changes))
         _record_skipped(settings.output, planned.skipped)
         yield found
 
 
 def finish_scoring(work: Scoring) -> ScoringResult:
     """Merge the parts; compare all that was seen with the training set, and record that in MLflow."""
+    store = work.settings.store
+    if store:
+        mirror.pull_parts(store)
     manifest = merge_parts(work.settings.output)
     names = {photo.name for photo in work.plan.photos}
     rows = manifest[manifest["input"].isin(names)]
     bad = rows[rows["outcome"] == "quarantined"]
     coloured = rows[rows["outcome"] == "coloured"]
+    words = _drift_words(work.settings, rows) if len(coloured) else ()
+    if store:
+        mirror.finish(store)
     return ScoringResult(
         len(coloured),
         dict(zip(bad["input"], bad["reason"], strict=True)),
-        _drift_words(work.settings, rows) if len(coloured) else (),
+        words,
         work.plan,
         tuple(int(pages) for pages in coloured["more_pages"].fillna(0) if pages),
     )
 
 
 def _plan(source: str | Path, settings: ScoreSettings, follow_links: bool) -> Plan:
-    suffix = SUFFIXES[settings.file_format]
-    planned = plan(source, settings.output, suffix, settings.variants, follow_links)
+    if settings.source_store:
+        planned = plan_store(str(source), settings)
+    else:
+        suffix = SUFFIXES[settings.file_format]
+        planned = plan(source, settings.output, suffix, settings.variants, follow_links)
     if not planned.photos:
         beside = f": {planned.skipped_text()}" if planned.skipped else ""
         raise TintlabError(f"there are no photographs in {source}{beside}")

@@ -8,7 +8,6 @@ at a time: batches of several were no faster on CPUs (docs/decisions.md), and wo
 import contextlib
 import errno
 import functools
-import hashlib
 import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,18 +23,32 @@ from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.inference.engines import EngineChoice
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
 from tintlab.inference.working_size import reduced, working_shape
+from tintlab.scoring import mirror
 from tintlab.scoring.manifest import Record, open_part, read_records
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.targets import as_text, files_of
 from tintlab.scoring.threads import Budget, cpus, one_thread_each, run_in_threads
+from tintlab.scoring.transfer import (
+    MEGABYTES_AT_ONCE,
+    Original,
+    SavedFiles,
+    local_original,
+    save,
+    size_and_time,
+    take_original,
+)
+from tintlab.sources.store_faults import StoreError
+from tintlab.sources.stores import StoredFile
 from tintlab.system import console
-from tintlab.system.files import atomic_path, file_sha256
+from tintlab.system.files import file_sha256
 from tintlab.system.memory import keep_freed_memory
 
 MEGAPIXELS_AT_ONCE = 60.0
 """Photographs of so many megapixels together are in memory at a time, or one that is larger."""
 
+_FEW = 50  # coloured files that a store is asked for one by one
+_WAITING_FOR_STORE = 6  # workers beyond the CPUs: requests take longer than disks
 _SUMMARY_SIZE = 224  # see `statistics.summarize`
 
 # What the next photograph would meet as well: the run stops, and is resumed when there is room again.
@@ -81,16 +94,21 @@ def score_chunk(
     outcomes = {"coloured": len(wanted) - len(left), "quarantined": 0}
     colorizer = load_colorizer(settings)
     keep_freed_memory()
-    budget = Budget(MEGAPIXELS_AT_ONCE)
-    with open_part(settings.output, part_name) as writer, one_thread_each():
+    budget, in_memory = Budget(MEGAPIXELS_AT_ONCE), Budget(MEGABYTES_AT_ONCE)
+    on_part = functools.partial(mirror.push_part, settings.store) if settings.store else lambda _: None
+    with open_part(settings.output, part_name, on_part) as writer, one_thread_each():
 
         def work(photo: PlannedPhoto) -> Record:
-            with budget.take(megapixels_of(photo.source, settings.max_megapixels)):
-                record = score_photo(photo, colorizer, settings)
+            with take_original(photo, settings, in_memory) as original:
+                megapixels = megapixels_of(original.content, settings.max_megapixels)
+                with budget.take(megapixels):
+                    record = score_photo(photo, colorizer, settings, original)
             writer.add(record)
             return record
 
-        records = run_in_threads(work, left, settings.workers or cpus() + 1)
+        records = run_in_threads(
+            work, left, settings.workers or cpus() + (_WAITING_FOR_STORE if settings.uses_store() else 1)
+        )
         with contextlib.closing(records):
             shown = console.progress(records, "photos", "colouring", len(left)) if show_progress else records
             for record in shown:
@@ -98,25 +116,37 @@ def score_chunk(
     return ChunkSummary(outcomes["coloured"], outcomes["quarantined"], time.monotonic() - began)
 
 
-def score_photo(photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
+def score_photo(
+    photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings, original: Original | None = None
+) -> Record:
     """Take one photograph from its file to its coloured file, which appears whole or not at all.
+
+    Args:
+        photo: which one, and what it becomes.
+        colorizer: see `load_colorizer`.
+        settings: how it is coloured.
+        original: as `take_original` gives it; None for a file on disk.
 
     Raises:
         OSError: the disk is full or failing.
+        StoreError: a store refuses, or stays away.
     """
     began = time.monotonic()
-    size, changed = _size_and_time(photo.source)
+    original = original or local_original(photo.source)
     record = Record(
         photo.name,
         "quarantined",
-        input_bytes=size,
-        input_mtime_ns=changed,
+        input_bytes=original.size,
+        input_mtime_ns=original.mtime_ns,
+        input_etag=original.etag or None,
         model_version=settings.model_version,
         weights_sha256=settings.weights_sha256,
         engine=settings.engine.text(),
     )
     try:
-        record = _colour(record, photo, colorizer, settings)
+        record = _colour(record, photo.target, original, colorizer, settings)
+    except StoreError:
+        raise
     except (PhotoError, EncodingError) as error:
         record = replace(record, reason=str(error))
     except OSError as error:
@@ -139,43 +169,60 @@ def list_remaining(
     """
     rows = read_records(settings.output, part_name)
     known = rows[rows["outcome"] == "coloured"].set_index("input").to_dict("index")
+    saved = SavedFiles(settings, many=len(known) > _FEW)
     return [
         photo
         for photo in photos
-        if photo.name not in known or not _is_done(photo, known[photo.name], settings)
+        if photo.name not in known or not _is_done(photo, known[photo.name], settings, saved)
     ]
 
 
-def _is_done(photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSettings) -> bool:
+def _is_done(
+    photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSettings, saved: SavedFiles
+) -> bool:
     first, *others = files_of(photo.target, settings.variants)
-    written, _ = _size_and_time(settings.output / first)
-    if row["output"] != as_text(first) or written != row["output_bytes"]:
+    if row["output"] != as_text(first) or saved.size(first) != row["output_bytes"]:
         return False
-    if not all((settings.output / other).exists() for other in others):
+    if any(saved.size(other) is None for other in others):
         return False
-    size, changed = _size_and_time(photo.source)
+    if photo.stored is not None:
+        return _is_same(photo.stored, row)
+    size, changed = size_and_time(photo.source)
     if size != row["input_bytes"]:
         return False
     # A copy of the archive has other times.
     return bool(changed == row["input_mtime_ns"] or _hash(photo.source) == row["input_sha256"])
 
 
-def _colour(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings: ScoreSettings) -> Record:
-    decoded = read_photo(photo.source, settings.max_megapixels)
+def _is_same(stored: StoredFile, row: Mapping[Hashable, Any]) -> bool:
+    """Whether a store still has the content that a row is about: by its ETag, else by size and time."""
+    if stored.size is not None and stored.size != row["input_bytes"]:
+        return False
+    if stored.etag and isinstance(row["input_etag"], str):
+        return bool(stored.etag == row["input_etag"])
+    return stored.mtime_ns is not None and bool(stored.mtime_ns == row["input_mtime_ns"])
+
+
+def _colour(
+    record: Record, target: Path, original: Original, colorizer: Colorizer, settings: ScoreSettings
+) -> Record:
+    if original.fault:
+        raise PhotoError(original.fault)
+    decoded = read_photo(original.content, settings.max_megapixels)
     lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
     record = replace(
         record,
         width=decoded.width,
         height=decoded.height,
         more_pages=decoded.more_pages,
-        input_sha256=_hash(photo.source),
+        input_sha256=original.sha256(),
     )
     del decoded  # large scans: each array goes as soon as it can
     small = reduced(lightness, working_shape(lightness.shape, settings.working_size))
     # What the network sees has all that a summary looks at, unless it sees very little.
     seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
     figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
-    files = files_of(photo.target, settings.variants)
+    files = files_of(target, settings.variants)
     variants = colorizer.predict_variants(small, _draw_noise(record.input_sha256, colorizer, settings))
     digests, total, left_out = [""] * len(files), 0, list[str]()
     # The first file is written last: where it is, all are.
@@ -188,7 +235,7 @@ def _colour(record: Record, photo: PlannedPhoto, colorizer: Colorizer, settings:
         origin = settings.provenance(record.input_sha256, index + 1 if settings.variants else 0)
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
-        digests[index], total = _write(settings.output / files[index], pieces), sum(map(len, pieces))
+        digests[index], total = save(settings, files[index], pieces), sum(map(len, pieces))
     return replace(
         record,
         outcome="coloured",
@@ -205,24 +252,6 @@ def _draw_noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> F
     if not settings.variants:
         return None
     return noise_vectors.draw(settings.seed, sha256, settings.variants, colorizer.z_dim)
-
-
-def _write(target: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file, which appears whole or not at all; its sha256."""
-    digest = hashlib.sha256()
-    with atomic_path(target) as temporary, temporary.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _size_and_time(path: Path) -> tuple[int | None, int | None]:
-    try:
-        found = path.stat()
-    except OSError:
-        return None, None
-    return found.st_size, found.st_mtime_ns
 
 
 def _hash(path: Path) -> str:

@@ -8,7 +8,7 @@ nothing that it has appended. A photograph may occur twice; its last row counts.
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ _FACTS = pa.schema(
         ("input_sha256", pa.string()),
         ("input_bytes", pa.int64()),
         ("input_mtime_ns", pa.int64()),
+        ("input_etag", pa.string()),
         ("output", pa.string()),
         ("output_sha256", pa.string()),
         ("output_bytes", pa.int64()),
@@ -66,7 +67,7 @@ SCHEMA = pa.schema(
 )
 """The columns of a manifest; numbers that are not known are null."""
 
-ALWAYS = [name for name in SCHEMA.names if name != "more_pages"]
+ALWAYS = [name for name in SCHEMA.names if name not in ("more_pages", "input_etag")]
 """The columns that manifests of all versions have."""
 
 _TIMES = ["seconds", "finished"]
@@ -84,6 +85,7 @@ class Record:
         outcome: `skipped` is also a folder that was not entered, whose `input` ends with `/`.
         reason: of a quarantined or skipped one.
         notes: what could not be taken over from the source.
+        input_etag: by which a store identifies the content; None of a file on disk.
         more_pages: pages or frames of the source that were not coloured.
         output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
         more_sha256: of the further variants in turn, with spaces between.
@@ -100,6 +102,7 @@ class Record:
     input_sha256: str = ""
     input_bytes: int | None = None
     input_mtime_ns: int | None = None
+    input_etag: str | None = None
     output: str = ""
     output_sha256: str = ""
     output_bytes: int | None = None
@@ -125,10 +128,11 @@ class PartWriter:
     Args:
         folder: of the parts.
         name: of the journal, and the beginning of its parts' names.
+        on_part: told of each finished part.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, folder: Path, name: str, on_part: Callable[[Path], None] = lambda _: None) -> None:
+        self._folder, self._name, self._on_part = folder, name, on_part
         self._path = folder / f"{name}.jsonl"
         self._lock = threading.Lock()
         self._rows = _read_journal(self._path)  # left by a killed process
@@ -157,7 +161,9 @@ class PartWriter:
         """Rows become a part, then the journal is emptied: killed in between, rows are in both."""
         if self._rows:
             taken = len(list(self._folder.glob(f"{self._name}.*.parquet")))
-            _write(self._folder / f"{self._name}.{taken + 1:05}.parquet", _to_table(self._rows))
+            part = self._folder / f"{self._name}.{taken + 1:05}.parquet"
+            _write(part, _to_table(self._rows))
+            self._on_part(part)
         if self._path.exists():
             with self._path.open("r+b") as file:
                 file.truncate(0)
@@ -166,7 +172,9 @@ class PartWriter:
 
 
 @contextmanager
-def open_part(output: Path, name: str) -> Iterator[PartWriter]:
+def open_part(
+    output: Path, name: str, on_part: Callable[[Path], None] = lambda _: None
+) -> Iterator[PartWriter]:
     """Append rows to the manifest of `output` under a name that nobody else uses at the same time.
 
     Raises:
@@ -175,7 +183,7 @@ def open_part(output: Path, name: str) -> Iterator[PartWriter]:
     folder = parts_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / f"{name}.lock", f"another scoring of the part {name}"):
-        writer = PartWriter(folder, name)
+        writer = PartWriter(folder, name, on_part)
         try:
             yield writer
         finally:

@@ -11,10 +11,11 @@ from tintlab.scoring.lists import is_list, read_list
 from tintlab.scoring.manifest import STATE
 from tintlab.scoring.pattern import is_pattern, matches, may_lead_to_match, split_pattern
 from tintlab.scoring.targets import as_text, files_of, meet, name_targets
+from tintlab.sources.stores import StoredFile
 from tintlab.sources.walk import LeftOut, Walk, Why, walk
 from tintlab.system.errors import TintlabError
 
-_NO_PHOTOS = {
+NO_PHOTOS = {
     *(".txt", ".md", ".rtf", ".doc", ".docx", ".pdf", ".html", ".htm", ".csv", ".tsv", ".xls", ".xlsx"),
     *(".json", ".xml", ".xmp", ".yaml", ".yml", ".ini", ".db", ".log", ".md5", ".sha256", ".parquet"),
     *(".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv", ".zip", ".tar", ".gz", ".7z"),
@@ -38,11 +39,13 @@ class PlannedPhoto:
         source: the file.
         name: its path below INPUT, as a text that any file can hold.
         target: path of the coloured file below OUTPUT.
+        stored: what a store's listing says of it; None for a file on disk.
     """
 
     source: Path
     name: str
     target: Path
+    stored: StoredFile | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def plan(
     skipped = [_skipped(root, one) for one in found.left_out]
     names = []
     for name in (file.relative_to(root) for file in found.files):
-        if name.suffix.lower() in _NO_PHOTOS:
+        if name.suffix.lower() in NO_PHOTOS:
             skipped.append(Skipped(as_text(name), "by suffix", "no photograph by its suffix"))
         else:
             names.append(name)

@@ -12,6 +12,7 @@ from tintlab.imaging.grids import draw_grid, to_data_uri
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.targets import files_of
+from tintlab.scoring.transfer import open_saved
 
 SHOWN = 12
 """Photographs on the sheet."""
@@ -21,8 +22,8 @@ _SIDE, _PAIRS = 220, 2
 
 def make_preview(photos: Iterable[PlannedPhoto], settings: ScoreSettings) -> str | None:
     """Draw the first coloured photographs beside their grey: a `data:` URI of a JPEG, or None without any."""
-    files = (settings.output / files_of(photo.target, settings.variants)[0] for photo in photos)
-    pairs = list(itertools.islice(_pairs(files), SHOWN))
+    files = (files_of(photo.target, settings.variants)[0] for photo in photos)
+    pairs = list(itertools.islice(_pairs(files, settings), SHOWN))
     if not pairs:
         return None
     blank = np.zeros((1, 1, 3), np.uint8)
@@ -34,10 +35,10 @@ def make_preview(photos: Iterable[PlannedPhoto], settings: ScoreSettings) -> str
     return to_data_uri(np.asarray(sheet))
 
 
-def _pairs(files: Iterable[Path]) -> Iterator[tuple[Byte, Byte]]:
+def _pairs(files: Iterable[Path], settings: ScoreSettings) -> Iterator[tuple[Byte, Byte]]:
     for file in files:
         try:
-            with Image.open(file) as picture:
+            with open_saved(settings, file) as content, Image.open(content) as picture:
                 picture.draft("RGB", (_SIDE, _SIDE))
                 picture.thumbnail((_SIDE, _SIDE))
                 colour = picture.convert("RGB")

@@ -47,6 +47,8 @@ class ScoreSettings:
         variants: files a photograph, each with a noise vector of its own; 0 is one file, without noise.
         workers: photographs at a time; 0 is one a CPU, and one that waits for the disk.
         engine: what runs the network, and in which precision.
+        store: URL of OUTPUT in a store, for which `output` stands on this machine; empty for a folder.
+        source_store: URL of the folder that the photographs are read from; empty where they are files.
     """
 
     output: Path
@@ -67,6 +69,20 @@ class ScoreSettings:
     seed: int = 0
     variants: int = 0
     engine: EngineChoice = TORCH
+    store: str = ""
+    source_store: str = ""
+
+    def place(self) -> str:
+        """Where the coloured photographs go, as the user named it."""
+        return self.store or str(self.output)
+
+    def file(self, target: Path) -> str:
+        """A coloured file as the user would name it; `target` is its path below OUTPUT."""
+        return f"{self.store}/{target.as_posix()}" if self.store else str(self.output / target)
+
+    def uses_store(self) -> bool:
+        """Whether photographs come from a store, or go to one."""
+        return bool(self.store or self.source_store)
 
     def model_line(self) -> str:
         """Which model colours, in a line."""
@@ -128,13 +144,14 @@ class Options:
     precision: str = "auto"
 
 
-def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSettings:
+def settings_for(output: Path, spec: str | None, options: Options, store: str = "") -> ScoreSettings:
     """Resolve a model, once for a whole scoring.
 
     Args:
         output: the folder of the coloured photographs.
         spec: see `models.locate`; None is this project's champion, or `base` where there is none.
         options: replace what the model's config says.
+        store: see `ScoreSettings`.
 
     Raises:
         TintlabError: there is no such model, MLflow can't be reached, or an option fits no other.
@@ -167,6 +184,7 @@ def settings_for(output: Path, spec: str | None, options: Options) -> ScoreSetti
         seed=options.seed,
         variants=options.variants,
         engine=_choose_engine(output, options, located.weights_sha256, str(config.get("generator"))),
+        store=store,
     )
 
 

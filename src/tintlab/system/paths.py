@@ -94,6 +94,11 @@ def downloaded_models() -> Path:
     return state() / "models"
 
 
+def stores() -> Path:
+    """Working folders of scorings to object stores, a folder a URL."""
+    return state() / "stores"
+
+
 def converted_models() -> Path:
     """Models as OpenVINO's graphs, a folder a model, named by a hash of what it was made from."""
     return state() / "engines"

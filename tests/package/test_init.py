@@ -1,32 +1,60 @@
-"""A project of one's own from the installed wheel, with no checkout of tintlab in sight."""
+"""The commands of README.md and docs/quickstart.md: the installed wheel, and no checkout of tintlab in sight."""
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.package.conftest import Installed
+from tests.package.documents import script
 from tests.pipeline.test_repro import STAGES, stages_run
+from tests.scoring.test_film import grey_frames, write_clip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def project(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after `tintlab init x && cd x && tintlab repro --preset smoke && tintlab register`."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    commands = "tintlab init x && cd x && tintlab repro --preset smoke && tintlab register"
-    done = installed.command(folder, "sh", "-c", commands, seconds=600)
+def run_blocks(page: Path, folder: Path, installed: Installed) -> "subprocess.CompletedProcess[str]":
+    """Run the blocks of a page that are not long."""
+    done = installed.command(folder, "sh", "-c", script(page), seconds=600)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def project(installed: Installed, tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A project after the quickstart: `init`, `repro --preset smoke`, `register`, `score`."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    Image.linear_gradient("L").resize((320, 240)).save(folder / "grandmother.jpg")
+    done = run_blocks(repository / "docs" / "quickstart.md", folder, installed)
     assert stages_run(done.stdout) == STAGES
     assert "version 1 is new" in done.stdout
-    return folder / "x"
+    for made in ("grandmother-coloured.png", "warmer/grandmother-coloured.png", "coloured.png"):
+        assert Image.open(folder / made).size == (320, 240)
+    assert "coloured by base" in done.stdout
+    return folder / "harbour"
+
+
+def test_the_readmes_commands_run(
+    installed: Installed, tmp_path: Path, repository: Path, picture: Callable[..., Any]
+) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("grandmother.jpg", "boat.jpg", "postcard.jpg", "scans/1931.jpg"):
+        Image.fromarray(picture(160, 120)).save(tmp_path / name)
+    (tmp_path / "hints.json").write_text('[{"x": 0.3, "y": 0.6, "rgb": "#7a3b2e"}]')
+    write_clip(tmp_path / "reel.mp4", grey_frames(4))
+    run_blocks(repository / "README.md", tmp_path, installed)
+    for made in ("grandmother-coloured.png", "boat-coloured.png", "coloured/1931.png", "coloured.mp4"):
+        assert (tmp_path / made).stat().st_size > 0
 
 
 def test_a_project_trains_and_registers(project: Path, installed: Installed) -> None:
     assert (project / "reports" / "index.html").exists()
     changed = installed.command(project, "git", "status", "--porcelain").stdout.split("\n")
-    assert changed == [" M params.yaml", "?? dvc.lock", ""]
+    assert changed == [" M params.yaml", "?? coloured/", "?? dvc.lock", "?? scans/", ""]
     assert installed.package.is_relative_to(installed.bin.parent)
     listed = installed.run(project, "models")
     assert "challenger" in listed.stdout, listed.stderr

@@ -1,4 +1,4 @@
-"""`tintlab up`, `ui`, `env`, `sync` and `doctor`: arguments and output; heavy imports happen inside of them."""
+"""`tintlab up`, `worker`, `ui`, `env`, `sync` and `doctor`; heavy imports happen inside of them."""
 
 from typing import Annotated
 
@@ -43,6 +43,14 @@ def up(
     from tintlab.operations import services
 
     services.up(mlflow_port, prefect_port, studio_port)
+
+
+@app.command(epilog="Example: `PREFECT_API_URL=http://prefect:4200/api tintlab worker`")
+def worker() -> None:
+    """Deploy the scheduled flows to a Prefect server that runs elsewhere, and run them here until Ctrl-C."""
+    from tintlab.operations import worker
+
+    worker.work()
 
 
 @app.command(epilog="Status 0: all is well; 1: something needs attention.")

@@ -86,6 +86,12 @@ def end_orphaned_runs(settings: Mapping[str, str]) -> int:
     return _with_client(settings, _end_orphaned_runs)
 
 
+def worker_command(name: str) -> list[str]:
+    """The command that runs a worker of our pool, with its display name."""
+    pool = ["--pool", POOL, "--type", "process", "--name", name]
+    return [sys.executable, "-m", "prefect", "worker", "start", *pool]
+
+
 def has_worker(settings: Mapping[str, str]) -> bool:
     """Whether our pool has a worker that looks for runs."""
     return _with_client(settings, _has_worker)
@@ -188,6 +194,7 @@ async def _has_worker(client: "PrefectClient") -> bool:
 
 def _with_client(settings: Mapping[str, str], work: Callable[["PrefectClient"], Coroutine[Any, Any, T]]) -> T:
     os.environ.update({name: value for name, value in settings.items() if name.startswith("PREFECT_")})
+    from httpx import TransportError
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
 
@@ -199,6 +206,9 @@ def _with_client(settings: Mapping[str, str], work: Callable[["PrefectClient"], 
         return asyncio.run(call())
     except PrefectHTTPStatusError as error:
         raise TintlabError(f"Prefect refused: {redacted(console.one_line(error))[:300]}") from None
+    except TransportError:
+        address = redacted(settings["PREFECT_API_URL"])
+        raise TintlabError(f"Prefect's server does not answer at {address}") from None
 
 
 def _deploy(settings: Mapping[str, str]) -> None:

@@ -225,10 +225,9 @@ def _studio(addresses: Addresses, environment: Mapping[str, str], port: int) -> 
 
 
 def _worker(environment: Mapping[str, str]) -> Service:
-    pool = ["--pool", prefect_server.POOL, "--type", "process", "--name", "tintlab-up"]
     return Service(
         "worker",
-        [sys.executable, "-m", "prefect", "worker", "start", *pool],
+        prefect_server.worker_command("tintlab-up"),
         environment,
         partial(prefect_server.has_worker, environment),
         orphaned=signal.SIGKILL,  # SIGTERM would make it wait for a server that is gone; its runs watch it

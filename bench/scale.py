@@ -53,13 +53,19 @@ def make_photographs(folder: Path, first: int, count: int) -> None:
         (part / f"{number:06}.jpg").write_bytes(file.getvalue())
 
 
-def pipeline(folder: Path, count: int) -> None:
-    """A pipeline of the four stages on `count` photographs."""
+def write_params(folder: Path, root: Path = ROOT) -> None:
+    """The parameters of the checkout at `root`, for small photographs."""
     yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    params = yaml.load(root / "params.yaml")
     for section, changes in PARAMS.items():
         params[section].update(changes)
     yaml.dump(params, folder / "params.yaml")
+
+
+def pipeline(folder: Path, count: int) -> None:
+    """A pipeline of the four stages on `count` photographs."""
+    write_params(folder)
+    yaml = YAML()
     stages = yaml.load(ROOT / "dvc.yaml")["stages"]
     kept: dict[str, Any] = {}
     for name in STAGES:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tintlab.stages.split import assign_splits, main, split_of, twin_pairs
+from tintlab.stages import split_twins
+from tintlab.stages.split import assign_splits, main, split_of
+from tintlab.stages.split_twins import cut_segments, find_twins
 from tintlab.system.params import SplitParams
 
 RANKED = ["test", "val", "train"]
@@ -116,8 +118,8 @@ def test_shares_of_nothing_and_everything(test: float, val: float, split: str) -
 @given(old=collections(), new=collections(), params=params_with_many_in_each_split)
 def test_new_photos_change_no_old_one(old: dict[int, int], new: dict[int, int], params: SplitParams) -> None:
     both = old | {number: phash for number, phash in new.items() if number not in old}
-    before = assign_splits(table(old), params).set_index("photo")
-    after = assign_splits(table(both), params).set_index("photo")
+    before = assign_splits([table(old)], params).set_index("photo")
+    after = assign_splits([table(both)], params).set_index("photo")
     assert set(after.index) == set(table(both)["photo"])
     assert after.loc[before.index, "split"].tolist() == before["split"].tolist()
     used_before = before[before["excluded"] == ""]
@@ -141,14 +143,14 @@ def test_new_photos_change_no_old_one(old: dict[int, int], new: dict[int, int], 
 def test_the_order_of_rows_does_not_matter(photos: dict[int, int], params: SplitParams, seed: int) -> None:
     rows = table(photos)
     shuffled = rows.sample(frac=1, random_state=seed)
-    pd.testing.assert_frame_equal(assign_splits(shuffled, params), assign_splits(rows, params))
+    pd.testing.assert_frame_equal(assign_splits([shuffled], params), assign_splits([rows], params))
 
 
 @given(photos=collections(), params=params_with_many_in_each_split)
 def test_who_is_excluded_and_who_shares_a_cluster(photos: dict[int, int], params: SplitParams) -> None:
     rows = table(photos)
     phashes = dict(zip(rows["photo"], photos.values(), strict=True))
-    splits = assign_splits(rows, params).set_index("photo")
+    splits = assign_splits([rows], params).set_index("photo")
     assert splits.index.tolist() == sorted(phashes)
 
     def near(first: str, second: str) -> bool:
@@ -179,7 +181,7 @@ def test_a_worked_example() -> None:
     # Numbers 0 and 64 train, 1 and 10 validate, 272 tests.
     names = {number: f"{content_hash(number)[:12]}.jpg" for number in (0, 1, 10, 64, 272)}
     photos = {272: 0, 1: 0b111111, 10: 0b111111 << 6, 0: 0b1111111 << 32, 64: 0b111 << 32}
-    splits = assign_splits(table(photos), PARAMS).set_index("photo")
+    splits = assign_splits([table(photos)], PARAMS).set_index("photo")
     # 1 is 6 bits from the test photo. 0 is 7 bits from it and stays; 64 is 3 bits from it and 4 from 0.
     assert splits["excluded"].to_dict() == {
         names[272]: "",
@@ -197,12 +199,12 @@ def test_unreadable_files_are_left_out() -> None:
     unreadable = pd.DataFrame(
         {"photo": ["", ""], "sha256": [content_hash(8), content_hash(9)], "phash": ["", ""]}
     )
-    splits = assign_splits(pd.concat([unreadable, rows]), PARAMS)
+    splits = assign_splits([unreadable, rows], PARAMS)
     assert splits["photo"].tolist() == sorted(rows["photo"])
 
 
 def test_no_photos_at_all() -> None:
-    splits = assign_splits(table({}), PARAMS)
+    splits = assign_splits([table({})], PARAMS)
     assert splits.columns.tolist() == ["photo", "split", "cluster", "excluded"]
     assert splits.empty
 
@@ -210,8 +212,30 @@ def test_no_photos_at_all() -> None:
 # --- twins
 
 
-@pytest.mark.parametrize("distance", [0, 1, 2, 6, 7, 15, 31, 32, 61, 62, 63, 64])
-def test_twin_pairs_are_those_that_comparing_all_finds(distance: int) -> None:
+def brute_force(hashes: list[int], distance: int) -> set[tuple[int, int]]:
+    return {
+        (first, second)
+        for first in range(len(hashes))
+        for second in range(first + 1, len(hashes))
+        if bits(hashes[first], hashes[second]) <= distance
+    }
+
+
+def twins_of(hashes: list[int], distance: int) -> set[tuple[int, int]]:
+    found = find_twins(np.array(hashes, np.uint64), distance)
+    return {(int(first), int(second)) for pairs in found for first, second in pairs}
+
+
+@pytest.fixture(params=["numpy", "compiled", "all"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the ways to search, however few the hashes are."""
+    monkeypatch.setattr(split_twins, "_is_worth_cutting", lambda *_: request.param != "all")
+    monkeypatch.setattr(split_twins, "COMPILED_FROM", 0 if request.param == "compiled" else 10**9)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("distance", [0, 1, 2, 6, 7, 10, 11, 13, 20])
+def test_twins_are_those_that_comparing_all_finds(distance: int) -> None:
     source = np.random.default_rng(distance)
     hashes = [int(value) for value in source.integers(0, 2**64, 30, np.uint64)]
     for _ in range(60):  # near ones, at the distance itself and just beyond it
@@ -220,36 +244,62 @@ def test_twin_pairs_are_those_that_comparing_all_finds(distance: int) -> None:
             phash ^= 1 << int(flip)
         hashes.append(phash)
     hashes += [0, 2**64 - 1]
-    expected = [
-        (first, second)
-        for first in range(len(hashes))
-        for second in range(first + 1, len(hashes))
-        if bits(hashes[first], hashes[second]) <= distance
-    ]
+    expected = brute_force(hashes, distance)
     assert expected
-    assert twin_pairs(pd.Series([f"{phash:016x}" for phash in hashes]), distance) == expected
+    assert twins_of(hashes, distance) == expected
 
 
 @given(
     hashes=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 255), max_size=12),
     distance=st.integers(0, 64),
 )
-def test_twin_pairs_of_any_hashes(hashes: list[int], distance: int) -> None:
-    expected = [
-        (first, second)
-        for first in range(len(hashes))
-        for second in range(first + 1, len(hashes))
-        if bits(hashes[first], hashes[second]) <= distance
-    ]
-    assert twin_pairs(pd.Series([f"{phash:016x}" for phash in hashes], dtype="str"), distance) == expected
+def test_twins_of_any_hashes(hashes: list[int], distance: int) -> None:
+    assert twins_of(hashes, distance) == brute_force(hashes, distance)
 
 
-def test_twins_of_many_photos_are_found_quickly() -> None:
+@pytest.mark.parametrize("distance", range(65))
+def test_a_pair_within_the_distance_is_near_in_a_segment(distance: int) -> None:
+    """The worst pairs differ in one bit more than the radius in all segments; they are farther apart."""
+    segments = cut_segments(distance)
+    assert sum(one.radius + 1 for one in segments) > distance
+    covered = [bit for one in segments for bit in range(one.low, one.low + one.width)]
+    assert len(set(covered)) == len(covered) and set(covered) <= set(range(64))
+
+
+def test_compiled_and_numpy_find_the_same_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
     source = np.random.default_rng(0)
     hashes = source.integers(0, 2**64, 20_000, np.uint64)
-    hashes[-1] = hashes[0] ^ np.uint64(0b111111)
-    compared = pd.Series([f"{phash:016x}" for phash in hashes.tolist()])
-    assert (0, 19_999) in twin_pairs(compared, 6)
+    hashes[-500:] = hashes[:500] ^ np.uint64(0b11_0000_0000_0111)
+    monkeypatch.setattr(split_twins, "COMPILED_FROM", 0)
+    compiled = twins_of(hashes.tolist(), 6)
+    monkeypatch.setattr(split_twins, "COMPILED_FROM", 10**9)
+    assert twins_of(hashes.tolist(), 6) == compiled
+    assert {(place, 19_500 + place) for place in range(500)} <= compiled
+
+
+def test_more_pairs_than_there_is_room_for_at_first() -> None:
+    """All of 300 hashes are near each other."""
+    source = np.random.default_rng(1)
+    hashes = [1 << int(bit) for bit in source.integers(0, 20, 300)]
+    many = [*hashes, *(int(value) for value in source.integers(2**40, 2**64, 20_000, np.uint64))]
+    assert len([pair for pair in twins_of(many, 6) if pair[1] < 300]) == 300 * 299 // 2
+
+
+def test_ten_thousand_copies_make_no_pairs() -> None:
+    """The same hash everywhere: one cluster a split, and all but the test photographs are excluded."""
+    rows = pd.DataFrame(
+        {"photo": [f"{n:05}.jpg" for n in range(10_000)], "sha256": map(content_hash, range(10_000))}
+    ).assign(phash="8" * 16)
+    splits = assign_splits([rows], PARAMS)
+    assert splits.groupby("split")["cluster"].nunique().tolist() == [1, 1, 1]
+    first = {split: rows["photo"].iloc[0] for split, rows in splits.groupby("split")}
+    reasons = {split: set(rows["excluded"]) for split, rows in splits.groupby("split")}
+    twin, where = min((first["test"], "test"), (first["val"], "val"))
+    assert reasons == {
+        "test": {""},
+        "val": {f"near-duplicate of {first['test']} in test"},
+        "train": {f"near-duplicate of {twin} in {where}"},
+    }
 
 
 # --- the stage

@@ -291,7 +291,7 @@ def test_starter_near_greys_and_near_duplicates_are_caught(
     tmp_path: Path, repository: Path, default_params: Params
 ) -> None:
     photos, _ = fetch.fetch([repository / paths.STARTER], default_params.fetch, 200, tmp_path)
-    splits = split.assign_splits(photos, default_params.split)
+    splits = split.assign_splits([photos], default_params.split)
     outcome = validate.validate(photos, splits, default_params.validate_)
     assert outcome.faults == ()
     reasons = {Path(row["origin"]).stem: row["reason"] for row in outcome.quarantine.to_dict("records")}

@@ -89,7 +89,7 @@ def test_mangled_tables(content: bytes, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["", "ten", "1.5"])
 def test_a_whole_number_that_is_none(cell: str, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text(f"photo,cluster,left,top\na,a,{cell},0\n")
+    (tmp_path / "train.csv").write_text(f"photo,cluster,category,left,top\na,a,,{cell},0\n")
     with pytest.raises(TintlabError, match="can't be read"):
         read_table(tmp_path / "train.csv")
 

@@ -1,25 +1,21 @@
 """split: assign each photograph for ever to training, to choosing the best weights, or to judging."""
 
 import hashlib
-import itertools
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tintlab.stages.split_twins import Hashes, find_twins
 from tintlab.system import entry_point, paths
 from tintlab.system.params import SplitParams, load_params
-from tintlab.system.tables import SPLIT_COLUMNS, read_table, write_table
+from tintlab.system.tables import SPLIT_COLUMNS, read_pieces, write_table
 
 RANK = {"test": 0, "val": 1, "train": 2}
 
-Places = NDArray[np.int64]
+Places = NDArray[np.int32]
 """Positions of photographs."""
-
-_SEGMENTS, _SEGMENT_BITS = 4, 16
-_PAIRS_AT_ONCE = 1 << 22
 
 
 def split_of(sha256: str, params: SplitParams) -> str:
@@ -30,93 +26,109 @@ def split_of(sha256: str, params: SplitParams) -> str:
     return "val" if u < params.test + params.val else "train"
 
 
-def twin_pairs(phashes: pd.Series, distance: int) -> list[tuple[int, int]]:
-    """Pairs of positions `i < j` whose 64-bit perceptual hashes differ in at most `distance` bits, sorted.
-
-    Exact for any distance, with far fewer than n² comparisons for small ones (multi-index hashing, Norouzi et al.
-    2014, arXiv 1307.2982): two hashes that differ in d bits differ in at most d / 4 bits in one of four segments.
-    So only photographs are compared that share an entry in a table of segments.
-    """
-    hashes = np.array([int(text, 16) for text in phashes], dtype=np.uint64)
-    radius = distance // _SEGMENTS
-    flips = sum(math.comb(_SEGMENT_BITS, bits) for bits in range(radius + 1))
-    few = flips * _SEGMENTS < len(hashes)
-    found = [np.empty(0, np.int64)]
-    for left, right in _alike_in_a_segment(hashes, radius) if few else _all_pairs(len(hashes)):
-        near = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= distance)
-        found.append(left[near] * len(hashes) + right[near])
-    first, second = np.divmod(np.unique(np.concatenate(found)), max(len(hashes), 1))
-    return list(zip(first.tolist(), second.tolist(), strict=True))
-
-
-def _alike_in_a_segment(hashes: NDArray[np.uint64], radius: int) -> Iterator[tuple[Places, Places]]:
-    """Pairs, in both orders, whose hashes differ in at most `radius` bits of one of the four segments."""
-    values = 1 << _SEGMENT_BITS
-    for low in range(0, 64, _SEGMENT_BITS):
-        segments = (hashes >> np.uint64(low)).astype(np.int64) & (values - 1)
-        order = np.argsort(segments, kind="stable")
-        starts = np.searchsorted(segments[order], np.arange(values + 1))
-        for bits in range(radius + 1):
-            for flipped in itertools.combinations(range(_SEGMENT_BITS), bits):
-                wanted = segments ^ sum(1 << bit for bit in flipped)
-                yield from _joined(starts[wanted], starts[wanted + 1], order)
-
-
-def _joined(begins: Places, ends: Places, order: Places) -> Iterator[tuple[Places, Places]]:
-    """Pairs of each position i with those of `order[begins[i] : ends[i]]`, some millions at a time."""
-    counts = ends - begins
-    before = np.concatenate([[0], np.cumsum(counts)])
-    cuts = np.searchsorted(before, np.arange(0, before[-1] + _PAIRS_AT_ONCE, _PAIRS_AT_ONCE))
-    for start, stop in itertools.pairwise(np.unique([*np.minimum(cuts, len(counts)), len(counts)]).tolist()):
-        left = np.repeat(np.arange(start, stop), counts[start:stop])
-        within = np.arange(len(left)) + before[start] - before[left]
-        yield left, order[begins[left] + within]
-
-
-def _all_pairs(count: int) -> Iterator[tuple[Places, Places]]:
-    everyone = np.arange(count)
-    yield from _joined(everyone + 1, np.full(count, count), everyone)
-
-
-def assign_splits(photos: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+def assign_splits(pieces: Iterable[pd.DataFrame], params: SplitParams) -> pd.DataFrame:
     """Assign a split to every readable photograph; exclude near-duplicates of higher-ranked splits.
 
     A photograph keeps its split when others arrive, and the order of rows does not matter. Twins within a split
     stay and share a cluster.
 
     Args:
-        photos: columns `photo`, `sha256` and `phash`; rows with an empty `photo` are left out.
+        pieces: the table of photographs, in one or several parts: columns `photo`, `sha256` and `phash`. Rows
+            with an empty `photo` are left out.
         params: shares, salt and the distance that makes two photographs twins.
 
     Returns:
         Columns `photo`, `split`, `cluster`, `excluded` (empty, or `near-duplicate of …`), sorted by photo.
     """
-    known = photos[photos["photo"] != ""].sort_values("photo", ignore_index=True)
-    names = known["photo"].tolist()
-    splits = [split_of(sha256, params) for sha256 in known["sha256"]]
-    excluded = [""] * len(names)
-    cluster = list(range(len(names)))
+    names, ranks, hashes = _read_facts(pieces, params)
+    higher, clusters = relate_twins(hashes, ranks, params.twin_distance)
+    splits = pd.array(list(RANK), dtype="str")
+    excluded = np.flatnonzero(higher >= 0)
+    twins = higher[excluded]
+    reasons = [
+        f"near-duplicate of {name} in {split}"
+        for name, split in zip(names.take(twins), splits.take(ranks[twins]), strict=True)
+    ]
+    numbers = np.zeros(len(names), np.int32)
+    numbers[excluded] = np.arange(1, len(reasons) + 1)
+    columns = [
+        names.array,
+        splits.take(ranks),
+        names.array.take(clusters),
+        pd.array(["", *reasons], dtype="str").take(numbers),
+    ]
+    return pd.DataFrame(dict(zip(SPLIT_COLUMNS, columns, strict=True)))
 
-    def root(position: int) -> int:
-        while cluster[position] != position:
-            position = cluster[position]
-        return position
 
-    for first, second in twin_pairs(known["phash"], params.twin_distance):
-        if splits[first] == splits[second]:
-            low, high = sorted((root(first), root(second)))
-            cluster[high] = low
-            continue
-        higher, lower = sorted((first, second), key=lambda position: RANK[splits[position]])
-        excluded[lower] = excluded[lower] or f"near-duplicate of {names[higher]} in {splits[higher]}"
-    clusters = [names[root(position)] for position in range(len(names))]
-    columns = dict(zip(SPLIT_COLUMNS, [names, splits, clusters, excluded], strict=True))
-    return pd.DataFrame(columns, dtype="str")
+def _read_facts(
+    pieces: Iterable[pd.DataFrame], params: SplitParams
+) -> tuple["pd.Series[str]", NDArray[np.int8], Hashes]:
+    """Names, ranks of splits and hashes of all readable photographs, sorted by name."""
+    names, ranks, hashes = [pd.Series([], dtype="str")], [np.empty(0, np.int8)], [np.empty(0, np.uint64)]
+    for piece in pieces:
+        known = piece[piece["photo"] != ""]
+        names.append(known["photo"])
+        ranks.append(np.array([RANK[split_of(sha256, params)] for sha256 in known["sha256"]], np.int8))
+        hashes.append(np.array([int(text, 16) for text in known["phash"]], np.uint64))
+    in_order = pd.concat(names, ignore_index=True).sort_values()
+    order = in_order.index.to_numpy()
+    return in_order.reset_index(drop=True), np.concatenate(ranks)[order], np.concatenate(hashes)[order]
+
+
+def relate_twins(hashes: Hashes, ranks: NDArray[np.int8], distance: int) -> tuple[Places, Places]:
+    """Find each photograph's twin in a split of higher rank, and its cluster.
+
+    Args:
+        hashes: perceptual hashes, `(n,)`.
+        ranks: of the splits, 0 is the highest, `(n,)`.
+        distance: twins' hashes differ in at most so many bits.
+
+    Returns:
+        The first twin of a higher rank, or -1, `(n,)`; and the first photograph of the cluster: those of the same
+        split that are connected by twins, `(n,)`.
+    """
+    # Photographs of the same hash and split have the same twins: a node for each hash and split.
+    values, groups = np.unique(hashes, return_inverse=True)
+    nodes = groups * len(RANK) + ranks
+    nobody = len(hashes)
+    firsts = np.full((len(values), len(RANK)), nobody, np.int32)
+    firsts.ravel()[nodes[::-1]] = np.arange(nobody, dtype=np.int32)[::-1]  # the last that is written stays
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *find_twins(values, distance)])
+    higher, clusters = (find(firsts, pairs, nobody) for find in (_find_higher, _find_clusters))
+    return higher.ravel()[nodes], clusters.ravel()[nodes]
+
+
+def _find_higher(firsts: Places, pairs: NDArray[np.int64], nobody: int) -> Places:
+    """For each node its first twin of a higher rank; -1 where there is none."""
+    higher = np.full_like(firsts, nobody)
+    higher[:, 1:] = np.minimum.accumulate(firsts, axis=1)[:, :-1]
+    found = higher.copy()
+    for one, other in (pairs.T, pairs.T[::-1]):
+        np.minimum.at(found, one, higher[other])
+    return np.where(found == nobody, -1, found)
+
+
+def _find_clusters(firsts: Places, pairs: NDArray[np.int64], nobody: int) -> Places:
+    """For each node the first photograph of its cluster."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    sides = [(side[:, None] * len(RANK) + np.arange(len(RANK))).ravel().astype(np.int32) for side in pairs.T]
+    who = firsts.ravel()
+    there = np.logical_and(*(who[side] < nobody for side in sides))
+    one, other = (side[there] for side in sides)
+    edges = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(len(who), len(who)))
+    _, labels = connected_components(edges, directed=False)
+    found = np.full(len(who), nobody, np.int32)
+    np.minimum.at(found, labels, who)
+    clusters: Places = found[labels].reshape(firsts.shape)
+    return clusters
 
 
 def main() -> None:
     """Run the stage on the files in dvc.yaml."""
-    splits = assign_splits(read_table(paths.PHOTOS), load_params().split)
+    columns = ["photo", "sha256", "phash"]
+    splits = assign_splits(read_pieces(paths.PHOTOS, columns), load_params().split)
     write_table(splits, paths.SPLITS)
     counts = splits.loc[splits["excluded"] == "", "split"].value_counts()
     twins = int((splits["excluded"] != "").sum())

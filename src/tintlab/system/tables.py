@@ -1,6 +1,13 @@
-"""The tables between stages: their columns, and reading and writing them as CSV."""
+"""The tables between stages: their columns, and reading and writing them as CSV.
 
+Columns are Arrow's, which take little more memory than the file takes on disk. Where a whole table would be too
+much, `read_pieces` and `TableWriter` hold a part of it at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import pandas as pd
 
@@ -63,35 +70,111 @@ SCHEMAS: dict[str, dict[str, str]] = {
 }
 
 
-def read_table(path: Path) -> pd.DataFrame:
+_ARROW_TYPES = {TEXT: "large_string", INT: "int64", FLOAT: "float64"}
+_BLOCK = 4 << 20
+"""Bytes of a file that are parsed at once. A row must fit."""
+_ROWS = 10_000
+"""Rows that are written at once."""
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read one of the pipeline's tables, with the dtypes of its schema.
+
+    Args:
+        path: of the table; the file's name selects the schema.
+        columns: which of them to read; None reads all.
 
     Raises:
         TintlabError: the file is missing, or a column of its schema is.
     """
+    with _open_table(path, columns) as reader:
+        return _to_pandas(reader.read_all(), path)
+
+
+def read_pieces(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Read a table piece by piece, a few megabytes of the file at a time. See `read_table`.
+
+    Raises:
+        TintlabError: see `read_table`.
+    """
+    with _open_table(path, columns) as reader:
+        for batch in reader:
+            yield _to_pandas(batch, path)
+
+
+@contextmanager
+def _open_table(path: Path, columns: Sequence[str] | None) -> Iterator[Any]:
+    """A reader of Arrow's record batches."""
+    from pyarrow import csv
+
     schema = SCHEMAS[path.name]
-    try:
+    options = csv.ConvertOptions(
+        column_types={name: _ARROW_TYPES[dtype] for name, dtype in schema.items()},
         # An empty text stays a text; only an empty number is "not known".
-        unknown = {column: [""] for column, dtype in schema.items() if dtype == FLOAT}
-        table = pd.read_csv(path, dtype=schema, keep_default_na=False, na_values=unknown)
+        null_values=[""],
+        strings_can_be_null=False,
+        include_columns=list(columns or schema),
+    )
+    try:
+        with path.open("rb") as file:
+            yield csv.open_csv(
+                file,
+                csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+                csv.ParseOptions(newlines_in_values=True),
+                options,
+            )
     except FileNotFoundError:
         raise TintlabError(f"{path} is missing: run `dvc repro` to make it") from None
+    except KeyError as error:  # Arrow names the column in quotes
+        column = str(error).split("'")[1]
+        raise TintlabError(f"{path} lacks the column {column!r}: delete it and run `dvc repro`") from None
     except ValueError as error:
         raise TintlabError(f"{path} can't be read ({error}): delete it and run `dvc repro`") from None
-    missing = [column for column in schema if column not in table.columns]
-    if missing:
-        raise TintlabError(f"{path} lacks the column {missing[0]!r}: delete it and run `dvc repro`")
-    return table[list(schema)]
+
+
+def _to_pandas(table: Any, path: Path) -> pd.DataFrame:
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if SCHEMAS[path.name][field.name] == INT and column.null_count:
+            raise ValueError(f"column {field.name!r} lacks a whole number")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+class TableWriter:
+    """Writes one of the pipeline's tables row by row: the schema's columns in the schema's order.
+
+    Line ends within a text become Unix's, for a bare carriage return would end the row.
+
+    Args:
+        file: to write to.
+        name: of the table, which selects its schema; without a schema the columns stay as they are.
+    """
+
+    def __init__(self, file: IO[str], name: str) -> None:
+        self._file, self._schema = file, SCHEMAS.get(name)
+        self._begun = False
+
+    def append(self, table: pd.DataFrame) -> None:
+        """Write the rows of `table` after those before; the first call also writes the header."""
+        for start in range(0, max(len(table), 1), _ROWS):
+            piece = table.iloc[start : start + _ROWS]
+            if self._schema is not None:
+                piece = piece.reindex(columns=list(self._schema)).astype(self._schema)
+            piece = piece.replace("\r\n?", "\n", regex=True)
+            piece.to_csv(
+                self._file, index=False, header=not self._begun, float_format="%.6g", lineterminator="\n"
+            )
+            self._begun = True
+
+
+@contextmanager
+def open_writer(path: Path) -> Iterator[TableWriter]:
+    """A writer of the table at `path`, which appears there as a whole at the end of the block."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield TableWriter(file, path.name)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write one of the pipeline's tables: the schema's columns in the schema's order, atomically.
-
-    Line ends within a text become Unix's, for a bare carriage return would end the row.
-    """
-    schema = SCHEMAS.get(path.name)
-    if schema is not None:
-        table = table.reindex(columns=list(schema)).astype(schema)
-    table = table.replace("\r\n?", "\n", regex=True)
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    """Write one of the pipeline's tables, atomically; see `TableWriter`."""
+    with open_writer(path) as writer:
+        writer.append(table)

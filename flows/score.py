@@ -36,6 +36,7 @@ def score(
     file_format: Literal["png", "jpeg", "webp"] = "png",
     quality: Annotated[int, Field(ge=1, le=100)] = 92,
     depth: Literal[8, 16] = 8,
+    descan: bool = False,
     follow_links: bool = False,
     chunk_size: Annotated[int, Field(ge=1)] = 200,
     dask: str | None = None,
@@ -53,12 +54,15 @@ def score(
         file_format: of the coloured files.
         quality: of JPEG and WebP.
         depth: bits a channel; 16 for PNG.
+        descan: even out the fading of prints first, by a stretch of their lightness.
         follow_links: enter linked folders too.
         chunk_size: photographs a task.
         dask: address of a Dask scheduler, such as `tcp://10.0.0.5:8786`; none colours them on this machine.
     """
     common.start_flow()
-    options = Options(file_format, quality, depth, saturation, working_size, seed=seed, variants=variants)
+    options = Options(
+        file_format, quality, depth, saturation, working_size, seed=seed, variants=variants, descan=descan
+    )
     try:
         settings = _settings(output, model, options)
         with archive.open_scoring(_pinned(source), settings, follow_links) as work:

@@ -14,7 +14,7 @@ from tintlab.registry import commands as versions
 from tintlab.scoring import film_command
 from tintlab.studio import commands as studio
 from tintlab.system import console, entry_point, paths, suggestions
-from tintlab.system.options import Engine, Precision, Saturation, ScoringModel, WorkingSize
+from tintlab.system.options import Descan, Engine, Precision, Saturation, ScoringModel, WorkingSize
 from tintlab.system.params import load_params
 
 app = typer.Typer(
@@ -153,6 +153,7 @@ def score(
         int, typer.Option(min=0, help="Files a photograph, NAME-v1.png and on; 0: one, without noise.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the variants' noise.")] = 0,
+    descan: Descan = False,
     workers: Annotated[int, typer.Option(min=0, help="Photographs at a time; 0: as the CPUs suggest.")] = 0,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter linked folders too; each file is coloured once.")
@@ -180,6 +181,7 @@ def score(
         variants,
         engine=engine,
         precision=precision,
+        descan=descan,
     )
     folder, store = mirror.resolve_output(output)
     settings = settings_for(folder, model, options, store)

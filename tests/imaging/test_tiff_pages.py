@@ -6,6 +6,7 @@ import pytest
 from tests.imaging import making
 from tests.imaging.making import Page, grey_page, tiff_of
 from tests.imaging.test_faults import read, reason
+from tintlab.imaging.photos import PhotoError, count_pages, megapixels_of, read_photo
 
 
 def page(
@@ -24,6 +25,48 @@ def test_an_album_says_how_many_pages_are_left() -> None:
     assert read(tiff_of([page(60, 40, None), page(60, 40, None)])).notes == (
         "1 more page of the file was not read",
     )
+
+
+def test_each_page_of_an_album_is_read_by_its_number() -> None:
+    first, second, third = (page(60, 40, None, shade) for shade in (50, 100, 150))
+    second.sub = [page(30, 20, 1, 7)]
+    third.tags |= {274: ("H", [6])}
+    data = tiff_of([page(12, 8, 1, 9), first, second, page(60, 40, 4), third])
+    assert count_pages(data) == 3
+    photos = [read_photo(data, 1, number) for number in (1, 2, 3)]
+    assert [int(photo.pixels[0, 0]) for photo in photos] == [50, 100, 150]
+    assert [photo.pixels.shape for photo in photos] == [(40, 60), (40, 60), (60, 40)]
+    assert [(photo.more_pages, photo.notes) for photo in photos] == [(0, ())] * 3
+    assert megapixels_of(data, 1, 3) == pytest.approx(0.0024)
+    with pytest.raises(PhotoError, match="it is not where the file says"):
+        read_photo(data, 1, 4)
+
+
+def test_a_smaller_photograph_among_others_is_no_preview() -> None:
+    assert count_pages(tiff_of([page(4800, 20, None), page(2400, 10, None)])) == 2
+    assert count_pages(tiff_of([page(4800, 20, None), page(480, 2, None)])) == 1
+
+
+def test_previews_with_their_pictures_behind_them_are_a_photograph_each() -> None:
+    pages = [page(40, 30, 1), page(40, 30, 1)]
+    for number, one in enumerate(pages):
+        one.sub = [page(160, 120, 0, 60 + number)]
+    data = tiff_of(pages)
+    assert count_pages(data) == 2
+    assert [int(read_photo(data, 1, number).pixels[0, 0]) for number in (1, 2)] == [60, 61]
+
+
+def test_a_page_beyond_the_end_counts_and_a_single_page_only_notes_it() -> None:
+    pages = [page(60, 40, None, shade) for shade in (50, 100)]
+    data = bytearray(tiff_of(pages))
+    data[-4:] = (len(data) + 100).to_bytes(4, "little")
+    assert count_pages(bytes(data)) == 3
+    with pytest.raises(PhotoError, match="cut short or damaged"):
+        read_photo(bytes(data), 1, 3)
+    single = bytearray(tiff_of(pages[:1]))
+    single[-4:] = (len(single) + 100).to_bytes(4, "little")
+    assert count_pages(bytes(single)) == 1
+    assert read(bytes(single)).notes == ("the file names another page that is not there",)
 
 
 @pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])

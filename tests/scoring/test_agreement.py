@@ -1,5 +1,6 @@
 """Whatever an archive holds: dry run, summary, manifest, files and exit status say the same of each file."""
 
+import io
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
@@ -22,14 +24,17 @@ from tests.scoring.conftest import make_settings, saved
 from tintlab.cli import app
 from tintlab.scoring import archive, manifest
 from tintlab.scoring.targets import fold
+from tintlab.scoring.trace import trace
 
 _JPEG = saved(Image.fromarray(make_picture(24, 16)), "JPEG")
-_GREY = Image.fromarray(make_picture(24, 16)).convert("L")
+_PAGES = tuple(Image.fromarray(make_picture(24, 16, seed=seed)).convert("L") for seed in range(3))
+_ALBUM = saved(_PAGES[0], "TIFF", save_all=True, append_images=_PAGES[1:])
 CONTENTS = {
     "photo": _JPEG,
     "broken": _JPEG[:200],
     "empty": b"",
-    "pages": saved(_GREY, "TIFF", save_all=True, append_images=[_GREY, _GREY]),
+    "pages": _ALBUM,
+    "frames": saved(_PAGES[0], "GIF", save_all=True, append_images=_PAGES[1:]),
 }
 """What a file may hold."""
 
@@ -92,6 +97,11 @@ def kinds_in(said: str, word: str) -> int:
     return number
 
 
+def sums(said: str) -> list[int]:
+    """The numbers of a summary; of `5 pages in 3 files found` the pages."""
+    return list(map(int, re.findall(r"\d+", re.sub(r" pages in \d+", "", said))))
+
+
 def check_agreement(tree: dict[str, object], model: Path, place: Path, follow_links: bool) -> None:
     scans, output, outside = place / "scans", place / "scans/out", place / "outside"
     build({"sure.jpg": "photo", **tree}, scans, outside)
@@ -107,17 +117,18 @@ def check_agreement(tree: dict[str, object], model: Path, place: Path, follow_li
     outcomes = Counter(rows["outcome"])
     folders = rows[rows["input"].str.endswith("/")]
     files = rows[~rows["input"].str.endswith("/")]
-    # Plan and manifest: every file once.
-    assert len(files) == files["input"].nunique() == planned.plan.files
+    # Plan and manifest: every file once, or each of its pages once.
+    assert files["input"].nunique() == planned.plan.files
+    assert len(files) == len(files[["input", "page"]].drop_duplicates()) == planned.plan.pages
     assert len(folders) == sum(one.is_folder for one in planned.plan.skipped)
     assert outcomes["coloured"] == result.coloured
     assert outcomes["quarantined"] == len(result.quarantined)
     # The summary's numbers, as a reader adds them up.
     said = result.line()
-    found, coloured, bad = map(int, re.findall(r"\d+", said)[:3])
-    assert found == coloured + bad + kinds_in(said, "skipped") == planned.plan.files
+    found, coloured, bad = sums(said)[:3]
+    assert found == coloured + bad + kinds_in(said, "skipped") == planned.plan.pages
     assert (coloured, bad) == (result.coloured, len(result.quarantined))
-    assert list(map(int, re.findall(r"\d+", dry)[:2])) == [found, coloured + bad]
+    assert sums(dry)[:2] == [found, coloured + bad]
     for word in ("skipped", "not entered"):
         assert part_about(word, dry) == part_about(word, said)
     assert kinds_in(said, "not entered") == len(folders)
@@ -198,10 +209,62 @@ def test_what_was_skipped_once_may_be_entered_later(model: Path, tmp_path: Path)
     }
 
 
-def test_pages_that_were_not_coloured_are_counted(model: Path, tmp_path: Path) -> None:
-    build({"a.jpg": "photo", "b.tif": "pages"}, tmp_path / "scans", tmp_path)
+def test_each_page_of_a_tiff_is_a_photograph(model: Path, tmp_path: Path) -> None:
+    damaged = bytearray(saved(_PAGES[0], "TIFF", save_all=True, append_images=_PAGES[1:], compression="jpeg"))
+    with Image.open(io.BytesIO(damaged)) as image:
+        image.seek(1)
+        (middle,) = image.tag_v2[273]  # type: ignore[attr-defined]
+    damaged[middle : middle + 40] = bytes(40)
+    contents = {"b.tif": _ALBUM, "b-p01.jpg": _JPEG, "c/d.tiff": bytes(damaged), "notes.txt": b""}
+    for name, data in contents.items():
+        (tmp_path / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scans" / name).write_bytes(data)
+    settings = make_settings(model, tmp_path / "out")
+    dry = archive.preview(archive.plan_scoring(tmp_path / "scans", settings)).splitlines()
+    assert dry[-1].startswith("8 pages in 4 files found: 7 photographs would be coloured")
+    assert dry[2].startswith("b.tif, page 2 -> ")
+    result = archive.score(tmp_path / "scans", settings, lambda _: None)
+    assert result.line() == (
+        "8 pages in 4 files found: 6 photographs coloured, 1 page can't be used, 1 file skipped (1 by suffix)"
+    )
+    (broken,) = result.quarantined
+    assert broken == "c/d.tiff, page 2"
+    assert (
+        (tmp_path / "out" / manifest.QUARANTINE).read_text().splitlines()[1].startswith("c/d.tiff,page 2: ")
+    )
+    made = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")}
+    assert made == {
+        *("b-p01.tif.png", "b-p01.jpg.png", "b-p02.png", "b-p03.png"),
+        *("c/d-p01.png", "c/d-p03.png"),
+    }
+    for page, name in enumerate(("b-p01.tif.png", "b-p02.png", "b-p03.png"), 1):
+        with Image.open(tmp_path / "out" / name) as image:
+            theirs = np.asarray(image.convert("L")).astype(int)
+        assert np.abs(theirs - np.asarray(_PAGES[page - 1]).astype(int)).mean() < 3
+        assert trace(tmp_path / "out" / name).manifest["page"] == str(page)
+        assert trace(tmp_path / "out" / name).file.source_page == str(page)
+    (tmp_path / "out/b-p02.png").unlink()
+    (left,) = archive.plan_scoring(tmp_path / "scans/b.tif", replace(settings, output=tmp_path / "x")).left[
+        :1
+    ]
+    assert left.page == 1
+    left = archive.plan_scoring(tmp_path / "scans", settings).left
+    assert [(photo.name, photo.page) for photo in left] == [("b.tif", 2), ("c/d.tiff", 2)]
+
+
+def test_a_file_that_is_cut_says_which_page_is_missing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.tif").write_bytes(_ALBUM[: len(_ALBUM) - 300])
+    result = archive.colorize([tmp_path / "b.tif"], make_settings(model, tmp_path / "out"))
+    assert result.coloured >= 1
+    assert all(name.startswith(f"{tmp_path}/b.tif, page ") for name in result.quarantined)
+    assert result.quarantined
+    assert (tmp_path / "out/b-p01-coloured.png").exists()
+
+
+def test_frames_that_were_not_coloured_are_counted(model: Path, tmp_path: Path) -> None:
+    build({"a.jpg": "photo", "b.gif": "frames"}, tmp_path / "scans", tmp_path)
     result = archive.score(tmp_path / "scans", make_settings(model, tmp_path / "out"), lambda _: None)
     assert result.status == 0
     assert result.line().endswith("0 files can't be used, 2 more pages in 1 file were not coloured")
     rows = pq.read_table(tmp_path / "out" / manifest.MANIFEST).to_pandas().set_index("input")
-    assert rows["more_pages"].to_dict() == {"a.jpg": 0, "b.tif": 2}
+    assert rows["more_pages"].to_dict() == {"a.jpg": 0, "b.gif": 2}

@@ -19,10 +19,11 @@ from tintlab.imaging.jxl import JxlFile, is_jxl, jxl_size, open_jxl
 from tintlab.imaging.metadata import CaptureMetadata, read_metadata
 from tintlab.imaging.profiles import ADOBE_RGB
 from tintlab.imaging.tiff import HEADERS as TIFF_HEADERS
+from tintlab.imaging.tiff_pages import find_photographs
 from tintlab.imaging.tiff_pictures import read_tiff, tiff_size
 from tintlab.system import console
 
-__all__ = ["Photo", "PhotoError", "megapixels_of", "read_photo"]
+__all__ = ["Photo", "PhotoError", "count_pages", "megapixels_of", "read_photo"]
 
 _DEEP = re.compile(r";16|SGI16|', \d{4,5}\)")  # how Pillow's decoders of more than 8 bits are described
 _EXIF_SRGB = 1
@@ -80,15 +81,21 @@ class Photo:
         return compiled.lightness(self.pixels)
 
 
-def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
+def read_photo(source: Path | bytes, max_megapixels: float, page: int = 0) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
     The type of `source` alone decides which: a `Path` is opened, `bytes` are a file's contents. Text is
     neither, so that nothing a client sends can be mistaken for the name of a file.
 
-    The first page or frame is taken, of TIFF the first that is no preview. EXIF orientation is applied, an ICC
-    profile, or the gamma that a PNG states, is converted to sRGB, transparency is laid on white. Deep grey
-    keeps 16 bits; of deeper colours 8 bits are read, as `Photo.notes` then say.
+    EXIF orientation is applied, an ICC profile, or the gamma that a PNG states, is converted to sRGB,
+    transparency is laid on white. Deep grey keeps 16 bits; of deeper colours 8 bits are read, as `Photo.notes`
+    then say.
+
+    Args:
+        source: see above.
+        max_megapixels: of a photograph that is read, by its header.
+        page: of a TIFF file, from 1, counted as `count_pages` does. 0 is the first page or frame of any file;
+            the notes then say how many more there are.
 
     Raises:
         PhotoError: no picture, a broken one, one whose values leave open what they mean, or one of more than
@@ -102,11 +109,13 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
         with guards.open_source(source) as file:
             head = _head(file)
             if head.startswith(TIFF_HEADERS):
-                found = read_tiff(file, max_megapixels)
-                pages = _more(found.more_pages)
+                found = read_tiff(file, max_megapixels, max(page, 1))
+                more = 0 if page else found.more_pages
                 return Photo(
-                    found.pixels, "TIFF", found.mode, found.metadata, found.notes + pages, found.more_pages
+                    found.pixels, "TIFF", found.mode, found.metadata, found.notes + _more(more), more
                 )
+            if page > 1:
+                raise PhotoError("the file has one page only")
             if is_jxl(head):
                 packed = open_jxl(file, max_megapixels)
                 return _read_other(packed.file, packed.header, max_megapixels, packed)
@@ -121,14 +130,27 @@ def read_photo(source: Path | bytes, max_megapixels: float) -> Photo:
         raise PhotoError(_reason(error, head)) from error
 
 
-def megapixels_of(source: Path | bytes, max_megapixels: float) -> float:
+def count_pages(source: Path | bytes) -> int:
+    """How many photographs a file holds: more than one only of TIFF, whose previews and masks don't count.
+
+    A page that the file names and that is not there counts too: `read_photo` says what is wrong with it. So does
+    a file that can't be read.
+    """
+    try:
+        with guards.open_source(source) as file:
+            return find_photographs(file).count if _head(file).startswith(TIFF_HEADERS) else 1
+    except Exception:  # see `read_photo`
+        return 1
+
+
+def megapixels_of(source: Path | bytes, max_megapixels: float, page: int = 0) -> float:
     """The size of a photograph by its header alone; 0 where `read_photo` will say what is wrong with it."""
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
         with guards.open_source(source) as file:
             head = _head(file)
             if head.startswith(TIFF_HEADERS) or is_jxl(head):
-                width, height = jxl_size(file) if is_jxl(head) else tiff_size(file)
+                width, height = jxl_size(file) if is_jxl(head) else tiff_size(file, max(page, 1))
                 return width * height / 1e6
             with Image.open(file, formats=formats.pillow_formats()) as image:  # type: ignore[arg-type]
                 return image.width * image.height / 1e6

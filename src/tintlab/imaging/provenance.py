@@ -95,10 +95,12 @@ class Provenance:
         saturation: factor on the predicted ab.
         seed: of the noise vector, where there is one.
         variant: its number among those of this seed and source, from 1.
+        descan: how fading was evened out, where it was; see `descan.Stretch.text`.
         steps: along directions of the noise, as in `warm +1, sky -0.5`.
         hints: colours that a person gave to places: how many, and each.
         like: of the palette that guided the colours, the start of its sha256.
         source_sha256: of the file that was coloured.
+        source_page: its page, where it has several that are photographs.
         engine: what ran the network, and its precision. Files say it only where it is not `torch fp32`, which
             ran all networks before there was a choice.
     """
@@ -113,10 +115,12 @@ class Provenance:
     saturation: str = ""
     seed: str = ""
     variant: str = ""
+    descan: str = ""
     steps: str = ""
     hints: str = ""
     like: str = ""
     source_sha256: str = ""
+    source_page: str = ""
     engine: str = _FIRST_ENGINE
 
 

@@ -1,10 +1,9 @@
-"""The pages of a TIFF file: which one is the photograph, and how many more there are.
+"""The pages of a TIFF file: which of them are photographs.
 
 Pillow's reader of directories finds the values; it bounds the data that a hostile directory can ask for.
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -20,7 +19,9 @@ _CFA, _LINEAR_RAW = 32803, 34892
 _RAW_COMPRESSIONS = {32767, 32769, 32770, 32867, 34713, 34892, 65000, 65535}
 _REDUCED, _NO_PICTURE = 1, 4 | 8  # bits of NewSubfileType: a mask, a depth map
 _SAME_SHAPE = 0.02
+_LARGEST_PREVIEW = 1024  # pixels of the longer side of one that is not marked
 _MOST_IFDS = 20_000
+_MOST_PHOTOGRAPHS = 1000
 
 
 @dataclass(frozen=True)
@@ -55,53 +56,90 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The page that is read.
+class Photograph:
+    """A page that is a photograph.
 
     Attributes:
         offset: of its directory.
-        first: offset of the file's first directory.
-        more: pages beside it that are photographs of their own.
-        is_inner: whether it lies behind a preview, whose orientation and metadata are its own too.
-        is_only_reduced: whether the file has nothing but smaller copies of a picture that is elsewhere.
+        outer: offset of the directory of its preview, whose orientation and metadata are its own too; 0 without.
+        is_only_reduced: whether it is a smaller copy of a picture that the file lacks.
     """
 
     offset: int
-    first: int
-    more: int
-    is_inner: bool
-    is_only_reduced: bool
+    outer: int = 0
+    is_only_reduced: bool = False
 
 
-def choose_page(file: WatchedFile) -> Choice:
-    """Find the photograph among a file's pages.
+@dataclass(frozen=True)
+class Album:
+    """The photographs of a file, in its own order.
+
+    Attributes:
+        photographs: at least one.
+        breaks_off: whether the chain of pages leads to a place where none is, as in a file that is cut short.
+    """
+
+    photographs: tuple[Photograph, ...]
+    breaks_off: bool
+
+    @property
+    def count(self) -> int:
+        """How many there are; of several, with one that the chain names and that is not there."""
+        return len(self.photographs) + (self.breaks_off and len(self.photographs) > 1)
+
+    def take(self, page: int) -> Photograph:
+        """The photograph of this number, from 1.
+
+        Raises:
+            PhotoError: the file has no such page, or it is beyond the file's end.
+        """
+        if page > len(self.photographs):
+            raise PhotoError("it is not where the file says: the file is cut short or damaged")
+        return self.photographs[page - 1]
+
+
+def find_photographs(file: WatchedFile) -> Album:
+    """Find the photographs among a file's pages: previews, smaller copies and masks are none.
 
     Raises:
-        PhotoError: there is none, or the file is a camera's raw file.
+        PhotoError: there is none, there are too many, or the file is a camera's raw file.
     """
-    pages = list(_pages(file))
+    pages, breaks_off = _read_pages(file)
     if not pages:
         raise PhotoError("broken picture data (no page can be found)")
     _refuse_raw(pages)
     chain = [page for page in pages if not page.parent and page.is_picture]
-    inner = [page for page in pages if page.parent and page.is_picture and not page.reduced]
-    full = [page for page in chain if not page.reduced]
-    first = pages[0].offset
-    if not full and inner:
-        chosen = max(inner, key=_area)
-        others = [page for page in inner if page.parent != chosen.parent and not _is_preview(page, chosen)]
-        return Choice(chosen.offset, first, len(others), True, False)
-    if not full:
+    inner: dict[int, list[Page]] = {}
+    for page in pages:
+        if page.parent and page.is_picture and not page.reduced:
+            inner.setdefault(page.parent, []).append(page)
+    found = list(filter(None, (_photograph(page, inner.get(page.offset, [])) for page in chain)))
+    if len(found) > _MOST_PHOTOGRAPHS:
+        raise PhotoError(f"{len(found)} pages, more than {_MOST_PHOTOGRAPHS}: split the file")
+    shown = [page for page, _ in found]
+    found = [(page, outer) for page, outer in found if not any(_is_preview(page, other) for other in shown)]
+    if not found:
         if not chain:
             raise PhotoError("it has masks and no picture")
-        return Choice(max(chain, key=_area).offset, first, 0, False, True)
-    chosen = max((page for page in full + inner if _is_preview(full[0], page)), key=_area, default=full[0])
-    others = [page for page in full + inner if page is not chosen and not _is_preview(page, chosen)]
-    is_inner = chosen.offset != first and pages[0].offset not in {page.offset for page in others}
-    return Choice(chosen.offset, first, len(others), is_inner, False)
+        return Album((Photograph(max(chain, key=_area).offset, 0, True),), breaks_off)
+    first = pages[0].offset
+    is_preview = all(first != page.offset for page, _ in found)
+    photographs = [Photograph(page.offset, outer) for page, outer in found]
+    if is_preview and not photographs[0].outer:
+        photographs[0] = Photograph(photographs[0].offset, first)
+    return Album(tuple(photographs), breaks_off)
 
 
-def _pages(file: WatchedFile) -> Iterator[Page]:
+def _photograph(page: Page, inner: list[Page]) -> tuple[Page, int] | None:
+    """The page itself; or the largest of its inner pages, where it is a preview of that, and its own offset."""
+    largest = max(inner, key=_area, default=None)
+    if largest is not None and (page.reduced or _is_preview(page, largest)):
+        return largest, page.offset
+    return None if page.reduced else (page, 0)
+
+
+def _read_pages(file: WatchedFile) -> tuple[list[Page], bool]:
+    """All pages, and whether their chain breaks off."""
     file.seek(0)
     header = file.read(16)
     if header.startswith(b"MM\0+"):
@@ -110,10 +148,15 @@ def _pages(file: WatchedFile) -> Iterator[Page]:
     most_read = file.bytes_read + 4 * file.size() + (1 << 20)
     ifd = ImageFileDirectory_v2(header)
     waiting: list[tuple[int, int]] = [(ifd.next, 0)]
+    pages: list[Page] = []
     seen: set[int] = set()
+    breaks_off = False
     while waiting:
         offset, parent = waiting.pop()
-        if offset in seen or not 0 < offset < file.size():
+        if offset in seen:
+            continue
+        if not 0 < offset < file.size():
+            breaks_off |= not parent
             continue
         seen.add(offset)
         ifd = ImageFileDirectory_v2(header)
@@ -122,10 +165,12 @@ def _pages(file: WatchedFile) -> Iterator[Page]:
         if file.bytes_read > most_read or len(seen) > _MOST_IFDS:
             raise PhotoError("its pages claim more data than the file has, as bombs do")
         page = _page(ifd, offset, parent)
-        yield page
+        pages.append(page)
+        breaks_off |= not parent and page.width < 1
         if not parent and ifd.next:
             waiting.append((ifd.next, 0))
         waiting += [(sub, offset) for sub in reversed(page.sub_ifds)]
+    return pages, breaks_off
 
 
 def _page(ifd: ImageFileDirectory_v2, offset: int, parent: int) -> Page:
@@ -177,8 +222,10 @@ def _area(page: Page) -> int:
 
 
 def _is_preview(page: Page, of: Page) -> bool:
-    """Whether a page that is not marked has the shape of a larger one, and at most half its sides."""
-    if page.reduced is not None or 2 * page.width > of.width or 2 * page.height > of.height:
+    """Whether a page that is not marked is small, has the shape of a larger one, and at most half its sides."""
+    if page.reduced is not None or max(page.width, page.height) > _LARGEST_PREVIEW:
+        return False
+    if 2 * page.width > of.width or 2 * page.height > of.height:
         return False
     across, down = of.width / max(page.width, 1), of.height / max(page.height, 1)
     return abs(across / down - 1) < _SAME_SHAPE + 1 / max(1, min(page.width, page.height))

@@ -38,19 +38,26 @@ class TiffPicture:
     more_pages: int
 
 
-def tiff_size(file: WatchedFile) -> tuple[int, int]:
-    """Width and height of the photograph, by its tags."""
-    tags = tiff_pages.TaggedPage(tiff_pages.page_file(file, tiff_pages.choose_page(file).offset)).tag_v2
+def tiff_size(file: WatchedFile, page: int) -> tuple[int, int]:
+    """Width and height of a photograph, by its tags; see `read_tiff`."""
+    found = tiff_pages.find_photographs(file).take(page)
+    tags = tiff_pages.TaggedPage(tiff_pages.page_file(file, found.offset)).tag_v2
     return tiff.number(tags, tiff.WIDTH, 0), tiff.number(tags, tiff.HEIGHT, 0)
 
 
-def read_tiff(file: WatchedFile, max_megapixels: float) -> TiffPicture:
-    """Read a file's photograph.
+def read_tiff(file: WatchedFile, max_megapixels: float, number: int) -> TiffPicture:
+    """Read one of a file's photographs.
+
+    Args:
+        file: the file.
+        max_megapixels: see `photos.read_photo`.
+        number: of the photograph, from 1; see `tiff_pages.find_photographs`.
 
     Raises:
         PhotoError: there is none, it is too large, or its samples leave open what they mean.
     """
-    choice = tiff_pages.choose_page(file)
+    album = tiff_pages.find_photographs(file)
+    choice = album.take(number)
     page = tiff_pages.page_file(file, choice.offset)
     tags = tiff_pages.TaggedPage(page)
     width, height = tiff.number(tags.tag_v2, tiff.WIDTH, 0), tiff.number(tags.tag_v2, tiff.HEIGHT, 0)
@@ -61,12 +68,14 @@ def read_tiff(file: WatchedFile, max_megapixels: float) -> TiffPicture:
     notes = []
     if choice.is_only_reduced:
         notes.append("the file has only a reduced picture")
+    if album.breaks_off and album.count == 1:
+        notes.append("the file names another page that is not there")
     if layout.bits > 8 and layout.colours > 1 and layout.photometric not in (tiff.CIELAB, tiff.ICCLAB):
         notes.append(f"of its {layout.bits} bits a channel 8 were read")
     profile = tags.info.get("icc_profile", b"")
     orientation, metadata = tones.orientation_of(tags), read_metadata(tags)
-    if choice.is_inner:
-        outer = tiff_pages.TaggedPage(tiff_pages.page_file(file, choice.first))
+    if choice.outer:
+        outer = tiff_pages.TaggedPage(tiff_pages.page_file(file, choice.outer))
         if tiff.ORIENTATION not in tags.tag_v2:
             orientation = tones.orientation_of(outer)
         if not metadata.exif:
@@ -79,7 +88,7 @@ def read_tiff(file: WatchedFile, max_megapixels: float) -> TiffPicture:
             orientation = 1  # Pillow has applied it
     else:
         pixels, mode = _by_samples(page, tags, layout, profile, header)
-    return TiffPicture(tones.turn(pixels, orientation), mode, metadata, tuple(notes), choice.more)
+    return TiffPicture(tones.turn(pixels, orientation), mode, metadata, tuple(notes), album.count - 1)
 
 
 def _is_for_pillow(layout: tiff.Layout) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tintlab.imaging import color, compiled
+from tintlab.imaging.descan import even_out
 from tintlab.imaging.photos import Photo
 from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.guided import GuidedColours, coloured
@@ -138,6 +139,7 @@ class Colorizer:
         z: color.Float | None = None,
         hints: Sequence[Hint] = (),
         like: Palette | None = None,
+        descan: bool = False,
     ) -> color.Byte:
         """Colour a photo: 8-bit sRGB `(h, w, 3)` of its size.
 
@@ -148,11 +150,14 @@ class Colorizer:
                 is the one that training held to the truth.
             hints: colours that the photo has at points.
             like: the palette of a picture whose colours the photo shall take.
+            descan: even out the fading of a print first; see `imaging.descan`.
 
         Raises:
             TintlabError: the model doesn't take what is given.
         """
         lightness = photo.lightness() if isinstance(photo, Photo) else compiled.lightness(photo)
+        if descan:
+            even_out(lightness)
         noise = None if z is None else z[None]
         (colours,) = self.colourings(lightness, working_size, noise, hints, like)
         return coloured(lightness, colours)

@@ -52,6 +52,7 @@ EVALUATOR = (
     "gan/unet.py",
     "imaging/color.py",
     "imaging/compiled.py",
+    "imaging/descan.py",
     "imaging/formats.py",
     "imaging/guards.py",
     "imaging/headers.py",

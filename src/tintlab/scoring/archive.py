@@ -20,11 +20,12 @@ from tintlab.scoring.manifest import (
     SETTINGS,
     STATE,
     Record,
+    label,
     merge_parts,
     open_part,
     parts_folder,
 )
-from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan
+from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan, stems_of
 from tintlab.scoring.settings import ScoreSettings, describe, list_changes
 from tintlab.scoring.store_plan import plan_store, with_source
 from tintlab.scoring.targets import files_of, fold
@@ -78,9 +79,10 @@ class ScoringResult:
 
     def line(self) -> str:
         """The sums, in a line: coloured, quarantined and skipped files are all that were found."""
-        found = f"{counted(self.plan.files, 'file')} found: " if self.plan else ""
-        bad = len(self.quarantined)
-        parts = [f"{counted(self.coloured, 'photograph')} coloured", f"{counted(bad, 'file')} can't be used"]
+        found = f"{self.plan.found_text()}: " if self.plan else ""
+        noun = "page" if self.plan and self.plan.pages > self.plan.files else "file"
+        bad = counted(len(self.quarantined), noun)
+        parts = [f"{counted(self.coloured, 'photograph')} coloured", f"{bad} can't be used"]
         if self.plan and (skipped := self.plan.skipped_text()):
             parts.append(skipped)
         if self.more_pages:
@@ -135,7 +137,8 @@ def preview(found: Scoring) -> str:
     """What a scoring would do, in lines; see `plan_scoring`."""
     settings = found.settings
     shown = [
-        f"{printable(photo.name)} -> {printable(settings.file(files_of(photo.target, settings.variants)[0]))}"
+        f"{printable(label(photo.name, photo.page))} -> "
+        f"{printable(settings.file(files_of(photo.target, settings.variants)[0]))}"
         + (f" and {settings.variants - 1} more variants" if settings.variants > 1 else "")
         for photo in found.left[:_SHOWN]
     ]
@@ -143,7 +146,7 @@ def preview(found: Scoring) -> str:
         shown.append(f"and {len(found.left) - _SHOWN} more")
     skipped = found.plan.skipped_text()
     summary = (
-        f"{counted(found.plan.files, 'file')} found: {counted(len(found.left), 'photograph')} would be coloured "
+        f"{found.plan.found_text()}: {counted(len(found.left), 'photograph')} would be coloured "
         f"with {settings.model_folder} (weights {settings.weights_sha256[:16]})"
     )
     return "\n".join([*found.words, *shown, f"{summary}, {skipped}" if skipped else summary])
@@ -156,7 +159,11 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> ScoringResult:
         TintlabError: two photographs would overwrite each other, on this or another file system.
     """
     suffix = SUFFIXES[settings.file_format]
-    planned = [PlannedPhoto(path, str(path), Path(f"{path.stem}-coloured{suffix}")) for path in photos]
+    planned = [
+        PlannedPhoto(path, str(path), Path(f"{stem}-coloured{suffix}"), page=page)
+        for path in photos
+        for page, stem in stems_of(path)
+    ]
     taken: dict[str, Path] = {}
     for photo in planned:
         other = taken.setdefault(fold(photo.target), photo.source)
@@ -167,7 +174,11 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> ScoringResult:
     colorizer = load_colorizer(settings)
     shown = console.progress(planned, "photos", "colouring", len(planned))
     records = [score_photo(photo, colorizer, settings) for photo in shown]
-    bad = {record.input: record.reason for record in records if record.outcome == "quarantined"}
+    bad = {
+        label(record.input, record.page): record.reason
+        for record in records
+        if record.outcome == "quarantined"
+    }
     pages = tuple(record.more_pages for record in records if record.more_pages)
     words = tuple(filter(None, (settings.engine.note, settings.model_line())))
     return ScoringResult(len(records) - len(bad), bad, words, more_pages=pages)
@@ -223,8 +234,8 @@ def finish_scoring(work: Scoring) -> ScoringResult:
     if store:
         mirror.pull_parts(store)
     manifest = merge_parts(work.settings.output)
-    names = {photo.name for photo in work.plan.photos}
-    rows = manifest[manifest["input"].isin(names)]
+    planned = pd.MultiIndex.from_tuples([(photo.name, photo.page) for photo in work.plan.photos])
+    rows = manifest[pd.MultiIndex.from_frame(manifest[["input", "page"]]).isin(planned)]
     bad = rows[rows["outcome"] == "quarantined"]
     coloured = rows[rows["outcome"] == "coloured"]
     words = _drift_words(work.settings, rows) if len(coloured) else ()
@@ -232,7 +243,7 @@ def finish_scoring(work: Scoring) -> ScoringResult:
         mirror.finish(store)
     return ScoringResult(
         len(coloured),
-        dict(zip(bad["input"], bad["reason"], strict=True)),
+        dict(zip(map(label, bad["input"], bad["page"]), bad["reason"], strict=True)),
         words,
         work.plan,
         tuple(int(pages) for pages in coloured["more_pages"].fillna(0) if pages),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tintlab.imaging import statistics
+from tintlab.imaging import descan, statistics
 from tintlab.imaging.color import Float
 from tintlab.imaging.encoding import EncodingError, encode
 from tintlab.imaging.photos import PhotoError, megapixels_of, read_photo
@@ -100,7 +100,7 @@ def score_chunk(
 
         def work(photo: PlannedPhoto) -> Record:
             with take_original(photo, settings, in_memory) as original:
-                megapixels = megapixels_of(original.content, settings.max_megapixels)
+                megapixels = megapixels_of(original.content, settings.max_megapixels, photo.page)
                 with budget.take(megapixels):
                     record = score_photo(photo, colorizer, settings, original)
             writer.add(record)
@@ -136,6 +136,7 @@ def score_photo(
     record = Record(
         photo.name,
         "quarantined",
+        page=photo.page,
         input_bytes=original.size,
         input_mtime_ns=original.mtime_ns,
         input_etag=original.etag or None,
@@ -144,7 +145,7 @@ def score_photo(
         engine=settings.engine.text(),
     )
     try:
-        record = _colour(record, photo.target, original, colorizer, settings)
+        record = _colour(record, photo, original, colorizer, settings)
     except StoreError:
         raise
     except (PhotoError, EncodingError) as error:
@@ -168,13 +169,14 @@ def list_remaining(
     One that was quarantined is tried again.
     """
     rows = read_records(settings.output, part_name)
-    known = rows[rows["outcome"] == "coloured"].set_index("input").to_dict("index")
+    known = rows[rows["outcome"] == "coloured"].set_index(["input", "page"]).to_dict("index")
     saved = SavedFiles(settings, many=len(known) > _FEW)
-    return [
-        photo
-        for photo in photos
-        if photo.name not in known or not _is_done(photo, known[photo.name], settings, saved)
-    ]
+
+    def is_done(photo: PlannedPhoto) -> bool:
+        row = known.get((photo.name, photo.page))
+        return row is not None and _is_done(photo, row, settings, saved)
+
+    return [photo for photo in photos if not is_done(photo)]
 
 
 def _is_done(
@@ -204,14 +206,15 @@ def _is_same(stored: StoredFile, row: Mapping[Hashable, Any]) -> bool:
 
 
 def _colour(
-    record: Record, target: Path, original: Original, colorizer: Colorizer, settings: ScoreSettings
+    record: Record, photo: PlannedPhoto, original: Original, colorizer: Colorizer, settings: ScoreSettings
 ) -> Record:
     if original.fault:
         raise PhotoError(original.fault)
-    decoded = read_photo(original.content, settings.max_megapixels)
+    decoded = read_photo(original.content, settings.max_megapixels, photo.page)
     lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
     record = replace(
         record,
+        descan=descan.even_out(lightness).text() if settings.descan else "",
         width=decoded.width,
         height=decoded.height,
         more_pages=decoded.more_pages,
@@ -222,8 +225,8 @@ def _colour(
     # What the network sees has all that a summary looks at, unless it sees very little.
     seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
     figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
-    files = files_of(target, settings.variants)
-    variants = colorizer.predict_variants(small, _draw_noise(record.input_sha256, colorizer, settings))
+    files = files_of(photo.target, settings.variants)
+    variants = colorizer.predict_variants(small, _draw_noise(record, colorizer, settings))
     digests, total, left_out = [""] * len(files), 0, list[str]()
     # The first file is written last: where it is, all are.
     for index in reversed(range(len(files))):
@@ -232,7 +235,10 @@ def _colour(
         del colours
         if index == 0:
             del lightness, seen
-        origin = settings.provenance(record.input_sha256, index + 1 if settings.variants else 0)
+        origin = replace(
+            settings.provenance(record.input_sha256, index + 1 if settings.variants else 0, photo.page),
+            descan=record.descan,
+        )
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
         digests[index], total = save(settings, files[index], pieces), sum(map(len, pieces))
@@ -248,10 +254,11 @@ def _colour(
     )
 
 
-def _draw_noise(sha256: str, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
+def _draw_noise(record: Record, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
     if not settings.variants:
         return None
-    return noise_vectors.draw(settings.seed, sha256, settings.variants, colorizer.z_dim)
+    of_page = f"{record.input_sha256}{record.page:04x}" if record.page else record.input_sha256
+    return noise_vectors.draw(settings.seed, of_page, settings.variants, colorizer.z_dim)
 
 
 def _hash(path: Path) -> str:

@@ -41,6 +41,7 @@ _SECONDS_A_PART = 60.0
 _FACTS = pa.schema(
     [
         ("input", pa.string()),
+        ("page", pa.int32()),
         ("input_sha256", pa.string()),
         ("input_bytes", pa.int64()),
         ("input_mtime_ns", pa.int64()),
@@ -58,6 +59,7 @@ _FACTS = pa.schema(
         ("model_version", pa.int32()),
         ("weights_sha256", pa.string()),
         ("engine", pa.string()),
+        ("descan", pa.string()),
         ("seconds", pa.float64()),
         ("finished", pa.timestamp("us", tz="UTC")),
     ]
@@ -67,7 +69,7 @@ SCHEMA = pa.schema(
 )
 """The columns of a manifest; numbers that are not known are null."""
 
-ALWAYS = [name for name in SCHEMA.names if name not in ("more_pages", "input_etag")]
+ALWAYS = [name for name in SCHEMA.names if name not in ("more_pages", "input_etag", "page", "descan")]
 """The columns that manifests of all versions have."""
 
 _TIMES = ["seconds", "finished"]
@@ -82,6 +84,7 @@ class Record:
 
     Attributes:
         input: its path below INPUT; bytes that are no UTF-8 are spelled out.
+        page: its number in a file of several photographs, from 1; 0 in a file of one.
         outcome: `skipped` is also a folder that was not entered, whose `input` ends with `/`.
         reason: of a quarantined or skipped one.
         notes: what could not be taken over from the source.
@@ -90,6 +93,7 @@ class Record:
         output: path below OUTPUT; of variants, that of the first, as for its sha256 and size.
         more_sha256: of the further variants in turn, with spaces between.
         engine: what ran the network, and its precision.
+        descan: how fading was evened out, where it was.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
         figures: see `summaries.summarize`.
     """
@@ -98,6 +102,7 @@ class Record:
     outcome: Outcome
     reason: str = ""
     notes: str = ""
+    page: int = 0
     more_pages: int = 0
     input_sha256: str = ""
     input_bytes: int | None = None
@@ -112,6 +117,7 @@ class Record:
     model_version: int | None = None
     weights_sha256: str = ""
     engine: str = ""
+    descan: str = ""
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -120,6 +126,11 @@ class Record:
         row = asdict(self)
         figures: dict[str, float] = row.pop("figures")
         return row | {f"{DRIFT_PREFIX}{name}": value for name, value in figures.items()}
+
+
+def label(name: str, page: int) -> str:
+    """A photograph's name for people: that of its file, and the page where that holds several."""
+    return f"{name}, page {page}" if page else name
 
 
 class PartWriter:
@@ -196,7 +207,7 @@ def parts_folder(output: Path) -> Path:
 
 
 def read_records(output: Path, name: str = "") -> pd.DataFrame:
-    """The last row of each photograph that all parts hold, or those of one name, in the order of `input`."""
+    """The last row of each photograph that all parts hold, or those of one name, by input and page."""
     rows: pd.DataFrame = _read_last_rows(output, name or "*").to_pandas(types_mapper=_WHOLE_NUMBERS.get)
     return rows
 
@@ -210,9 +221,14 @@ def merge_parts(output: Path) -> pd.DataFrame:
     if not _says_the_same(output / MANIFEST, table):
         _write(output / MANIFEST, table)
     rows: pd.DataFrame = table.to_pandas(types_mapper=_WHOLE_NUMBERS.get)
-    bad = rows.loc[rows["outcome"] == "quarantined", ["input", "reason"]]
+    bad = rows[rows["outcome"] == "quarantined"]
+    reasons = [
+        f"page {page}: {reason}" if page else reason
+        for page, reason in zip(bad["page"], bad["reason"], strict=True)
+    ]
+    listed = pd.DataFrame({"input": bad["input"].map(printable), "reason": reasons})
     with atomic_path(output / QUARANTINE) as temporary:
-        bad.assign(input=bad["input"].map(printable)).to_csv(temporary, index=False, lineterminator="\n")
+        listed.to_csv(temporary, index=False, lineterminator="\n")
     return rows
 
 
@@ -221,8 +237,10 @@ def _read_last_rows(output: Path, names: str) -> pa.Table:
     tables = [pq.read_table(path, schema=SCHEMA) for path in sorted(folder.glob(f"{names}.*.parquet"))]
     tables += [_to_table(_read_journal(path)) for path in sorted(folder.glob(f"{names}.jsonl"))]
     table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("finished")
-    earlier = table["input"].to_pandas().duplicated(keep="last")
-    return table.filter(pa.array(~earlier)).sort_by("input")
+    pages = table["page"].fill_null(0)  # parts of before there were pages
+    table = table.set_column(table.schema.get_field_index("page"), "page", pages)
+    earlier = table.select(["input", "page"]).to_pandas().duplicated(keep="last")
+    return table.filter(pa.array(~earlier)).sort_by([("input", "ascending"), ("page", "ascending")])
 
 
 def _says_the_same(path: Path, table: pa.Table) -> bool:

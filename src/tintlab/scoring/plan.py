@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tintlab.imaging.photos import count_pages
 from tintlab.scoring.lists import is_list, read_list
 from tintlab.scoring.manifest import STATE
 from tintlab.scoring.pattern import is_pattern, matches, may_lead_to_match, split_pattern
-from tintlab.scoring.targets import as_text, files_of, meet, name_targets
+from tintlab.scoring.targets import as_text, files_of, meet, name_pages, name_targets
 from tintlab.sources.stores import StoredFile
 from tintlab.sources.walk import LeftOut, Walk, Why, walk
 from tintlab.system.errors import TintlabError
@@ -21,6 +22,9 @@ NO_PHOTOS = {
     *(".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv", ".zip", ".tar", ".gz", ".7z"),
 }
 """What lies beside photographs in archives: not worth a word in the quarantine list."""
+
+_PAGED = {".tif", ".tiff"}
+"""Files that may hold several photographs; others are not opened to plan."""
 
 _KINDS = {
     Why.UNREADABLE: "unreadable",
@@ -40,12 +44,14 @@ class PlannedPhoto:
         name: its path below INPUT, as a text that any file can hold.
         target: path of the coloured file below OUTPUT.
         stored: what a store's listing says of it; None for a file on disk.
+        page: its number in a file of several photographs, from 1; 0 in a file of one.
     """
 
     source: Path
     name: str
     target: Path
     stored: StoredFile | None = None
+    page: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,21 @@ class Plan:
     @property
     def files(self) -> int:
         """How many files were found."""
-        return len(self.photos) + sum(not one.is_folder for one in self.skipped)
+        return sum(photo.page <= 1 for photo in self.photos) + self._skipped_files
+
+    @property
+    def pages(self) -> int:
+        """As `files`, but each page that is a photograph counts."""
+        return len(self.photos) + self._skipped_files
+
+    @property
+    def _skipped_files(self) -> int:
+        return sum(not one.is_folder for one in self.skipped)
+
+    def found_text(self) -> str:
+        """What was found, as the summary begins."""
+        pages = f"{self.pages} pages in " if self.pages > self.files else ""
+        return f"{pages}{counted(self.files, 'file')} found"
 
     @property
     def is_complete(self) -> bool:
@@ -132,12 +152,43 @@ def plan(
             skipped.append(Skipped(as_text(name), "by suffix", "no photograph by its suffix"))
         else:
             names.append(name)
-    targets = name_targets(names, suffix)
-    _refuse_overwriting(root, names, output, [file for one in targets for file in files_of(one, variants)])
-    photos = (
-        PlannedPhoto(root / name, as_text(name), target) for name, target in zip(names, targets, strict=True)
-    )
+    photos = plan_pages(root, names, suffix)
+    targets = [file for photo in photos for file in files_of(photo.target, variants)]
+    _refuse_overwriting(root, names, output, targets)
     return Plan(tuple(photos), tuple(sorted(skipped, key=lambda one: one.name)))
+
+
+def plan_pages(root: Path, names: list[Path], suffix: str) -> list[PlannedPhoto]:
+    """The photographs of files, each page of a TIFF file one.
+
+    Args:
+        root: the folder that names are relative to.
+        names: of the files; each once.
+        suffix: of the coloured files.
+    """
+    taken = set(names)
+    found: list[tuple[Path, Path, int]] = []  # a file, the name of a photograph in it, its page
+    for name in names:
+        pages = count_pages(root / name) if name.suffix.lower() in _PAGED else 1
+        if pages == 1:
+            found.append((name, name, 0))
+            continue
+        named = name_pages(name, pages, taken)
+        taken.update(named)
+        found += [(name, alone, page) for page, alone in enumerate(named, 1)]
+    targets = name_targets([alone for _, alone, _ in found], suffix)
+    return [
+        PlannedPhoto(root / name, as_text(name), target, page=page)
+        for (name, _, page), target in zip(found, targets, strict=True)
+    ]
+
+
+def stems_of(path: Path) -> list[tuple[int, str]]:
+    """Page and stem of each photograph in a file: `(0, "b")`; of several `(1, "b-p01")` and on."""
+    pages = count_pages(path)
+    if pages == 1:
+        return [(0, path.stem)]
+    return [(page, alone.stem) for page, alone in enumerate(name_pages(path, pages, set()), 1)]
 
 
 def counted(number: int, noun: str) -> str:

@@ -49,6 +49,7 @@ class ScoreSettings:
         engine: what runs the network, and in which precision.
         store: URL of OUTPUT in a store, for which `output` stands on this machine; empty for a folder.
         source_store: URL of the folder that the photographs are read from; empty where they are files.
+        descan: whether the fading of prints is evened out first; see `imaging.descan`.
     """
 
     output: Path
@@ -69,6 +70,7 @@ class ScoreSettings:
     seed: int = 0
     variants: int = 0
     engine: EngineChoice = TORCH
+    descan: bool = False
     store: str = ""
     source_store: str = ""
 
@@ -103,10 +105,11 @@ class ScoreSettings:
             "seed": self.seed if self.variants else None,
             "variants": self.variants or None,
             "engine": self.engine.text(),
+            "descan": self.descan or None,
         }
 
-    def provenance(self, source_sha256: str, variant: int = 0) -> Provenance:
-        """What a coloured file says of its making; 0 is no variant."""
+    def provenance(self, source_sha256: str, variant: int = 0, page: int = 0) -> Provenance:
+        """What a coloured file says of its making; 0 is no variant, and the page of a file that has one."""
         return Provenance(
             software=f"tintlab {_version()}",
             model=self.model,
@@ -119,6 +122,7 @@ class ScoreSettings:
             seed=str(self.seed) if variant else "",
             variant=str(variant) if variant else "",
             source_sha256=source_sha256,
+            source_page=str(page) if page else "",
             engine=self.engine.text(),
         )
 
@@ -142,6 +146,7 @@ class Options:
     variants: int = 0
     engine: str = "auto"
     precision: str = "auto"
+    descan: bool = False
 
 
 def settings_for(output: Path, spec: str | None, options: Options, store: str = "") -> ScoreSettings:
@@ -183,6 +188,7 @@ def settings_for(output: Path, spec: str | None, options: Options, store: str = 
         workers=options.workers,
         seed=options.seed,
         variants=options.variants,
+        descan=options.descan,
         engine=_choose_engine(output, options, located.weights_sha256, str(config.get("generator"))),
         store=store,
     )

@@ -40,6 +40,22 @@ def name_targets(names: list[Path], suffix: str) -> list[Path]:
     return [target(name) for name in names]
 
 
+def name_pages(name: Path, pages: int, taken: set[Path]) -> list[Path]:
+    """Names for the pages of a file, as if each were a file of its own: `b-p01.tif` and on.
+
+    Args:
+        name: of the file.
+        pages: how many photographs it holds.
+        taken: names of other files and pages, which these will not be.
+    """
+    stem = name.stem
+    while True:
+        names = [name.with_name(f"{stem}-p{page:02}{name.suffix}") for page in range(1, pages + 1)]
+        if taken.isdisjoint(names):
+            return names
+        stem += "~"
+
+
 def files_of(target: Path, variants: int) -> list[Path]:
     """The files that a photograph becomes: `target` itself, or `NAME-v1.png` and on, one a variant."""
     if not variants:

@@ -102,6 +102,7 @@ def _look_up_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:
             same = hashlib.sha256(data).hexdigest() in sums
             return {
                 "source": row["input"],
+                **({"page": str(row["page"])} if row.get("page") else {}),
                 "source_sha256": row["input_sha256"],
                 "coloured": f"{row['finished']:%Y-%m-%d %H:%M:%S} UTC",
                 "bytes": "as they were written" if same else "CHANGED since they were written",

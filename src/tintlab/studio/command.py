@@ -8,6 +8,8 @@ from tintlab.imaging.encoding import SUFFIXES, EncodingError
 from tintlab.imaging.photos import PhotoError
 from tintlab.inference.hints import read_hints
 from tintlab.scoring.archive import ScoringResult
+from tintlab.scoring.manifest import label
+from tintlab.scoring.plan import stems_of
 from tintlab.scoring.settings import Options
 from tintlab.scoring.targets import fold
 from tintlab.studio.look import Look, Point, SavedLook, read_saved
@@ -62,14 +64,15 @@ def colorize(
     bad: dict[str, str] = {}
     pages: list[int] = []
     words = [model.settings.model_line(), *_differences(saved, model)]
-    for path in console.progress(photos, "photos", "colouring", len(photos)):
+    planned = [(path, page, stem) for path in photos for page, stem in stems_of(path)]
+    for path, page, stem in console.progress(planned, "photos", "colouring", len(planned)):
         try:
-            photo = OpenPhoto(path, model.settings.max_megapixels)
+            photo = OpenPhoto(path, model.settings.max_megapixels, page, options.descan)
             pages += [photo.more_pages] if photo.more_pages else []
-            words += _colorize_one(photo, path, model, _hinted(look, photo, wanted), form, wanted.variants)
+            words += _colorize_one(photo, stem, model, _hinted(look, photo, wanted), form, wanted.variants)
         except (PhotoError, EncodingError) as error:
-            bad[str(path)] = str(error)
-    return ScoringResult(len(photos) - len(bad), bad, tuple(words), more_pages=tuple(pages))
+            bad[label(str(path), page)] = str(error)
+    return ScoringResult(len(planned) - len(bad), bad, tuple(words), more_pages=tuple(pages))
 
 
 def _look(saved: SavedLook, model: Model, wanted: Wanted) -> Look:
@@ -95,19 +98,19 @@ def _differences(saved: SavedLook, model: Model) -> Iterator[str]:
 
 
 def _colorize_one(
-    photo: OpenPhoto, path: Path, model: Model, look: Look, form: FileForm, variants: int
+    photo: OpenPhoto, stem: str, model: Model, look: Look, form: FileForm, variants: int
 ) -> Iterator[str]:
     """Write a photograph's files; words for the user."""
     suffix = SUFFIXES[form.file_format]
     if not variants:
-        _write(photo, model, look, form, model.settings.output / f"{path.stem}-coloured{suffix}")
+        _write(photo, model, look, form, model.settings.output / f"{stem}-coloured{suffix}")
         return
     draws = draw(model, photo.lightness_at(DRAWN_SIDE), photo.sha256, look.seed)
     found = choose_variants(draws, variants)
     if not found:
         raise TintlabError("this model takes no noise, so it has one colouring only: leave --variants out")
     for place, variant in enumerate(found, 1):
-        file = model.settings.output / f"{path.stem}-coloured-v{place}{suffix}"
+        file = model.settings.output / f"{stem}-coloured-v{place}{suffix}"
         _write(photo, model, look.model_copy(update={"variant": variant.number}), form, file)
         yield f"{file}: draw {variant.number} of seed {look.seed}"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tintlab.system import suggestions
-from tintlab.system.options import Engine, Precision, Saturation, ScoringModel, WorkingSize
+from tintlab.system.options import Descan, Engine, Precision, Saturation, ScoringModel, WorkingSize
 
 
 class FileFormat(StrEnum):
@@ -56,6 +56,7 @@ def colorize(
     ] = FileFormat.png,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 92,
     depth: Annotated[int, typer.Option(help="Bits a channel: 8, or 16 for PNG.")] = 8,
+    descan: Descan = False,
     settings: Annotated[
         Path | None, typer.Option(help="What the studio's page saved; the options below count for more.")
     ] = None,
@@ -92,6 +93,7 @@ def colorize(
         working_size=working_size,
         engine=engine,
         precision=precision,
+        descan=descan,
     )
     names = ("warm", "vivid", "green", "sky", "foliage", "seed", "variant", "like_strength")
     values = (warm, vivid, green, sky, foliage, seed, variant, like_strength)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tintlab.imaging.color import Byte, Float
+from tintlab.imaging.descan import even_out
 from tintlab.imaging.encoding import QUALITY, Format, encode
 from tintlab.imaging.metadata import CaptureMetadata
 from tintlab.imaging.photos import read_photo
@@ -60,15 +61,21 @@ class OpenPhoto:
     Args:
         source: the file's path or its bytes.
         max_megapixels: see `photos.read_photo`.
+        page: see `photos.read_photo`.
+        descan: even out the fading of a print; see `imaging.descan`.
 
     Raises:
         PhotoError: it can't be used.
     """
 
-    def __init__(self, source: Path | bytes, max_megapixels: float) -> None:
-        photo = read_photo(source, max_megapixels)
+    def __init__(
+        self, source: Path | bytes, max_megapixels: float, page: int = 0, descan: bool = False
+    ) -> None:
+        photo = read_photo(source, max_megapixels, page)
+        self.page = page
         self.sha256 = sha256_of(source)
         self.lightness: Float = photo.lightness()
+        self.descan = even_out(self.lightness).text() if descan else ""
         self.metadata: CaptureMetadata = photo.metadata
         self.notes = photo.notes
         self.more_pages = photo.more_pages
@@ -111,7 +118,7 @@ class OpenPhoto:
         canvas = self._canvas(model, is_draft=False)
         colours = GuidedColours(self._ab(canvas, model, look), canvas.small, self.lightness.shape)
         pixels = (coloured_deep if form.depth == 16 else coloured)(self.lightness, colours)
-        said = origin(model, look, self.sha256)
+        said = replace(origin(model, look, self.sha256), source_page=str(self.page or ""), descan=self.descan)
         pieces, left_out = encode(pixels, form.file_format, self.metadata, said, form.quality)
         return pieces, [*self.notes, *left_out]
 

@@ -18,5 +18,8 @@ WorkingSize = Annotated[
     int | None, typer.Option(min=32, help="Size of the network's input: about this squared.")
 ]
 Saturation = Annotated[float | None, typer.Option(min=0, help="Factor on the colours; 1 as learnt.")]
+Descan = Annotated[
+    bool, typer.Option("--descan", help="Even out the fading of prints first: a stretch of their lightness.")
+]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch or openvino.")]
 Precision = Annotated[str, typer.Option(help="Of its products: auto, fp32 or bf16.")]

@@ -1,0 +1,78 @@
+"""Evening out the fading of a print: a robust stretch of L* with limits.
+
+The darkest and the lightest tones move apart, as far as a fresh print has them. Nothing is invented: the new L*
+of a pixel depends on its own L* alone, darker stays darker, and no two tones become one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tintlab.imaging import color
+
+_FRESH = (5.0, 95.0)  # L* of the darkest and the lightest tones of a fresh print
+_PERCENTILES = (0.5, 99.5)
+_BORDER = 0.05  # share of each side that is not looked at: scans show paper, album pages and shadows there
+_LARGEST_MOVES = (25.0, 15.0)  # of black and of white, in L*
+_LARGEST_GAIN = 1.6
+_ENOUGH = 1_000_000  # pixels to look at
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Where two tones go; the tones between and beyond them go along, 0 and 100 stay.
+
+    Attributes:
+        black: L* of the darkest tones.
+        white: L* of the lightest.
+        to_black: their new L*.
+        to_white: see `to_black`.
+    """
+
+    black: float
+    white: float
+    to_black: float
+    to_white: float
+
+    def text(self) -> str:
+        """What was done, for people: `L* 24.1 to 6.3, 81.0 to 94.2`."""
+        return f"L* {self.black:.1f} to {self.to_black:.1f}, {self.white:.1f} to {self.to_white:.1f}"
+
+    def apply(self, lightness: color.Float) -> None:
+        """Stretch L* `(h, w)` in place."""
+        if (self.black, self.white) == (self.to_black, self.to_white):
+            return
+        tones = [0.0, self.black, self.white, 100.0]
+        new = [0.0, self.to_black, self.to_white, 100.0]
+        for rows in color.strips(lightness.shape):
+            lightness[rows] = np.interp(lightness[rows], tones, new)
+
+
+def even_out(lightness: color.Float) -> Stretch:
+    """Even out the fading of a print, in place.
+
+    A picture whose darkest and lightest tones are those of a fresh print, or beyond, stays as it is.
+
+    Args:
+        lightness: L* `(h, w)` float32 in [0, 100].
+
+    Returns:
+        What was done.
+    """
+    found = _find_stretch(lightness)
+    found.apply(lightness)
+    return found
+
+
+def _find_stretch(lightness: color.Float) -> Stretch:
+    height, width = lightness.shape
+    down, right = int(height * _BORDER), int(width * _BORDER)
+    inner = lightness[down : height - down, right : width - right]
+    step = max(1, int(np.sqrt(inner.size / _ENOUGH)))
+    low, high = (float(value) for value in np.percentile(inner[::step, ::step], _PERCENTILES))
+    darker = min(max(0.0, low - _FRESH[0]), _LARGEST_MOVES[0])
+    lighter = min(max(0.0, _FRESH[1] - high), _LARGEST_MOVES[1])
+    # Little contrast may be mist: the two ends share what the gain allows.
+    allowed = (_LARGEST_GAIN - 1) * (high - low)
+    share = min(1.0, allowed / (darker + lighter)) if darker + lighter else 0.0
+    return Stretch(low, high, low - share * darker, high + share * lighter)

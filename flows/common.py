@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import FailedRun, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.logging.handlers import APILogHandler
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from tintlab.system import entry_point, processes, suggestions
@@ -79,6 +80,21 @@ def start_flow() -> None:
 def _is_no_repetition(record: logging.LogRecord) -> bool:
     """Drop the traceback of Prefect's own frames that follows a failed state: its message says it all."""
     return not (record.exc_info and record.exc_info[0] is FailedRun)
+
+
+def task_runner(dask: str | None) -> TaskRunner[Any]:
+    """What runs the tasks of a flow: a Dask cluster by its scheduler's address, or this process.
+
+    Raises:
+        TintlabError: prefect-dask is not installed.
+    """
+    if dask is None:
+        return ThreadPoolTaskRunner(max_workers=1)  # a single task uses all CPUs
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError:
+        raise TintlabError("prefect-dask is not installed: `pip install 'tintlab[dask]'`") from None
+    return DaskTaskRunner(address=dask)
 
 
 def run_tintlab(

@@ -8,7 +8,6 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import common
@@ -69,7 +68,7 @@ def score(
             for word in work.words:
                 get_run_logger().info("%s", word)
             if work.left:
-                colour_all.with_options(task_runner=_runner(dask))(work.left, settings, chunk_size)
+                colour_all.with_options(task_runner=common.task_runner(dask))(work.left, settings, chunk_size)
             return _finish(archive.finish_scoring(work), settings, make_preview(work.plan.photos, settings))
     except TintlabError as error:
         return Failed(message=str(error))
@@ -88,16 +87,6 @@ def _settings(output: str, model: str | None, options: Options) -> ScoreSettings
 def _pinned(place: str) -> str:
     """A URL, or an absolute path."""
     return place if is_url(place) else str(common.pinned(Path(place)))
-
-
-def _runner(dask: str | None) -> TaskRunner[Any]:
-    if dask is None:
-        return ThreadPoolTaskRunner(max_workers=1)  # a single chunk uses all CPUs
-    try:
-        from prefect_dask import DaskTaskRunner
-    except ImportError:
-        raise TintlabError("prefect-dask is not installed: `pip install 'tintlab[dask]'`") from None
-    return DaskTaskRunner(address=dask)
 
 
 def _finish(done: archive.ScoringResult, settings: ScoreSettings, preview: str | None) -> State[Any]:

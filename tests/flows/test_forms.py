@@ -12,6 +12,7 @@ from prefect import Flow
 from prefect.exceptions import FailedRun
 
 from flows import common
+from flows.film import film
 from flows.retrain import retrain
 from flows.rollback import rollback
 from flows.score import score
@@ -20,7 +21,7 @@ from tests.scoring.conftest import make_model, make_settings
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.preview import make_preview
 
-FLOWS = (retrain, score, rollback, watch)
+FLOWS = (retrain, score, film, rollback, watch)
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -37,6 +38,7 @@ def choices(flow: Flow[Any, Any], name: str) -> list[Any]:
 def test_the_forms_offer_choices(repository: Path) -> None:
     assert choices(score, "file_format") == ["png", "jpeg", "webp"]
     assert choices(score, "depth") == [8, 16]
+    assert choices(film, "codec") == ["h264", "hevc", "ffv1", "prores"]
     assert choices(retrain, "preset") == sorted(path.stem for path in (repository / "presets").glob("*.yaml"))
     assert {"variants", "seed", "saturation", "working_size"} <= set(score.parameters.properties)
 

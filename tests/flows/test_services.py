@@ -18,6 +18,7 @@ from PIL import Image
 
 from tests.flows.conftest import ITERATIONS, Receiver, Run, Up, free_ports
 from tests.processes import seconds_until_gone, wait_for, with_descendants
+from tests.scoring.film_files import grey_frames, write_clip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -298,25 +299,41 @@ def test_new_photographs_set_off_one_retraining(
     assert len(set_off()) == 1
 
 
-@pytest.fixture
-def dask_cluster(up: Up, tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
+@pytest.fixture(scope="module")
+def dask_cluster(
+    up: Up, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
     """A scheduler's address, and two workers of one process each."""
     pytest.importorskip("prefect_dask")
+    folder = tmp_path_factory.mktemp("dask")
     port = free_ports(1)[0]
     address = f"tcp://127.0.0.1:{port}"
     dask = [sys.executable, "-m", "dask"]
     commands = [[*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]]
     commands += [[*dask, "worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard"]] * 2
-    with (tmp_path / "dask.log").open("w") as log:
+    with (folder / "dask.log").open("w") as log:
         processes = [
-            subprocess.Popen(command, env=up.workspace.environment, cwd=tmp_path, stdout=log, stderr=log)
+            subprocess.Popen(command, env=up.workspace.environment, cwd=folder, stdout=log, stderr=log)
             for command in commands
         ]
-    wait_for(lambda: (tmp_path / "dask.log").read_text().count("Starting established") >= 2, 120, "workers")
+    wait_for(lambda: (folder / "dask.log").read_text().count("Starting established") >= 2, 120, "workers")
     yield address, processes[1:]
     for process in processes:
         process.kill()
         process.wait()
+
+
+def test_a_cluster_colours_a_film_by_shots_to_the_same_bytes(
+    up: Up, dask_cluster: Any, tmp_path: Path
+) -> None:
+    make_the_first_champion(up)
+    source = write_clip(tmp_path / "reel.mp4", grey_frames(30, shots=3), sound=True)
+    spread, alone = tmp_path / "spread.mp4", tmp_path / "alone.mp4"
+    run = up.start("film/reel", source=str(source), output=str(spread), dask=dask_cluster[0])
+    assert run.ends() == ("COMPLETED", "Completed"), run.log()
+    assert "shot 3 is done; 30 of 30 frames" in run.log()
+    up.workspace.tintlab("film", str(source), str(alone))
+    assert spread.read_bytes() == alone.read_bytes()
 
 
 def test_a_cluster_that_loses_a_worker_colours_the_same(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import make_picture
 from tests.scoring import film_clips
 from tests.scoring.conftest import make_settings
+from tests.scoring.film_files import grey_frames, write_clip
 from tintlab.imaging import color
 from tintlab.inference.base_model import FOLDER
 from tintlab.inference.colorizer import Colorizer
@@ -26,49 +27,6 @@ from tintlab.scoring.film_file import Frame, FrameReader, open_film
 from tintlab.scoring.film_parts import Coding
 from tintlab.scoring.film_shots import find_shots
 from tintlab.system.errors import TintlabError
-
-TICKS = Fraction(1, 600)
-
-
-def grey_frames(count: int, size: tuple[int, int] = (64, 48), shots: int = 2) -> list[np.ndarray]:
-    """Pans over generated pictures, as grey RGB."""
-    photos = film_clips.generated(shots)
-    clip = film_clips.shoot(photos, -(-count // shots), size)
-    frames = [np.stack([np.rint(color.lightness(one.rgb) * 2.55)] * 3, axis=-1) for one in clip]
-    return [frame.astype(np.uint8) for frame in frames[:count]]
-
-
-def write_clip(
-    path: Path,
-    frames: Sequence[np.ndarray],
-    times: Sequence[int] | None = None,
-    sound: bool = False,
-    rotation: int = 0,
-    pixel_format: str = "yuv420p",
-    codec: str = "libx264",
-    options: dict[str, str] | None = None,
-) -> Path:
-    """A film, by FFmpeg's encoders; times are in ticks of 1/600 s."""
-    with av.open(str(path), "w", container_options=options or {}) as container:
-        video = container.add_stream(codec, rate=25)
-        height, width = frames[0].shape[:2]
-        video.width, video.height, video.pix_fmt = width, height, pixel_format
-        video.codec_context.time_base = video.time_base = TICKS
-        if rotation:
-            video.set_display_rotation(rotation)
-        audio = container.add_stream("aac", rate=8000, layout="mono") if sound else None
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
-            frame.pts, frame.time_base = times[number] if times else number * 24, TICKS
-            container.mux(video.encode(frame))
-        if audio:
-            tone = (np.sin(np.arange(8000 * len(frames) // 25) / 5) * 9000).astype(np.int16)[None]
-            block = av.AudioFrame.from_ndarray(tone, "s16", "mono")
-            block.rate, block.pts = 8000, 0
-            container.mux(audio.encode(block))
-            container.mux(audio.encode(None))
-        container.mux(video.encode(None))
-    return path
 
 
 def settings_of(model: Path, source: Path, output: Path, **changes: object) -> film_work.FilmSettings:
@@ -285,7 +243,8 @@ def test_three_kills_leave_the_same_bytes(model: Path, tmp_path: Path) -> None:
 _MEMORY = """
 import resource, sys
 from pathlib import Path
-from tests.scoring.test_film import endless, settings_of, write_clip
+from tests.scoring.film_files import write_clip
+from tests.scoring.test_film import endless, settings_of
 from tintlab.scoring import film
 folder, count = Path(sys.argv[2]), int(sys.argv[3])
 settings = settings_of(Path(sys.argv[1]), folder / f"{count}.mkv", folder / f"{count}-out.mkv")

@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.scoring.conftest import make_settings
+from tests.scoring.film_files import grey_frames, write_clip
 from tintlab.cli import app
 from tintlab.imaging import color
 from tintlab.imaging.statistics import Reference, summarize
@@ -15,7 +16,7 @@ from tintlab.registry import register
 from tintlab.scoring.trace import trace
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import write_json
+from tintlab.system.files import file_sha256, write_json
 from tintlab.tracking import delivery, store
 from tintlab.tracking.recorder import Recorder
 
@@ -138,3 +139,30 @@ def test_what_was_seen_is_compared_and_recorded(state: Path, model: Path, tmp_pa
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert files == {"drift.json", "manifest.parquet"}
         assert run.data.tags["photos.coloured"] == "32"
+
+
+def test_a_film_from_its_container_to_the_commit(state: Path, tmp_path: Path) -> None:
+    reel = write_clip(tmp_path / "reel.mp4", grey_frames(30))
+    output = tmp_path / "out.mkv"
+    done = CliRunner().invoke(
+        app, ["film", str(reel), str(output), "--model", "challenger", "--working-size", "48"]
+    )
+    assert done.exit_code == 0, done.output
+    traced = trace(output)
+    assert traced.file.model == "models:/tintlab/1"
+    assert traced.file.source_sha256 == traced.manifest["source_sha256"] == file_sha256(reel)
+    assert traced.coding == {"codec": "h264", "quality": "17"}
+    assert traced.manifest["bytes"] == "as they were written"
+    assert traced.run["git.commit"] == "c0ffee"
+    assert [line.partition(";")[0] for line in traced.shots] == [
+        "1: frames 0 to 14, 0.000 to 0.560 s",
+        "2: frames 15 to 29, 0.600 to 1.160 s",
+    ]
+    assert traced.words == ()
+    told = CliRunner().invoke(app, ["trace", str(output)])
+    assert "params.train.seed" in told.output
+    assert "its shots:" in told.output
+    (tmp_path / "out.mkv.shots.csv").unlink()
+    assert trace(output).words == ("there is no manifest by shots beside it",)
+    with pytest.raises(TintlabError, match="does not say that tintlab coloured it"):
+        trace(reel)

@@ -23,10 +23,11 @@ from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
 from tintlab.scoring import film_work
 from tintlab.scoring.chunk import load_colorizer
 from tintlab.scoring.film_carry import Carrier, Guide
-from tintlab.scoring.film_file import Film, Frame, FrameReader, open_container, open_film
+from tintlab.scoring.film_file import Film, Frame, FrameReader, open_film
 from tintlab.scoring.film_guides import read_guides
 from tintlab.scoring.film_parts import check_output, join_parts, write_part
 from tintlab.scoring.film_shots import Shot, find_shots
+from tintlab.scoring.film_trace import read_comment
 from tintlab.scoring.film_work import Colouring, FilmSettings, make_manifest, manifest_of
 from tintlab.scoring.threads import cpus
 from tintlab.system import console
@@ -44,14 +45,13 @@ def colour_film(settings: FilmSettings, announce: Callable[[str], None] = print)
         TintlabError: it can't be read or written.
     """
     began = time.monotonic()
-    if done := _is_done(settings):
+    if done := find_finished(settings):
         return done
     with open_colouring(settings) as work:
         for word in work.words:
             announce(word)
-        left = sum(max(0, shot.frames - film_work.SEGMENT * len(work.parts(shot))) for shot in work.shots)
         nothing: tuple[None, ...] = ()
-        with console.progress(nothing, "frames", "colouring", left) as bar:
+        with console.progress(nothing, "frames", "colouring", work.frames_left) as bar:
             for shot in work.shots:
                 colour_shot(work, shot, bar.update)
         return finish_colouring(work, time.monotonic() - began)
@@ -191,8 +191,8 @@ def finish_colouring(work: Colouring, seconds: float = 0.0) -> str:
     """
     settings = work.settings
     parts = [work.parts(shot) for shot in work.shots]
-    for shot, done in zip(work.shots, parts, strict=True):
-        if len(done) * film_work.SEGMENT < shot.frames:
+    for shot in work.shots:
+        if work.frames_left_of(shot):
             raise TintlabError(f"shot {shot.number} is not done: call this again")
     comment = settings.comment(work.source_sha256)
     join_parts(
@@ -204,13 +204,16 @@ def finish_colouring(work: Colouring, seconds: float = 0.0) -> str:
     return f"{settings.output}: {work.frames} frames in {len(work.shots)} shots coloured{rate}"
 
 
-def _is_done(settings: FilmSettings) -> str:
-    """A line where the output is there and says that it was made in this way; else empty."""
+def find_finished(settings: FilmSettings) -> str:
+    """A line where the output is there and says that it was made in this way; else empty.
+
+    Raises:
+        TintlabError: the film can't be read.
+    """
     if settings.state.exists() or not manifest_of(settings.output).exists() or not settings.output.exists():
         return ""
     try:
-        with open_container(settings.output) as container:
-            said = container.metadata.get("comment", container.metadata.get("COMMENT", ""))
+        said = read_comment(settings.output)
     except TintlabError:
         return ""
     if said != settings.comment(file_sha256(settings.source)):

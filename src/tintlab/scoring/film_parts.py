@@ -80,6 +80,8 @@ _CODINGS: dict[FilmCodec, _Coding] = {
         (".mov", ".mkv"),
     ),
 }
+SUFFIXES = (".mp4", ".mkv", ".mov")
+"""Of all coloured films."""
 QUALITY = 17
 """Of H.264 and H.265: their constant rate factor."""
 

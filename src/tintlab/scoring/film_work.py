@@ -35,6 +35,7 @@ _COLUMNS = (
     "parts_sha256",
     "weights_sha256",
     "source_sha256",
+    "output_sha256",
 )
 
 
@@ -103,6 +104,15 @@ class Colouring:
         """How many there are."""
         return sum(shot.frames for shot in self.shots)
 
+    @property
+    def frames_left(self) -> int:
+        """How many are in no part yet."""
+        return sum(map(self.frames_left_of, self.shots))
+
+    def frames_left_of(self, shot: Shot) -> int:
+        """How many of a shot are in no part yet."""
+        return max(0, shot.frames - SEGMENT * len(self.parts(shot)))
+
     def parts(self, shot: Shot) -> list[Path]:
         """The parts of a shot that are there, in turn."""
         count = -(-shot.frames // SEGMENT)
@@ -125,8 +135,9 @@ def manifest_of(output: Path) -> Path:
 
 
 def make_manifest(work: Colouring) -> str:
-    """The manifest by shots as CSV, when all of them are done: a row for each."""
+    """The manifest by shots as CSV, when the film is written: a row for each."""
     settings = work.settings
+    output_sha256 = file_sha256(settings.output)
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(_COLUMNS)
@@ -144,7 +155,7 @@ def make_manifest(work: Colouring) -> str:
                 f"{float(state['carried']) / max(shot.frames - 1, 1):.3f}",
                 len(guide.hints),
                 "given" if guide.palette else "",
-                *(digest.hexdigest(), settings.score.weights_sha256, work.source_sha256),
+                *(digest.hexdigest(), settings.score.weights_sha256, work.source_sha256, output_sha256),
             ]
         )
     return file.getvalue()

@@ -1,21 +1,28 @@
-"""The chunks of an archive as Prefect's tasks.
+"""The chunks of an archive, and the shots of a film, as Prefect's tasks.
 
 Here and not among the flows, for what goes to the machines of a cluster is named by its module, and this package
 is what they have.
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from tintlab.scoring.chunk import score_chunk
+from tintlab.scoring.film import colour_shot
+from tintlab.scoring.film_work import Colouring
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
 
 # Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
 _colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(score_chunk)
+_colour_shot = task(name="colour-shot", task_run_name="shot-{shot.number:05d}", cache_policy=NO_CACHE)(
+    colour_shot
+)
 
 
 @flow(validate_parameters=False)
@@ -28,6 +35,22 @@ def colour_all(photos: Sequence[PlannedPhoto], settings: ScoreSettings, chunk_si
     ]
     for future in futures:
         future.result()
+
+
+@flow(validate_parameters=False)
+def colour_shots(work: Colouring) -> None:
+    """Colour a film's shots, a task each, by the task runner that it is given."""
+    began, left = time.monotonic(), work.frames_left
+    todo = [shot for shot in work.shots if work.frames_left_of(shot)]
+    futures = [(shot, _colour_shot.submit(work, shot)) for shot in todo]
+    for shot, future in futures:
+        future.result()
+        now, seconds = work.frames_left, time.monotonic() - began
+        rate = (left - now) / seconds
+        get_run_logger().info(
+            "shot %d is done; %d of %d frames, %.1f a second, about %.0f s left",
+            *(shot.number, work.frames - now, work.frames, rate, now / max(rate, 1e-9)),
+        )
 
 
 def part_name(begin: int, chunk: Sequence[PlannedPhoto]) -> str:

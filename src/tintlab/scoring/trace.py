@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tintlab.imaging.provenance import Provenance, read_provenance
 from tintlab.registry import models
+from tintlab.scoring.film_trace import FileOrigin, is_film, read_film_origin
 from tintlab.scoring.manifest import MANIFEST, STATE
 from tintlab.scoring.targets import as_text
 from tintlab.system import paths
@@ -21,6 +22,7 @@ from tintlab.tracking import delivery, store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_NO_MANIFEST = "there is no manifest above it that knows it"
 _TAGS = ("git.", "input.", "dvc.", "version.")
 
 
@@ -34,12 +36,16 @@ class Trace:
         run: the run of the model's training: its name and status, parameters, commit and data hashes; empty
             where MLflow does not know it.
         words: what could not be found out, and why.
+        coding: of a film, what it says of its coding and its guides.
+        shots: of a film, what the manifest says of each shot, a line each.
     """
 
     file: Provenance
     manifest: Mapping[str, str]
     run: Mapping[str, str]
     words: tuple[str, ...]
+    coding: Mapping[str, str] = field(default_factory=dict)
+    shots: tuple[str, ...] = ()
 
     def text(self) -> str:
         """All of it, a line each."""
@@ -47,7 +53,10 @@ class Trace:
 
     def _lines(self) -> Iterator[str]:
         parts = (
-            ("the file says", {name: value for name, value in asdict(self.file).items() if value}),
+            (
+                "the file says",
+                {name: value for name, value in asdict(self.file).items() if value} | self.coding,
+            ),
             ("the manifest says", self.manifest),
             ("MLflow says of the training", self.run),
         )
@@ -56,6 +65,9 @@ class Trace:
                 width = max(map(len, facts))
                 yield f"{title}:"
                 yield from (f"  {name:<{width}}  {printable(value)}" for name, value in facts.items())
+        if self.shots:
+            yield "its shots:"
+            yield from (f"  {printable(line)}" for line in self.shots)
         yield from self.words
 
 
@@ -65,6 +77,21 @@ def trace(path: Path) -> Trace:
     Raises:
         TintlabError: it can't be read, or tintlab did not make it.
     """
+    found = read_film_origin(path) if is_film(path) else _read_photo_origin(path)
+    words = []
+    if not found.manifest:
+        words.append("there is no manifest by shots beside it" if is_film(path) else _NO_MANIFEST)
+    run: Mapping[str, str] = {}
+    try:
+        run = _find_run(found.origin)
+        if not run:
+            words.append(f"MLflow at {store.shown_uri()} does not know its model")
+    except store.TrackingUnavailableError as error:
+        words.append(f"{error}; the above is what the file says itself")
+    return Trace(found.origin, found.manifest, run, tuple(words), found.coding, found.shots)
+
+
+def _read_photo_origin(path: Path) -> FileOrigin:
     try:
         data = path.read_bytes()
         origin = read_provenance(data)
@@ -74,18 +101,7 @@ def trace(path: Path) -> Trace:
         raise TintlabError(f"{path}: {error}") from None
     if origin is None:
         raise TintlabError(f"{path} does not say that tintlab coloured it")
-    words = []
-    recorded = _look_up_manifest(path.absolute(), data, origin.variant)
-    if not recorded:
-        words.append("there is no manifest above it that knows it")
-    run: Mapping[str, str] = {}
-    try:
-        run = _find_run(origin)
-        if not run:
-            words.append(f"MLflow at {store.shown_uri()} does not know its model")
-    except store.TrackingUnavailableError as error:
-        words.append(f"{error}; the above is what the file says itself")
-    return Trace(origin, recorded, run, tuple(words))
+    return FileOrigin(origin, _look_up_manifest(path.absolute(), data, origin.variant))
 
 
 def _look_up_manifest(path: Path, data: bytes, variant: str) -> dict[str, str]:

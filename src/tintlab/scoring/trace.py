@@ -55,7 +55,7 @@ class Trace:
         parts = (
             (
                 "the file says",
-                {name: value for name, value in asdict(self.file).items() if value} | self.coding,
+                {name: value for name, value in asdict(self.file).items() if value} | dict(self.coding),
             ),
             ("the manifest says", self.manifest),
             ("MLflow says of the training", self.run),

@@ -1,32 +1,18 @@
-"""A store on this machine, and a way to it that fails: every tenth request gets the answer 503.
+"""A store on this machine, and a way to it that fails: every tenth request gets the answer 503."""
 
-`python -m tests.scoring.object_store 2000 --kills 5` scores so many photographs from s3 to s3, with kills.
-"""
-
-import argparse
 import http.client
 import itertools
 import logging
 import os
-import random
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-
-import pyarrow.parquet as pq
-from PIL import Image
 
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "date", "server"}
@@ -63,7 +49,10 @@ class _Handler(BaseHTTPRequestHandler):
             return  # the client was killed: nothing reaches the store
         self.server.asked = number = next(self.server.numbers)
         refused = self.server.refuse.get(self.command)
-        if refused is None and self.server.busy_every and number % self.server.busy_every == 0:
+        busy = self.server.busy_every and number % self.server.busy_every == 0
+        # Every second time the store has done what was asked, and only the answer is lost.
+        lost = busy and number // self.server.busy_every % 2 == 0
+        if refused is None and busy and not lost:
             refused = (503, "SlowDown")
         if refused:
             status, code = refused
@@ -81,6 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
         content = got.read()
         if self.command == "PUT" and got.status == 200:
             self.server.written[unquote(urlsplit(self.path).path)] += 1
+        if lost:
+            self.answer(503, [], BUSY)
+            target.close()
+            return
         headers = [(name, value) for name, value in got.getheaders() if name.lower() not in _HOP]
         self.answer(got.status, headers, content, got.getheader("Content-Length"))
         target.close()
@@ -107,6 +100,7 @@ def run_store() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "50"  # on a page of a listing
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -142,6 +136,19 @@ def client_of(url: str) -> Any:
     )
 
 
+def count_pictures(proxy: Proxy) -> int:
+    """How many coloured files the store has taken."""
+    return sum(name.endswith(".png") for name in list(proxy.written))
+
+
+def empty_buckets(client: Any) -> None:
+    """Have the buckets `archive` and `coloured`, and nothing in them: moto's servers of a process share them."""
+    for bucket in ("archive", "coloured"):
+        client.create_bucket(Bucket=bucket)
+        for key in keys_of(client, bucket):
+            client.delete_object(Bucket=bucket, Key=key)
+
+
 def keys_of(client: Any, bucket: str) -> dict[str, int]:
     """All keys and sizes of a bucket."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
@@ -161,98 +168,3 @@ def command(model: Path, *arguments: str) -> list[str]:
         "--working-size",
         "32",
     ]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a series of kills left behind."""
-
-    last: subprocess.CompletedProcess[str]
-    progress: list[int]
-    seconds: float
-    asked: int
-    written: Counter[str]
-    files: dict[str, bytes]
-    uploads: int
-    rows: Any
-
-
-def kill_and_resume(store: str, photos: Path, model: Path, state: Path, kills: int) -> Outcome:
-    """Put photographs into a bucket, score them to another, kill the process, start it again, and look."""
-    direct = client_of(store)
-    for bucket in ("archive", "coloured"):
-        direct.create_bucket(Bucket=bucket)
-    total = 0
-    for path in sorted(photos.rglob("*.jpg")):
-        direct.upload_file(str(path), "archive", f"scans/{path.relative_to(photos)}")
-        total += 1
-    chance, progress, began = random.Random(0), [0], time.monotonic()
-    with run_proxy(store, busy_every=10) as proxy:
-        env = os.environ | environment(proxy.url, state)
-        run = command(model, "s3://archive/scans", "s3://coloured/all")
-        while len(progress) <= kills:
-            process = subprocess.Popen(run, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wanted = progress[-1] + chance.randint(1, max(1, total // (kills + 2)))
-            while count_pictures(proxy) < wanted and process.poll() is None:
-                time.sleep(0.005)
-            assert process.poll() is None, "it ended before it was killed"
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            progress.append(count_pictures(proxy))
-        last = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
-        seconds, asked, written = time.monotonic() - began, proxy.asked, proxy.written
-    files = {
-        key: direct.get_object(Bucket="coloured", Key=key)["Body"].read()
-        for key in keys_of(direct, "coloured")
-    }
-    uploads = len(direct.list_multipart_uploads(Bucket="coloured").get("Uploads", ()))
-    rows = pq.read_table(BytesIO(files["all/manifest.parquet"])).to_pandas()
-    return Outcome(last, progress, seconds, asked, written, files, uploads, rows)
-
-
-def count_pictures(proxy: Proxy) -> int:
-    """How many coloured files the store has taken."""
-    return sum(name.endswith(".png") for name in list(proxy.written))
-
-
-def main() -> None:
-    """By hand: the whole archive, and its rate beside a local disk's."""
-    from tests.scoring.conftest import make_model
-    from tests.scoring.test_kills import make_archive
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("photos", type=int, nargs="?", default=2000)
-    parser.add_argument("--kills", type=int, default=5)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place, run_store() as store:
-        folder = Path(place)
-        (folder / "model").mkdir()
-        model = make_model(folder / "model")
-        photos = folder / "scans"
-        photos.mkdir()
-        make_archive(photos, Path(), asked.photos, 0)
-        found = kill_and_resume(store, photos, model, folder / "state", asked.kills)
-        pictures = {key: data for key, data in found.files.items() if key.endswith(".png")}
-        for data in pictures.values():
-            Image.open(BytesIO(data)).load()
-        times = Counter(times for name, times in found.written.items() if name.endswith(".png"))
-        print(found.last.stdout.strip())
-        print(
-            f"{len(pictures)} whole files; written so many times: {dict(times)}; at the kills {found.progress}"
-        )
-        print(
-            f"{found.uploads} uploads left; {found.asked} requests, {found.seconds:.0f} s, {asked.kills} kills"
-        )
-        for source, target in (
-            ("s3://archive/scans", "s3://coloured/again"),
-            (str(photos), str(folder / "local")),
-        ):
-            began = time.monotonic()
-            env = os.environ | environment(store, folder / "state")
-            subprocess.run(command(model, source, target), env=env, capture_output=True, check=True)
-            rate = asked.photos / (time.monotonic() - began)
-            print(f"{source.split('/')[0] or 'disk'} {rate:.1f} photographs a second")
-
-
-if __name__ == "__main__":
-    main()

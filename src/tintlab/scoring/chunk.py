@@ -32,6 +32,7 @@ from tintlab.scoring.threads import Budget, cpus, one_thread_each, run_in_thread
 from tintlab.scoring.transfer import (
     MEGABYTES_AT_ONCE,
     Original,
+    SavedFile,
     SavedFiles,
     local_original,
     save,
@@ -39,7 +40,7 @@ from tintlab.scoring.transfer import (
     take_original,
 )
 from tintlab.sources.store_faults import StoreError
-from tintlab.sources.stores import StoredFile
+from tintlab.sources.stored_file import StoredFile
 from tintlab.system import console
 from tintlab.system.files import file_sha256
 from tintlab.system.memory import keep_freed_memory
@@ -227,7 +228,7 @@ def _colour(
     figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
     files = files_of(photo.target, settings.variants)
     variants = colorizer.predict_variants(small, _draw_noise(record, colorizer, settings))
-    digests, total, left_out = [""] * len(files), 0, list[str]()
+    saved, left_out = dict[int, SavedFile](), list[str]()
     # The first file is written last: where it is, all are.
     for index in reversed(range(len(files))):
         colours = GuidedColours(variants[index], small, lightness.shape)
@@ -241,15 +242,15 @@ def _colour(
         )
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
-        digests[index], total = save(settings, files[index], pieces), sum(map(len, pieces))
+        saved[index] = save(settings, files[index], pieces, _identify(record))
     return replace(
         record,
         outcome="coloured",
         notes="; ".join([*notes, *left_out]),
         output=as_text(files[0]),
-        output_sha256=digests[0],
-        output_bytes=total,
-        more_sha256=" ".join(digests[1:]),
+        output_sha256=saved[0].sha256,
+        output_bytes=saved[0].size,
+        more_sha256=" ".join(saved[index].sha256 for index in range(1, len(files))),
         figures=figures,
     )
 
@@ -257,8 +258,12 @@ def _colour(
 def _draw_noise(record: Record, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:
     if not settings.variants:
         return None
-    of_page = f"{record.input_sha256}{record.page:04x}" if record.page else record.input_sha256
-    return noise_vectors.draw(settings.seed, of_page, settings.variants, colorizer.z_dim)
+    return noise_vectors.draw(settings.seed, _identify(record), settings.variants, colorizer.z_dim)
+
+
+def _identify(record: Record) -> str:
+    """The photograph by its content: a file's sha256, and its page where there are several."""
+    return f"{record.input_sha256}{record.page:04x}" if record.page else record.input_sha256
 
 
 def _hash(path: Path) -> str:

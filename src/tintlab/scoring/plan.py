@@ -12,7 +12,7 @@ from tintlab.scoring.lists import is_list, read_list
 from tintlab.scoring.manifest import STATE
 from tintlab.scoring.pattern import is_pattern, matches, may_lead_to_match, split_pattern
 from tintlab.scoring.targets import as_text, files_of, meet, name_pages, name_targets
-from tintlab.sources.stores import StoredFile
+from tintlab.sources.stored_file import StoredFile
 from tintlab.sources.walk import LeftOut, Walk, Why, walk
 from tintlab.system.errors import TintlabError
 

@@ -1,7 +1,9 @@
 """What an archive is coloured with, and how: the user's options and the model's own values."""
 
 import functools
+import hashlib
 import importlib.metadata
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +109,11 @@ class ScoreSettings:
             "engine": self.engine.text(),
             "descan": self.descan or None,
         }
+
+    def digest(self) -> str:
+        """A short name of all that `deciding` says."""
+        text = json.dumps(self.deciding(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def provenance(self, source_sha256: str, variant: int = 0, page: int = 0) -> Provenance:
         """What a coloured file says of its making; 0 is no variant, and the page of a file that has one."""

@@ -12,7 +12,7 @@ from tintlab.scoring.plan import NO_PHOTOS, Plan, PlannedPhoto, Skipped
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.targets import as_text, files_of, fold, name_targets
 from tintlab.sources import stores
-from tintlab.sources.stores import StoredFile
+from tintlab.sources.stored_file import StoredFile
 from tintlab.system.errors import TintlabError
 
 _LONGEST_KEY = 1024  # bytes, in S3 and Azure

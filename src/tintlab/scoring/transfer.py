@@ -1,7 +1,7 @@
 """A photograph in and its coloured files out: by paths, or by an object store and this process's memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,10 +14,14 @@ from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.targets import as_text
 from tintlab.scoring.threads import Budget
 from tintlab.sources import stores
+from tintlab.sources.stored_file import StoredFile
 from tintlab.system.files import atomic_path, file_sha256
 
 MEGABYTES_AT_ONCE = 1500.0
 """Files of a store of so many megabytes together are in memory at a time, or one that is larger."""
+
+# What an object says of itself. Azure allows letters and digits only.
+_SOURCE, _SETTINGS, _SHA256, _SIZE = "tintlabsource", "tintlabsettings", "tintlabsha256", "tintlabsize"
 
 
 @dataclass(frozen=True)
@@ -76,31 +80,67 @@ def local_original(path: Path) -> Original:
     return Original(path, *size_and_time(path))
 
 
-def save(settings: ScoreSettings, target: Path, pieces: Iterable[bytes]) -> str:
+@dataclass(frozen=True)
+class SavedFile:
+    """A coloured file that is written.
+
+    Attributes:
+        sha256: of its bytes.
+        size: bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+def save(settings: ScoreSettings, target: Path, pieces: Sequence[bytes], source: str) -> SavedFile:
     """Write a coloured file, which appears whole or not at all.
+
+    In a store, an object of the same photograph and settings stays as it is: the process that wrote it was killed
+    before it recorded that, or the store's answer was lost.
 
     Args:
         settings: name the folder or the store.
         target: path below OUTPUT.
         pieces: of the file, in turn.
+        source: identifies the photograph, by its content.
 
     Returns:
-        Its sha256.
+        The file that is there now.
 
     Raises:
         OSError: the disk is full or failing.
         StoreError: the store refuses, or stays away.
     """
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    made = SavedFile(digest.hexdigest(), size)
     if settings.store:
-        data = b"".join(pieces)
-        stores.open_store(settings.store).write(as_text(target), data)
-        return hashlib.sha256(data).hexdigest()
+        return _save_in_store(settings, as_text(target), b"".join(pieces), made, source)
     with atomic_path(settings.output / target) as temporary, temporary.open("wb") as file:
         for piece in pieces:
             file.write(piece)
-            digest.update(piece)
-    return digest.hexdigest()
+    return made
+
+
+def _save_in_store(
+    settings: ScoreSettings, name: str, data: bytes, made: SavedFile, source: str
+) -> SavedFile:
+    store = stores.open_store(settings.store)
+    if not store.keeps_marks:
+        store.write(name, data)
+        return made
+    origin = {_SOURCE: source, _SETTINGS: settings.digest()}
+    marks = origin | {_SHA256: made.sha256, _SIZE: str(made.size)}
+    if store.write_marked(name, data, marks, only_new=True):
+        return made
+    found = store.marks(name)
+    if origin.items() <= found.items() and {_SHA256, _SIZE} <= found.keys():
+        return SavedFile(found[_SHA256], int(found[_SIZE]))
+    store.write_marked(name, data, marks, only_new=False)
+    return made
 
 
 def open_saved(settings: ScoreSettings, target: Path) -> IO[bytes]:
@@ -156,7 +196,7 @@ def size_and_time(path: Path) -> tuple[int | None, int | None]:
     return found.st_size, found.st_mtime_ns
 
 
-def _read(stored: stores.StoredFile, url: str) -> Original:
+def _read(stored: StoredFile, url: str) -> Original:
     limit = stores.MOST_BYTES
     content, fault = b"", ""
     try:

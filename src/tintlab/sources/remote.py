@@ -62,6 +62,10 @@ class ChangedError(Exception):
     """The part copied so far belongs to another version: start again."""
 
 
+class MissingError(TintlabError):
+    """There is no such file."""
+
+
 class Remote:
     """A file on a server."""
 
@@ -149,7 +153,7 @@ class Remote:
                     headers={"Accept-Encoding": "identity"} | headers,
                 )  # fmt: skip
             except FileNotFoundError:
-                raise TintlabError(f"source {self.url} is not there: the server says 404") from None
+                raise MissingError(f"source {self.url} is not there: the server says 404") from None
             except ClientResponseError as error:
                 if error.status in _PASSING:
                     raise InterruptedDownloadError(f"the server says {error.status}") from None

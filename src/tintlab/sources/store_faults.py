@@ -9,6 +9,7 @@ _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _PASSING_CODES = {
     *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling"),
     *("ThrottlingException", "RequestLimitExceeded", "ServerBusy", "OperationAborted"),
+    "ConditionalRequestConflict",  # another write of the same object is under way
 }
 _PASSING_KINDS = {
     *("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"),
@@ -18,7 +19,9 @@ _PASSING_KINDS = {
 }
 _CLOCK = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
-_BAD_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_BAD_CREDENTIALS = {
+    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RefreshError"),
+}
 _WORDS = (
     (_CLOCK, "the store finds that this machine's clock is wrong: set it (15 minutes are allowed)"),
     (_NO_CREDENTIALS, "there are no credentials: set them in the environment (SECURITY.md tells which)"),

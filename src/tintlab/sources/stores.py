@@ -8,51 +8,29 @@ where a store is busy, and one line, without secrets, where it refuses.
 import functools
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from tintlab.sources.remote import InterruptedDownloadError, Patience, Remote
+from tintlab.sources.remote import InterruptedDownloadError, MissingError, Patience, Remote
+from tintlab.sources.store_clients import fault_of, open_system
 from tintlab.sources.store_faults import StoreError, is_missing, is_passing, reason_of
+from tintlab.sources.stored_file import StoredFile, etag_of, nanoseconds_of
 from tintlab.system import urls
 from tintlab.system.errors import TintlabError
 
 T = TypeVar("T")
-
-SCHEMES = ("s3", "gs", "az", "sftp", *urls.HTTP)
-"""The first word of a URL that names a folder in a store."""
 
 MOST_BYTES = 1 << 30
 """Bytes of the largest object that is read into memory."""
 
 PATIENCE = Patience(seconds=30.0, attempts=8, pause=0.25)
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "sftp": "sftp"}
 _LONGEST_PAUSE = 10.0
+_PAGE = 1000  # files of a listing
 # In one request up to the limit of S3: an upload in parts, killed between two of them, leaves the parts behind.
 _ONE_REQUEST = 5 << 29
 _PART = ".tintlab.part"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file in a store, as its listing describes it.
-
-    Attributes:
-        name: below the folder that was listed.
-        size: bytes; None where the store does not say.
-        etag: identifies the content; empty where there is none.
-        mtime_ns: of its last change, in nanoseconds since 1970; None where the store does not say.
-        key: what the store calls it below the folder, where that is not `name`.
-    """
-
-    name: str
-    size: int | None
-    etag: str = ""
-    mtime_ns: int | None = None
-    key: str = ""
 
 
 class Store:
@@ -70,7 +48,7 @@ class Store:
         self.scheme = urlsplit(url).scheme
         self.patience = patience
         self.is_read_only = self.scheme in urls.HTTP
-        self._system = _open_system(self.url, self.scheme, patience)
+        self._system = open_system(self.url, self.scheme, patience)
         self._root = self.url if self.is_read_only else self._system._strip_protocol(self.url).rstrip("/")
 
     def files(self, below: str = "") -> Iterator[StoredFile]:
@@ -81,6 +59,9 @@ class Store:
         """
         if self.scheme == "s3":
             yield from self._list_s3(below)
+            return
+        if self.scheme == "gs":
+            yield from self._list_gs(below)
             return
         waiting = [self._place(below)]
         while waiting:
@@ -124,14 +105,60 @@ class Store:
         Raises:
             StoreError: it may not be written, or the store stays away.
         """
+        self._write(name, data, {}, only_new=False)
+
+    def write_marked(self, name: str, data: bytes, marks: Mapping[str, str], only_new: bool) -> bool:
+        """Write a file with a few words about it, where the store keeps some (`keeps_marks`).
+
+        Args:
+            name: below the folder.
+            data: of the file.
+            marks: ASCII letters alone in the words, and below 2 kB together.
+            only_new: leave a file alone that has this name already.
+
+        Returns:
+            Whether the file was written.
+
+        Raises:
+            StoreError: it may not be written, or the store stays away.
+        """
+        try:
+            self._write(name, data, marks, only_new)
+        except FileExistsError:
+            return False
+        return True
+
+    @property
+    def keeps_marks(self) -> bool:
+        """Whether the store keeps words about a file, and writes on condition that there is none."""
+        return self.scheme in ("s3", "gs")
+
+    def marks(self, name: str) -> dict[str, str]:
+        """The words about a file; none of a file that is not there."""
+        place = self._place(name)
+        try:
+            if self.scheme == "s3":
+                return dict(self._attempt("read", lambda: self._system.metadata(place)))
+            return dict(self._attempt("read", lambda: self._system.info(place)).get("metadata") or {})
+        except FileNotFoundError:
+            return {}
+
+    def _write(self, name: str, data: bytes, marks: Mapping[str, str], only_new: bool) -> None:
         if self.is_read_only:
             raise StoreError(f"{self.url} can only be read: name a folder or a store for OUTPUT")
         place = self._place(name)
         if self.scheme == "sftp":
             self._attempt("written", lambda: self._write_and_rename(place, data))
             return
-        options = {"chunksize": _ONE_REQUEST} if self.scheme == "s3" else {}
-        options |= {"overwrite": True} if self.scheme == "az" else {}
+        options: dict[str, Any] = {}
+        if self.scheme == "s3":
+            options["chunksize"] = _ONE_REQUEST
+        elif self.scheme == "az":
+            options["overwrite"] = True
+        if marks:
+            options["Metadata" if self.scheme == "s3" else "metadata"] = dict(marks)
+        if only_new:
+            options["mode"] = "create"
         try:
             self._attempt("written", lambda: self._system.pipe_file(place, data, **options))
         except FileNotFoundError:
@@ -153,7 +180,7 @@ class Store:
         for attempt in range(1, self.patience.attempts + 1):
             try:
                 return work()
-            except (TintlabError, TooLargeError):
+            except (TintlabError, TooLargeError, FileExistsError):
                 raise
             except Exception as error:  # each client has its own kinds
                 if is_missing(error):
@@ -183,6 +210,24 @@ class Store:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]
 
+    def _list_gs(self, below: str) -> Iterator[StoredFile]:
+        bucket, _, prefix = self._place(below).partition("/")
+        wanted = {"prefix": f"{prefix}/" if prefix else "", "maxResults": _PAGE}
+        cut = len(f"{self._root}/") - len(f"{bucket}/")
+        while True:
+            call = functools.partial(self._system.call, "GET", "b/{}/o", bucket, json_out=True, **wanted)
+            try:
+                page = self._attempt("listed", call)
+            except FileNotFoundError:
+                raise StoreError(f"{self.url}: there is no such bucket") from None
+            for one in page.get("items", ()):
+                if not one["name"].endswith("/"):
+                    changed = nanoseconds_of(one["updated"])
+                    yield StoredFile(one["name"][cut:], int(one["size"]), etag_of(one), changed)
+            if not page.get("nextPageToken"):
+                return
+            wanted["pageToken"] = page["nextPageToken"]
+
     def _list_folder(self, place: str) -> list[dict[str, Any]]:
         try:
             found: list[dict[str, Any]] = self._attempt("listed", lambda: self._system.ls(place, detail=True))
@@ -191,6 +236,8 @@ class Store:
             if self.scheme != "sftp" and place == self._root and not self._bucket_exists():
                 raise StoreError(f"{self.url}: there is no such bucket or folder") from None
             return []
+        if self.is_read_only:  # a web server's pages have links that only sort them
+            found = [info for info in found if not {"?", "#"} & set(info["name"])]
         # Some stores list an object as the content of itself.
         return [info for info in found if info["name"].rstrip("/") != place.rstrip("/")]
 
@@ -207,11 +254,15 @@ class Store:
     def _described(self, info: dict[str, Any]) -> StoredFile:
         key = info["name"].removeprefix(self._root).lstrip("/")
         if self.is_read_only:
-            about = self._attempt("read", lambda: self._system.info(info["name"]))
-            return StoredFile(unquote(key), about.get("size"), str(about.get("ETag") or ""), None, key)
-        etag = str(info.get("ETag") or info.get("etag") or info.get("generation") or "").strip('"')
+            try:
+                about = self._attempt("read", lambda: self._system.info(info["name"]))
+            except FileNotFoundError:  # a dead link
+                about = {}
+            changed = nanoseconds_of(about.get("Last-Modified"))
+            return StoredFile(unquote(key), about.get("size"), etag_of(about), changed, key)
+        etag = etag_of(info)
         changed = info.get("LastModified") or info.get("last_modified") or info.get("mtime")
-        return StoredFile(key, info.get("size"), etag, _nanoseconds(changed))
+        return StoredFile(key, info.get("size"), etag, nanoseconds_of(changed))
 
     def _read_object(self, name: str, most: int) -> bytes:
         try:
@@ -232,6 +283,8 @@ class Store:
                 got += len(piece)
                 if got > most:
                     raise TooLargeError
+        except MissingError:
+            raise FileNotFoundError(name) from None
         except InterruptedDownloadError as error:
             raise TimeoutError(str(error)) from None
         finally:
@@ -268,74 +321,3 @@ def open_store(url: str) -> Store:
 def is_store(text: str) -> bool:
     """Whether a text is a URL and not a path."""
     return urls.is_url(text)
-
-
-def fault_of(url: str) -> str | None:
-    """Why a URL can't name a folder in a store; None where it can."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "not a URL that can be read"
-    if parts.scheme not in SCHEMES:
-        return f"stores are {', '.join(SCHEMES)}, not {parts.scheme[:20]!r}"
-    if not host:
-        return "the URL of a store names a bucket or a server"
-    if parts.password is not None or (parts.username is not None and parts.scheme != "sftp"):
-        return "credentials come from the environment, not from the URL (SECURITY.md tells which)"
-    if parts.query or parts.fragment:
-        return "the URL of a store has no query and no fragment"
-    return None if url.isprintable() else "a URL with control characters"
-
-
-def _open_system(url: str, scheme: str, patience: Patience) -> Any:
-    seconds = patience.seconds
-    # One attempt each: `Store._attempt` counts them.
-    options: dict[str, dict[str, Any]] = {
-        "s3": {
-            "config_kwargs": {
-                "connect_timeout": seconds, "read_timeout": seconds, "max_pool_connections": 64,
-                "retries": {"mode": "standard", "total_max_attempts": 1},
-            }
-        },
-        "gs": {"requests_timeout": seconds},
-    }  # fmt: skip
-    try:
-        if scheme == "sftp":
-            return _open_sftp(url)
-        if scheme in urls.HTTP:
-            from tintlab.sources.remote import AddressGuard
-
-            return Remote(url, patience)._make_http(AddressGuard(url))
-        import fsspec
-
-        found = fsspec.filesystem(
-            scheme, skip_instance_cache=True, use_listings_cache=False, **options.get(scheme, {})
-        )
-    except ImportError:
-        raise TintlabError(
-            f"{url} needs one more package: pip install 'tintlab[{_EXTRAS.get(scheme, scheme)}]'"
-        ) from None
-    except Exception as error:  # such as a client that looks for credentials at once
-        raise StoreError(f"{url} can't be opened: {reason_of(error)}") from None
-    if scheme == "s3":
-        found.retries = 1
-    return found
-
-
-def _open_sftp(url: str) -> Any:
-    """By asyncssh, which knows ~/.ssh/config, keys and agents, and refuses servers that known_hosts lacks."""
-    from sshfs import SSHFileSystem
-
-    parts = urlsplit(url)
-    options: dict[str, Any] = {"username": parts.username} if parts.username else {}
-    options |= {"port": parts.port} if parts.port else {}
-    return SSHFileSystem(parts.hostname, skip_instance_cache=True, **options)
-
-
-def _nanoseconds(value: Any) -> int | None:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        value = value.timestamp()
-    return None if value is None else round(value * 1e6) * 1000

@@ -332,6 +332,14 @@ def test_judgements_are_kept_as_long_as_they_are_new(repository: Path) -> None:
     assert (paths.judged() / "2.json").exists()
 
 
+def test_the_newest_converted_models_stay(repository: Path) -> None:
+    for number in range(3):
+        (paths.converted_models() / f"{number}").mkdir(parents=True)
+        os.utime(paths.converted_models() / f"{number}", (number, number))
+    assert kinds(prune())["converted model"] == 2
+    assert [folder.name for folder in paths.converted_models().iterdir()] == ["2"]
+
+
 def test_explorations_stay_with_their_models(repository: Path) -> None:
     champion = paths.explored_model(registry.locate("champion").weights_sha256)
     for age, folder in enumerate([*(paths.explored() / f"{number:016}" for number in range(3)), champion]):

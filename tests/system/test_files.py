@@ -327,6 +327,20 @@ def test_guard_only_files_of_dead_writers_are_swept(tmp_path: Path, kind: str) -
     assert names(path.parent) == ["other", "thing"]
 
 
+def test_a_working_folder_goes_and_a_killed_one_goes_with_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom tintlab.system.files import temporary_folder\n"
+        "with temporary_folder() as folder:\n    (folder / 'file').touch()\n    {then}"
+    )
+    for then, left in (("os.kill(os.getpid(), signal.SIGKILL)", 1), ("pass", 0)):
+        subprocess.run(
+            [sys.executable, "-c", code.format(then=then)],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            check=False,
+        )
+        assert len(names(tmp_path)) == left
+
+
 def test_guard_a_folder_returns_after_a_kill_between_renames(
     tmp_path: Path,
 ) -> None:

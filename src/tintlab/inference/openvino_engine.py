@@ -11,7 +11,6 @@ colour as all other rounding together: see docs/decisions.md.
 
 import hashlib
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ import numpy as np
 from tintlab.imaging.color import Float
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_folder, file_sha256, read_json, write_json
+from tintlab.system.files import atomic_folder, file_sha256, read_json, temporary_folder, write_json
 
 if TYPE_CHECKING:
     import openvino
@@ -156,9 +155,9 @@ def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:
             found = _read(kept)
     else:
         # Graphs that were read differ from those just made in their last digits: read in any case.
-        with tempfile.TemporaryDirectory() as temporary_name:
-            _convert(folder, Path(temporary_name))
-            found = _read(Path(temporary_name))
+        with temporary_folder() as temporary:
+            _convert(folder, temporary)
+            found = _read(temporary)
     if found is None:
         raise TintlabError("OpenVINO can't read the graphs that it wrote: use --engine torch")
     return OpenVinoEngine(*found, precision, workers)

@@ -74,6 +74,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             os.close(old_handle)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that goes at the end. What killed processes left of theirs goes, too."""
+    folder, handle = _make_part(Path(tempfile.gettempdir(), "work"), tempfile.mkdtemp)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
 def _make_part(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
     """A temporary file or folder beside `path`, and a descriptor with its lock: someone is at it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -101,6 +101,7 @@ def _found(rules: Rules) -> Iterator[Plan]:
             *state.unused_checkpoints(continued),
             *state.unused_spools(continued, rules),
             *state.unused_downloads(needs.models),
+            *state.unused_engines(rules),
             *state.unused_explorations(needs.weights, rules),
             *state.unused_verdicts(rules),
         ]

@@ -72,6 +72,13 @@ def unused_explorations(needed: Iterable[str], rules: Rules) -> Iterator[Item]:
             yield Item("exploration", folder.name, f"of {day(written)}", size_of([folder]), remove)
 
 
+def unused_engines(rules: Rules) -> Iterator[Item]:
+    """Old graphs of converted models; colouring makes them again in some seconds."""
+    for folder, written in _old(filter(Path.is_dir, _inside(paths.converted_models())), rules):
+        remove = partial(_remove_folder, folder)
+        yield Item("converted model", folder.name, f"of {day(written)}", size_of([folder]), remove)
+
+
 def unused_verdicts(rules: Rules) -> Iterator[Item]:
     """Old figures and pages of judged models; `tintlab judge` writes them again."""
     for kind, place in (("judged figures", paths.judged()), ("verdict page", paths.verdicts())):

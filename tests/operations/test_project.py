@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tintlab.cli import app
 from tintlab.operations import project
+from tintlab.registry import judging
 from tintlab.system import code_lock, paths, project_files
 from tintlab.system.errors import TintlabError
 from tintlab.tracking import lineage
@@ -76,6 +77,16 @@ def test_a_training_there_has_the_repositorys_fingerprint(
         assert [str(path) for path in inputs.data] == ["data/lab", "data/parent.lock.json"]
     assert found[0] == found[1]
     assert found[0][0]
+
+
+def test_a_verdict_there_is_by_the_repositorys_judge(
+    made: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for folder in (repository, made):
+        monkeypatch.chdir(folder)
+        found.append(judging.evaluator_hash())
+    assert found[0] == found[1]
 
 
 def test_other_code_is_recorded_stage_by_stage(

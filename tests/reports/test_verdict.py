@@ -1,6 +1,8 @@
 """What people are shown of a verdict."""
 
 import io
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,25 +66,47 @@ def test_photos_that_changed_most_are_shown_first() -> None:
     assert chosen["lost"] == [f"photo{40 - at}" for at in range(verdict_page.SHOWN)]
 
 
+def names_of(champion: bool) -> list[str]:
+    return ["grey", *(["champion"] if champion else []), "challenger", "true"]
+
+
+def page_of(champion: bool = True) -> str:
+    """The page of the verdict above."""
+    grey = np.full((8, 12, 3), 90, np.uint8)
+    pictures = {photo: dict.fromkeys(names_of(champion), grey) for photo in ("a", HOSTILE, "d", "e")}
+    return verdict_page.verdict_page(verdict(champion), GAINS, verdict_page.changed_most(GAINS), pictures)
+
+
 @pytest.mark.parametrize("champion", [True, False])
 def test_the_page_escapes_names_and_loads_nothing(champion: bool) -> None:
-    names = ["grey", *(["champion"] if champion else []), "challenger", "true"]
-    grey = np.full((8, 12, 3), 90, np.uint8)
-    pictures = {photo: dict.fromkeys(names, grey) for photo in ("a", HOSTILE, "d", "e")}
-    chosen = verdict_page.changed_most(GAINS)
-    html = verdict_page.verdict_page(verdict(champion), GAINS, chosen, pictures)
+    html = page_of(champion)
     page = Page(html)
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 4  # reason, category, bar, picture
     assert all(link.startswith("data:") for link in references(html))
-    assert len(page.pictures()) == 4 * len(names)
+    assert len(page.pictures()) == 4 * len(names_of(champion))
     assert page.tags.count("rect") == len(GAINS)
     conditions = page.tables[0]
     assert [row[0] for row in conditions[1:]] == ["✗", "✓", "✓", "✓"]
     assert conditions[1][3:5] == ["+0.0050", "−0.0020 to +0.0120"]
     assert conditions[3][4] == ""
     assert ("reveal a gain of 0.0123" in page.text) == champion
-    assert verdict_page.verdict_page(verdict(champion), GAINS, chosen, pictures) == html
+    assert page_of(champion) == html
+
+
+def test_measures_have_plain_names_and_wide_tables_scroll_on_a_phone(tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or pytest.skip("needs chromium")
+    (tmp_path / "page.html").write_text(page_of(), encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        table = page.locator(".table").first
+        assert table.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert page.locator("td", has_text="Closeness").first.locator("small").inner_text() == "PSNR, dB"
+        browser.close()
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tintlab.registry.history import MODEL_NAME
-from tintlab.registry.logged_model import ID_TAG
 from tintlab.reports.measures import Measure, measure_of, number
 
 if TYPE_CHECKING:
@@ -60,8 +59,6 @@ def write(
         file = Path(temporary) / CARD
         file.write_text(text, encoding="utf-8")
         client.log_artifact(run.info.run_id, str(file), f"registered/{_folder(version)}")
-        if model_id := version.tags.get(ID_TAG):
-            client.log_model_artifact(model_id, str(file))
     return text
 
 

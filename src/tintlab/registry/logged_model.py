@@ -1,6 +1,7 @@
 """A version as MLflow's logged model: its files, and its figures linked to the photographs that they are of."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 NAME = "generator"
+
+EXPORTED = "onnx"
+"""The folder of a version's files with its network as ONNX."""
 
 ID_TAG = "tintlab.logged_model"
 """Of a version: the id of its logged model. MLflow's own field is not kept by its databases."""
@@ -65,6 +69,8 @@ def complete(client: "MlflowClient", version: "ModelVersion") -> None:
     run = client.get_run(str(version.run_id))
     with tempfile.TemporaryDirectory() as temporary:
         files = download_artifacts(str(version.source), dst_path=temporary, tracking_uri=store.tracking_uri())
+        # One copy is enough, among the version's files.
+        shutil.rmtree(Path(files) / EXPORTED, ignore_errors=True)
         client.log_model_artifacts(model_id, str(Path(files)))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, 0)])
     linked = list(_linked_figures(client, run, model_id))

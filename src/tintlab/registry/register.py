@@ -81,7 +81,7 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
     name = lineage.fingerprint({**hashes, "again": len(former)} if former else hashes)
     with tempfile.TemporaryDirectory() as temporary, store.connect() as client:
         mlflow_model.save_pyfunc(folder, Path(temporary) / name)
-        exported = Path(temporary) / name / "onnx"
+        exported = Path(temporary) / name / logged_model.EXPORTED
         exported.mkdir()
         write_export(folder, exported)
         client.log_artifacts(run_id, str(Path(temporary) / name), f"registered/{name}")

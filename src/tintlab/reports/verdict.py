@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tintlab.evaluation.decision import LEVEL, POWER, PRIMARY
 from tintlab.imaging.color import Byte
 from tintlab.imaging.grids import to_data_uri
-from tintlab.reports.measures import measure_of, number
+from tintlab.reports.measures import Measure, measure_of, number
 from tintlab.reports.pages import render
 from tintlab.system import console
 
@@ -28,6 +28,7 @@ _SHORT = {
     "colourfulness_share": "colourfulness",
 }
 """Short names for terminals."""
+_SHARE = Measure("Colourfulness", "share of the truth’s")
 _WIDTH, _HEIGHT = 720, 150  # of the plot of gains, in SVG units
 
 
@@ -113,6 +114,9 @@ def verdict_page(
             }
             for group in verdict["categories"]
         ],
+        category_measures=[
+            measure_of(key) for group in verdict["categories"][:1] for key in group["differences"]
+        ],
         plot=_plot(gains),
         shown={
             title: [
@@ -137,14 +141,13 @@ def _opponent(verdict: Mapping[str, Any]) -> str:
 
 def _check(check: Mapping[str, Any]) -> dict[str, Any]:
     if check["figure"] == "colourfulness_share":
-        name, value = "Colourfulness, share of the truth’s", f"{check['value']:.0%}"
+        measure, value = _SHARE, f"{check['value']:.0%}"
     else:
         measure = measure_of(check["figure"])
-        name = f"{measure.name}, {measure.unit}" if measure.unit else measure.name
         value = number(check["value"], measure, signed=check["low"] is not None)
     interval = "" if check["low"] is None else " to ".join(_end(check, end) for end in ("low", "high"))
     return {
-        "name": name,
+        "measure": measure,
         "against": _AGAINST[check["against"]],
         "value": value,
         "interval": interval,

@@ -133,17 +133,18 @@ def stage_inputs(stage: str, dvc_file: Path = paths.DVC_FILE) -> StageInputs:
     )
 
 
-def source_digest(files: Iterable[Path], root: Path = Path()) -> str:
+def source_digest(files: Iterable[Path], root: Path | None = None) -> str:
     """sha256 of names and contents of source files, in any order, 64 hexadecimal digits.
 
     Args:
         files: relative to `root`.
-        root: where they lie; no part of the digest.
+        root: where they lie; no part of the digest. None is where this project's source lies, see `code_lock`.
 
     Raises:
         TintlabError: a file is missing.
     """
-    found = {path: code_lock.locate(path) if code_lock.is_used() else root / path for path in files}
+    is_elsewhere = root is None and code_lock.is_used()
+    found = {path: code_lock.locate(path) if is_elsewhere else (root or Path()) / path for path in files}
     lines = sorted(f"{_file_hash(place, 'sha256')}  {path.as_posix()}\n" for path, place in found.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -36,6 +36,7 @@ def score(
     quality: Annotated[int, Field(ge=1, le=100)] = 92,
     depth: Literal[8, 16] = 8,
     descan: bool = False,
+    page: bool = True,
     follow_links: bool = False,
     chunk_size: Annotated[int, Field(ge=1)] = 200,
     dask: str | None = None,
@@ -54,6 +55,7 @@ def score(
         quality: of JPEG and WebP.
         depth: bits a channel; 16 for PNG.
         descan: even out the fading of prints first, by a stretch of their lightness.
+        page: write `index.html`, a contact sheet, to the output.
         follow_links: enter linked folders too.
         chunk_size: photographs a task.
         dask: address of a Dask scheduler, such as `tcp://10.0.0.5:8786`; none colours them on this machine.
@@ -69,7 +71,8 @@ def score(
                 get_run_logger().info("%s", word)
             if work.left:
                 colour_all.with_options(task_runner=common.task_runner(dask))(work.left, settings, chunk_size)
-            return _finish(archive.finish_scoring(work), settings, make_preview(work.plan.photos, settings))
+            done = archive.finish_scoring(work, page)
+            return _finish(done, settings, make_preview(work.plan.photos, settings))
     except TintlabError as error:
         return Failed(message=str(error))
     except TerminationSignal:

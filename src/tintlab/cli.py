@@ -160,11 +160,15 @@ def score(
     ] = False,
     engine: Engine = "auto",
     precision: Precision = "auto",
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Leave out OUTPUT/index.html, the contact sheet.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
     """Colour an archive, each file with its provenance. A second call resumes.
 
-    OUTPUT/manifest.parquet says what became of each file, OUTPUT/quarantine.csv lists those that can't be used.
+    OUTPUT/index.html shows the photographs. OUTPUT/manifest.parquet says what became of each file,
+    OUTPUT/quarantine.csv lists those that can't be used.
     Status 0: all photographs are coloured; 2: some are not, or a folder was not entered; 1: none is.
     """
     from tintlab.scoring import archive, mirror
@@ -192,7 +196,8 @@ def score(
             raise typer.Exit(2)
         return
     announce = partial(console.say, error=True)
-    if status := archive.say_result(archive.score(source, settings, announce, follow_links)):
+    result = archive.score(source, settings, announce, follow_links, not no_page)
+    if status := archive.say_result(result):
         raise typer.Exit(status)
 
 

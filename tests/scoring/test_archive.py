@@ -26,7 +26,7 @@ from tintlab.inference.colorizer import Colorizer
 from tintlab.inference.engines import choose
 from tintlab.scoring import archive as batch
 from tintlab.scoring import chunk as scoring
-from tintlab.scoring import manifest, transfer
+from tintlab.scoring import manifest, page, transfer
 from tintlab.scoring.chunk import list_remaining, score_chunk
 from tintlab.scoring.plan import plan
 from tintlab.scoring.settings import ScoreSettings
@@ -42,7 +42,7 @@ def run(*arguments: object) -> Result:
 def files(folder: Path) -> set[str]:
     """Coloured files, without the manifest and its like."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    ours = {manifest.MANIFEST, manifest.QUARANTINE}
+    ours = {manifest.MANIFEST, manifest.QUARANTINE, page.PAGE}
     return {name for name in found if name not in ours and not name.startswith(manifest.STATE)}
 
 

@@ -49,10 +49,10 @@ def make_thumbnail(pixels: Byte, side: int) -> Byte:
     return pixels if max(image.size) <= side else np.asarray(_fit(image, side))
 
 
-def to_data_uri(pixels: Byte) -> str:
+def to_data_uri(pixels: Byte, quality: int = 90) -> str:
     """The picture `(h, w, 3)` as a `data:` URI: JPEG, its colour not subsampled, for colour is the point."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0, optimize=True)
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 

@@ -7,7 +7,7 @@ merges their parts and compares what was seen with what the model was trained on
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +116,7 @@ def score(
     settings: ScoreSettings,
     announce: Callable[[str], None] = print,
     follow_links: bool = False,
+    with_page: bool = True,
 ) -> ScoringResult:
     """Colour an archive in this process; see `open_scoring`.
 
@@ -124,13 +125,14 @@ def score(
         settings: see `settings.settings_for`.
         announce: called with what the user should know before it starts.
         follow_links: enter linked folders, see `walk.walk`.
+        with_page: see `finish_scoring`.
     """
     with open_scoring(source, settings, follow_links) as work:
         for word in work.words:
             announce(word)
         if work.left:
             score_chunk(work.left, work.settings, _PART, show_progress=True)
-        return finish_scoring(work)
+        return finish_scoring(work, with_page)
 
 
 def preview(found: Scoring) -> str:
@@ -228,8 +230,13 @@ def open_scoring(
         yield found
 
 
-def finish_scoring(work: Scoring) -> ScoringResult:
-    """Merge the parts; compare all that was seen with the training set, and record that in MLflow."""
+def finish_scoring(work: Scoring, with_page: bool = True) -> ScoringResult:
+    """Merge the parts; compare all that was seen with the training set, and record that in MLflow.
+
+    Args:
+        work: as `open_scoring` gives it; all of it is coloured.
+        with_page: write OUTPUT/index.html, see `page.write_page`.
+    """
     store = work.settings.store
     if store:
         mirror.pull_parts(store)
@@ -239,15 +246,25 @@ def finish_scoring(work: Scoring) -> ScoringResult:
     bad = rows[rows["outcome"] == "quarantined"]
     coloured = rows[rows["outcome"] == "coloured"]
     words = _drift_words(work.settings, rows) if len(coloured) else ()
-    if store:
-        mirror.finish(store)
-    return ScoringResult(
+    result = ScoringResult(
         len(coloured),
         dict(zip(map(label, bad["input"], bad["page"]), bad["reason"], strict=True)),
         words,
         work.plan,
         tuple(int(pages) for pages in coloured["more_pages"].fillna(0) if pages),
     )
+    if with_page and (word := _write_page(work, rows, result)):
+        result = replace(result, words=(*words, word))
+    if store:
+        mirror.finish(store)
+    return result
+
+
+def _write_page(work: Scoring, rows: pd.DataFrame, result: ScoringResult) -> str:
+    from tintlab.scoring import page  # jinja2, which the chunks of an archive do without
+
+    said = page.Summary(result.line(), result.words)
+    return page.write_page(work.plan.photos, rows, work.settings, said)
 
 
 def _plan(source: str | Path, settings: ScoreSettings, follow_links: bool) -> Plan:

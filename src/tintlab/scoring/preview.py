@@ -1,7 +1,7 @@
 """A contact sheet of a scored archive, small enough to stand in a page of Prefect."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ _SIDE, _PAIRS = 220, 2
 def make_preview(photos: Iterable[PlannedPhoto], settings: ScoreSettings) -> str | None:
     """Draw the first coloured photographs beside their grey: a `data:` URI of a JPEG, or None without any."""
     files = (files_of(photo.target, settings.variants)[0] for photo in photos)
-    pairs = list(itertools.islice(_pairs(files, settings), SHOWN))
+    found = filter(None, (read_pair(settings, file, _SIDE) for file in files))
+    pairs = list(itertools.islice(found, SHOWN))
     if not pairs:
         return None
     blank = np.zeros((1, 1, 3), np.uint8)
@@ -35,13 +36,19 @@ def make_preview(photos: Iterable[PlannedPhoto], settings: ScoreSettings) -> str
     return to_data_uri(np.asarray(sheet))
 
 
-def _pairs(files: Iterable[Path], settings: ScoreSettings) -> Iterator[tuple[Byte, Byte]]:
-    for file in files:
-        try:
-            with open_saved(settings, file) as content, Image.open(content) as picture:
-                picture.draft("RGB", (_SIDE, _SIDE))
-                picture.thumbnail((_SIDE, _SIDE))
-                colour = picture.convert("RGB")
-        except OSError:  # quarantined, or moved away meanwhile
-            continue
-        yield np.asarray(colour.convert("L").convert("RGB")), np.asarray(colour)
+def read_pair(settings: ScoreSettings, file: Path, side: int) -> tuple[Byte, Byte] | None:
+    """A coloured file, small, as grey and in colour: sRGB `(h, w, 3)` each; None where it is gone.
+
+    Args:
+        settings: name the folder or the store.
+        file: path below OUTPUT.
+        side: pixels of the longer side.
+    """
+    try:
+        with open_saved(settings, file) as content, Image.open(content) as picture:
+            picture.draft("RGB", (side, side))
+            picture.thumbnail((side, side))
+            colour = picture.convert("RGB")
+    except (OSError, Image.DecompressionBombError):  # quarantined, or moved away or replaced meanwhile
+        return None
+    return np.asarray(colour.convert("L").convert("RGB")), np.asarray(colour)

@@ -198,7 +198,7 @@ def _link(path: str) -> str:
     """The URL of a page in MLflow; without a configured server, of the one that `tintlab ui` starts."""
     uri = store.shown_uri()
     base = uri if store.is_server(uri) else "http://127.0.0.1:5000"
-    return f"{redacted(base).rstrip('/')}/#/{path}"
+    return f"{redacted(base).rstrip('/')}/{store.ui_page(path)}"
 
 
 def as_text(text: str) -> str:

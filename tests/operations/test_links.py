@@ -56,6 +56,7 @@ def test_links_lead_to_trainings_champion_and_verdict(tmp_path: Path) -> None:
     assert pages["training runs"] == "http://host/#/experiments/1/runs?workflowType=machine_learning"
     assert pages["champion"].startswith("http://host/#/models/tintlab/versions/1?")
     assert "/artifacts/verdicts/1." in pages["latest verdict"]
+    assert all(link.endswith("?workflowType=machine_learning") for link in pages.values())
 
 
 def test_ui_beside_up_says_where_mlflow_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,7 +219,7 @@ def test_a_verdict_is_kept_with_its_page_and_linked(judged: Verdict, tmp_path: P
     run = registry.locate("models:/tintlab/2").run_id
     first = text.partition("\n")[0]
     assert first.startswith("**passed without a champion** ([verdict](#/experiments/")
-    assert first.endswith(f"/runs/{run}/artifacts/verdicts/2.html))")
+    assert first.endswith(f"/runs/{run}/artifacts/verdicts/2.html?workflowType=machine_learning))")
     with store.connect() as client:
         names = [artifact.path for artifact in client.list_artifacts(str(run), "verdicts")]
     assert names == ["verdicts/2.html", "verdicts/2.json"]

@@ -15,9 +15,6 @@ from tintlab.system.locks import find_holder
 from tintlab.system.urls import redacted
 from tintlab.tracking import store
 
-_TRAINING_PAGES = "workflowType=machine_learning"
-"""MLflow's pages then have the menu of trainings and models, and not that of language models."""
-
 
 @dataclass(frozen=True)
 class Addresses:
@@ -73,7 +70,7 @@ def mlflow_pages(address: str) -> list[tuple[str, str]]:
     """What to look at in MLflow, by name: training runs, and champion and latest verdict if there are any."""
     base = redacted(address).rstrip("/")
     with suppress(store.TrackingUnavailableError):
-        return [(name, f"{base}/#/{page}") for name, page in _pages()]
+        return [(name, f"{base}/{store.ui_page(page)}") for name, page in _pages()]
     return [("MLflow", base)]
 
 
@@ -95,13 +92,13 @@ def exports() -> str:
 def _pages() -> Iterator[tuple[str, str]]:
     with store.connect() as client:
         experiment = store.experiment_id(client)
-        yield "training runs", f"experiments/{experiment}/runs?{_TRAINING_PAGES}"
+        yield "training runs", f"experiments/{experiment}/runs"
         if history.registered_model(client, MODEL_NAME) is None:
             return
-        yield "models", f"models/{MODEL_NAME}?{_TRAINING_PAGES}"
+        yield "models", f"models/{MODEL_NAME}"
         known = history.read(client).champion
         if known:
-            yield champion.CHAMPION, f"models/{MODEL_NAME}/versions/{known.version}?{_TRAINING_PAGES}"
+            yield champion.CHAMPION, f"models/{MODEL_NAME}/versions/{known.version}"
         for version in reversed(models.list_versions(client)):
             if verdicts.VERDICT_TAG in version.tags and version.run_id:
                 run = client.get_run(version.run_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tintlab.registry.history import MODEL_NAME
 from tintlab.reports.measures import Measure, measure_of, number
+from tintlab.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -146,7 +147,7 @@ def _pictures(run: "Run") -> list[str]:
 
 
 def _lineage(version: "ModelVersion", run: "Run") -> Iterator[str]:
-    link = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    link = store.ui_page(f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
     tags = {**run.data.tags, **version.tags}
     yield f"- training: [run {run.info.run_id[:8]}]({link}), fingerprint `{tags.get('tintlab.fingerprint', '')}`"
     if commit := tags.get("git.commit"):

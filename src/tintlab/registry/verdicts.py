@@ -63,7 +63,7 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
         client.log_artifact(run.info.run_id, str(path), _FOLDER)
         client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
         link = verdict_link(run.info.experiment_id, run.info.run_id, version, "html" if page else "json")
-        state = f"**{verdict_summary(verdict)}** ([verdict](#/{link}))"
+        state = f"**{verdict_summary(verdict)}** ([verdict]({store.ui_page(link)}))"
         text = card.write(client, models.get_version(client, version), state, verdict)
         client.update_model_version(MODEL_NAME, str(version), text)
 

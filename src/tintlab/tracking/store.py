@@ -47,6 +47,15 @@ def is_default() -> bool:
     return not given or given == f"sqlite:///{paths.tracking_database()}"
 
 
+def ui_page(path: str) -> str:
+    """What follows `ADDRESS/` for a page of MLflow's UI, with the menu of trainings and models.
+
+    Without the query the menu is that of language models, until the browser has remembered another choice. The
+    server has no setting for it.
+    """
+    return f"#/{path}?workflowType=machine_learning"
+
+
 def store_exists() -> bool:
     """Whether there can be anything in the store: another than the default one is taken to exist.
 

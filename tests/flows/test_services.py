@@ -206,7 +206,7 @@ def test_one_trains_at_a_time_even_without_mlflow(up: Up, tmp_path: Path) -> Non
     stage.suspend()
     first = up.start("retrain/nightly", overrides=WORSE)
     second = up.start("retrain/manual", overrides=WORSE)
-    said = f"waiting, for another training is under way: pid {stage.pid} "
+    said = f"waiting: another training is under way: pid {stage.pid} "
     wait_for(lambda: said in first.log() + second.log(), 240, "a run that waits")
     stage.resume()
     assert by_hand.wait(240) == 0, (tmp_path / "by hand.log").read_text()

@@ -93,7 +93,7 @@ def test_guard_a_dead_tintlab_starts_no_stage(copied: Copied) -> None:
     wait_for(lambda: pipeline.one("-m dvc"), 60, "dvc")
     pipeline.process.kill()
     pipeline.gone_within(60)
-    assert "not started, for its owner is gone" in pipeline.output
+    assert "not started: its owner is gone" in pipeline.output
 
 
 @pytest.mark.parametrize("stage", ["fetch", "validate", "convert", "evaluate"])
@@ -127,7 +127,7 @@ def test_guard_one_at_a_time_a_second_training_refuses_or_waits(copied: Copied, 
     second.environment["TINTLAB_WAIT"] = "120"
     waiting = Pipeline(second, sys.executable, "-m", "tintlab.stages.train")
     wait_for(
-        lambda: f"waiting, for another training is under way: pid {training.pid}" in waiting.output,
+        lambda: f"waiting: another training is under way: pid {training.pid}" in waiting.output,
         60,
         "waiting",
     )

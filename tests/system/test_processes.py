@@ -200,7 +200,7 @@ def test_guard_a_stage_of_a_dead_dvc_does_not_start(tmp_path: Path) -> None:
     while "not started" not in (text := log.read_text()):
         assert time.monotonic() < deadline, text
         time.sleep(0.1)
-    assert text == "error: not started, for its owner is gone (dvc, which started this stage, is gone)\n"
+    assert text == "error: not started: its owner is gone (dvc, which started this stage, is gone)\n"
 
 
 def test_guard_a_named_owner_counts_across_sessions(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_guard_a_named_owner_counts_across_sessions(tmp_path: Path) -> None:
     kill(top.pid)
     seconds_until_gone([stage], 5)
     errors = finish(python(STAGE, env=os.environ | {"TINTLAB_OWNER": f"{top.pid}:12.5"}))[1]
-    assert errors.startswith(f"error: not started, for its owner is gone (process {top.pid}")
+    assert errors.startswith(f"error: not started: its owner is gone (process {top.pid}")
 
 
 # --- children

@@ -1,1 +1,1 @@
-"""Files, locks, processes, entry points and URLs: what every room builds on."""
+"""Files, locks, processes, entry points, parameters and URLs: the foundation of all other subpackages."""

@@ -13,7 +13,8 @@ _CARRIED = Path("system") / "project"
 def origin_of_copy() -> Path | None:
     """The checkout that DVC made this folder from, in a temporary copy of `dvc exp run --temp` or `--queue`.
 
-    Such a copy lacks what git ignores: data/inbox and the state folder. None in an ordinary checkout.
+    Such a copy lacks the files that git ignores, such as data/inbox and the state folder. Returns None in an
+    ordinary checkout.
     """
     parts = Path.cwd().parts
     length = len(_TEMPORARY_COPIES)
@@ -31,24 +32,25 @@ def code_in_use() -> Path:
 def has_other_code() -> bool:
     """Whether the folder in use holds source code of this package that differs from the code that runs.
 
-    This happens in a copied or moved checkout whose `.venv` came along, and in a temporary copy of DVC's after
-    the code has changed.
+    This happens in a checkout that was copied or moved together with its `.venv`. It also happens in a
+    temporary copy that DVC made before the code changed.
     """
     here = _CODE.resolve()
     if not (here / "__init__.py").is_file() or here == code_in_use():
         return False
     names = {file.relative_to(root) for root in (here, code_in_use()) for file in root.rglob("*.py")}
-    # What a wheel carries along for `tintlab init` is no code of the package, see `project_files`.
+    # The wheel also holds the files for `tintlab init`, which are not code of the package: see
+    # `project_files`.
     return any(
         _differ(here / name, code_in_use() / name) for name in names if not name.is_relative_to(_CARRIED)
     )
 
 
 def refuse_other_code() -> None:
-    """A stage must run the code that DVC takes for its dependency.
+    """Refuse to run a stage with other code than DVC tracks as its dependency.
 
     Raises:
-        TintlabError: it would run another checkout's.
+        TintlabError: the code that runs is another checkout's.
     """
     if has_other_code():
         advice = (

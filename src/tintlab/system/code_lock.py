@@ -1,8 +1,9 @@
-"""The code that a project depends on where it is an installed package: code.lock.json.
+"""Record the installed package's code in code.lock.json, so that DVC notices when a project's code changes.
 
-In the repository, DVC's stages depend on source files. A project of `tintlab init` has none. There each stage
-depends on one value in code.lock.json: the digest of the same modules of the installed package. `tintlab repro`
-renews the file, so an upgrade runs the stages whose code has changed, and no others.
+In the repository, DVC's stages depend on source files. A project of `tintlab init` has no source files. There
+each stage depends on one value in code.lock.json: the digest of the same modules in the installed package.
+`tintlab repro` updates the file. After an upgrade, DVC therefore runs only the stages whose code has changed,
+and the stages that depend on their outputs.
 """
 
 import functools
@@ -18,7 +19,7 @@ from tintlab.system.errors import TintlabError
 from tintlab.system.files import file_sha256, read_json, write_json
 
 VERSION = "tintlab"
-"""The key of the package's version. It is for people; no stage depends on it."""
+"""The key of the package's version. It is there for readers; no stage depends on it."""
 
 _SOURCE = "src/tintlab/"
 _HEAD = (
@@ -74,7 +75,7 @@ def stale_stages() -> list[str]:
 
 
 def refuse_stale() -> None:
-    """A stage must run the code that DVC takes for its dependency.
+    """Refuse to run a stage with other code than DVC tracks as its dependency.
 
     Raises:
         TintlabError: code.lock.json records other code.
@@ -86,7 +87,7 @@ def refuse_stale() -> None:
 
 
 def dvc_yaml(text: str) -> str:
-    """The dvc.yaml of a project, from the repository's: a digest stands for a stage's source files."""
+    """The dvc.yaml of a project: the repository's, with one digest in place of each stage's source files."""
     lines, stage = [], ""
     for line in text[text.index("stages:\n") :].splitlines(keepends=True):
         if found := re.fullmatch(r"  (\w+):\n", line):

@@ -1,9 +1,9 @@
-"""Everything that is printed. Printing must not fail, whatever the terminal's encoding and whatever the text.
+"""Print lines, tables and progress bars, whatever the terminal's encoding.
 
-A terminal in Latin-1 has no arrow and no Δ, and file names can hold bytes that are no text at all. Python's
-default is to raise `UnicodeEncodeError`, so one character could end a night's work. `prepare_streams` replaces
-such characters instead. Every program calls it first (`entry_point.run`): `print`, rich's tables, progress bars
-and libraries are all covered.
+A terminal in Latin-1 can't show an arrow or Δ, and file names can hold bytes that are not valid text. By
+default Python raises `UnicodeEncodeError` then, so a single character could end a run of many hours.
+`prepare_streams` makes the streams replace such characters instead. `entry_point.run` calls it first in every
+program, so it also covers `print`, rich's tables, progress bars and libraries.
 """
 
 import codecs
@@ -24,10 +24,10 @@ ERRORS = "tintlab.plain"
 """The name of the codec error handler that replaces what an encoding lacks."""
 
 LONGEST_MESSAGE = 200
-"""Letters of an error's line, in a terminal and as a state's message in Prefect."""
+"""Greatest number of characters of an error message, in a terminal and as a state's message in Prefect."""
 
 _LONGEST_WORD = 40
-_RAISING_OR_UGLY = ("strict", "surrogateescape", "backslashreplace")  # `replace` and `ignore` were asked for
+_RAISING_OR_UGLY = ("strict", "surrogateescape", "backslashreplace")  # `replace`, `ignore`: the user's choice
 _PLAIN = {
     "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "•": "*",
     "Δ": "d", "λ": "lambda", "σ": "sigma", "Σ": "sum", "χ": "chi", "µ": "u", "μ": "u", "≤": "<=", "≥": ">=",
@@ -36,7 +36,7 @@ _PLAIN = {
 
 
 def prepare_streams() -> None:
-    """From now on, stdout and stderr replace characters that their encoding lacks instead of raising."""
+    """Make stdout and stderr replace characters that their encoding lacks, instead of raising an error."""
     codecs.register_error(ERRORS, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in _RAISING_OR_UGLY:
@@ -44,7 +44,7 @@ def prepare_streams() -> None:
 
 
 def say(text: str, error: bool = False) -> None:
-    """Print a line, at once; on stderr with `error`."""
+    """Print a line and flush it; with `error`, print it on stderr."""
     print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
@@ -76,7 +76,7 @@ def print_table(table: "Table") -> None:
 
 
 def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None) -> "tqdm[T]":
-    """A progress bar over `items` on stderr; where that is a file, a line now and then."""
+    """A progress bar over `items` on stderr; if stderr is a file, it gets a line from time to time."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
 

@@ -24,7 +24,7 @@ class PromotionParams(Section):
     min_gain: NonNegative
     """The interval of the gain in `judge_similarity` must lie above this."""
     tolerance: ToleranceParams
-    """For the other figures."""
+    """How much worse the other figures may be."""
     colourfulness: Annotated[tuple[NonNegative, NonNegative], Field(strict=False)]
     """Least and greatest mean colourfulness, as a share of the true photographs'."""
 

@@ -1,4 +1,4 @@
-"""What every entry point does first: environment, and errors as one clear line."""
+"""Start a program: set up its environment, and report errors that the user can fix as one line."""
 
 import errno
 import os
@@ -20,14 +20,14 @@ TELEMETRY_OPT_OUT = {
 
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""What never goes through a proxy: our own services listen there, and a proxy could not reach them."""
+"""Hosts that bypass the proxy: our own services listen there, and a proxy could not reach them."""
 
 
 def prepare_environment() -> None:
-    """Set what this process and all that it starts need; what the user has set himself stays.
+    """Set the environment variables that this process and its children need; keep those that the user set.
 
-    Telemetry of libraries is off, loopback is exempt from proxies, and what other Python programs print can't
-    fail in the terminal's encoding.
+    They switch off the telemetry of libraries, exempt the loopback addresses from proxies, and let other
+    Python programs print characters that the terminal's encoding lacks.
     """
     for name, value in TELEMETRY_OPT_OUT.items():
         os.environ.setdefault(name, value)
@@ -36,7 +36,7 @@ def prepare_environment() -> None:
 
 
 def _exempt_loopback() -> None:
-    # Some libraries read the name in small letters, some in capitals, and most prefer the small ones.
+    # Some libraries read the lower-case name, some the upper-case one, and most prefer the lower-case one.
     exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host.strip() for host in exempt.split(",") if host.strip()]
     if "*" not in hosts:
@@ -47,7 +47,7 @@ def _exempt_loopback() -> None:
 def run(main: Callable[[], None]) -> None:
     """Call `main` as a program. A fault that the user can fix ends it with one line on stderr and status 1.
 
-    Ctrl-C and SIGTERM end it with status 130 and 143, as shells expect, and within 10 s; its children too.
+    Ctrl-C and SIGTERM end it and its children within 10 s, with status 130 and 143, as shells expect.
     """
     prepare_environment()
     console.prepare_streams()
@@ -62,13 +62,13 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """As `run`, for a stage: it also ends when its starters die, and refuses code that DVC does not expect."""
+    """Like `run`, for a stage: it also ends when an owner dies, and refuses code that DVC does not expect."""
 
     _run_watched(main, checkout.refuse_other_code, code_lock.refuse_stale)
 
 
 def run_owned(main: Callable[[], None]) -> None:
-    """As `run`; where a program started this one as its owner (`processes.ownership`), it also ends with that."""
+    """Like `run`; if another program owns this one (`processes.ownership`), it also ends with its owner."""
     if processes.OWNER_VARIABLE in os.environ:
         _run_watched(main, checkout.refuse_other_code)
     else:
@@ -76,7 +76,7 @@ def run_owned(main: Callable[[], None]) -> None:
 
 
 def _run_watched(main: Callable[[], None], *checks: Callable[[], None]) -> None:
-    """As `run`, with checks before it; it also ends when those who started it die."""
+    """Like `run`, with checks before `main`; the program also ends when one of its owners dies."""
 
     def watched() -> None:
         processes.watch_owners()

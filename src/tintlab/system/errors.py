@@ -1,4 +1,4 @@
-"""The one exception that people are meant to read."""
+"""`TintlabError`: the exception whose message is written for the user."""
 
 
 class TintlabError(Exception):
@@ -6,5 +6,5 @@ class TintlabError(Exception):
 
 
 def outside_project(path: object) -> TintlabError:
-    """The error about a file that every project has: this folder is none."""
+    """The error for a missing file that every project has: this folder is not a project."""
     return TintlabError(f"{path} is missing: run this in a project (`tintlab init` makes one)")

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes of files and folders, JSON, and the digest of a file."""
+"""Write files and folders atomically, read and write JSON, and compute the digest of a file."""
 
 import fcntl
 import functools
@@ -22,8 +22,8 @@ _PART, _OLD = ".tintlab.part", ".tintlab.old"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
-    The content reaches the disk before the name does, so that a file that exists is whole even after a
-    power cut. A fault of the disk names `path`. What killed processes left half written here goes.
+    The content is synced to the disk before the rename, so `path` is complete even after a power cut. Disk
+    errors name `path`. Half-written files that killed processes left in this folder are removed.
     """
     temporary, handle = _make_part(path, _make_file)
     try:
@@ -45,8 +45,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    The old folder steps aside for the new one and is deleted afterwards: between two renames there is none,
-    but at no time is either of them lost. What killed processes left half written here goes.
+    The old folder is renamed, the new one takes its name, and then the old one is deleted. Between the two
+    renames `path` does not exist, but neither folder is lost: the next writer restores the old one if this
+    process is killed. Half-written files that killed processes left in this folder are removed.
     """
     temporary, handle = _make_part(path, tempfile.mkdtemp)
     old = temporary.with_name(temporary.name.removesuffix(_PART) + _OLD)
@@ -76,7 +77,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that goes at the end. What killed processes left of theirs goes, too."""
+    """Yield a temporary folder, and remove it at the end along with those that killed processes left."""
     folder, handle = _make_part(Path(tempfile.gettempdir(), "work"), tempfile.mkdtemp)
     try:
         yield folder
@@ -86,7 +87,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _make_part(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
-    """A temporary file or folder beside `path`, and a descriptor with its lock: someone is at it."""
+    """Make a temporary file or folder beside `path`, and lock it: the lock shows that its writer is alive."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     while True:
@@ -112,7 +113,7 @@ def _open_locked(path: Path) -> int:
 
 @functools.cache
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left half written; once a process, for a folder may be large."""
+    """Remove half-written files of killed writers; once per process, because a folder may be large."""
     for path in folder.iterdir():
         if path.name.endswith(_PART) and _is_abandoned(path):
             if path.is_dir():
@@ -122,7 +123,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _recover_old(path: Path) -> None:
-    """Bring back, or remove where it is needless, what a writer killed between or after two renames left."""
+    """Handle the old folder of a killed writer: restore it if `path` is missing, otherwise remove it."""
     for old in path.parent.glob(f"{glob.escape(_prefix(path))}*{_OLD}"):
         if _is_abandoned(old):
             if path.exists():
@@ -132,7 +133,7 @@ def _recover_old(path: Path) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether nobody holds the lock that a living writer has."""
+    """Whether no process holds the lock: a running writer would."""
     try:
         with _closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +151,7 @@ def _closing(handle: int) -> Iterator[int]:
 
 
 def _prefix(path: Path) -> str:
-    # Hidden, and short: a name of the longest length would leave no room for the rest.
+    # Hidden, and short: a file name of the greatest length would leave no room for the suffix.
     return f".{path.name[:20]}."
 
 
@@ -161,7 +162,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable JSON, atomically; NaN and infinities are refused, for JSON has none."""
+    """Write `value` as indented JSON, atomically; NaN and infinities are refused, because JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

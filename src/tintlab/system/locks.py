@@ -1,4 +1,4 @@
-"""One at a time: the kernel's locks on files, which end with the process that holds them."""
+"""Exclusive locks on files. They are the kernel's, so they end with the process that holds them."""
 
 import fcntl
 import os
@@ -14,28 +14,28 @@ from tintlab.system.errors import TintlabError
 
 
 class HeldError(TintlabError):
-    """Someone else holds a lock; the message says who, and since when."""
+    """Another process holds a lock; the message names it and its start time."""
 
 
 @contextmanager
 def exclusive(
     path: Path, what: str, wait_seconds: float = 0.0, announce: Callable[[str], None] = print
 ) -> Iterator[None]:
-    """Hold the kernel's lock on `path`, which says who holds it. It ends with this process, however that dies.
+    """Hold the kernel's lock on `path`. The lock ends with this process, however the process ends.
 
     Args:
-        path: of the lock file, which stays; its existence means nothing.
-        what: what only one may do at a time, as in `another training`.
+        path: the lock file. It names the holder and is never deleted, so its existence alone means nothing.
+        what: the activity that the lock protects, for messages, as in `another training`.
         wait_seconds: how long to wait for another holder.
-        announce: told once when there is someone to wait for.
+        announce: called once with a message if there is another holder to wait for.
 
     Raises:
-        HeldError: someone else holds it still.
+        HeldError: another process still holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         _lock(file.fileno(), path, what, wait_seconds, announce)
-        # A copy of this process shares the lock: it would keep it after our death.
+        # A forked child shares the lock and would keep it after this process has ended.
         ours = [file.fileno()]
         os.register_at_fork(after_in_child=lambda: _close_all(ours))
         try:
@@ -50,7 +50,7 @@ def exclusive(
 
 
 def find_holder(path: Path) -> str | None:
-    """Who holds the lock on `path` now, or None."""
+    """The process that holds the lock on `path` now, as text; None if no process does."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,13 +73,13 @@ def _lock(
         if time.monotonic() >= patience:
             raise HeldError(f"{what} is under way: {_read_holder(path)}")
         if not told:
-            announce(f"waiting, for {what} is under way: {_read_holder(path)}")
+            announce(f"waiting: {what} is under way: {_read_holder(path)}")
             told = True
         time.sleep(0.2)
 
 
 def _read_holder(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") or "who it is, is not written yet"
+    return path.read_text(encoding="utf-8", errors="replace") or "its process is not recorded yet"
 
 
 def _close_all(descriptors: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory: glibc only; elsewhere nothing happens."""
+"""Set what the C library does with freed memory. Works with glibc; elsewhere the functions do nothing."""
 
 import ctypes
 
@@ -6,24 +6,25 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # of m
 
 
 def keep_freed_memory() -> None:
-    """From now on this process keeps small freed buffers instead of giving them back to the kernel at once.
+    """Keep small freed buffers in this process, instead of returning them to the kernel at once.
 
-    Otherwise each pass over a photograph gets newly zeroed memory, a tenth of all time. Buffers of large
-    photographs are given back as ever.
+    Otherwise each pass over a photograph gets newly zeroed memory, which takes a tenth of the run time.
+    Buffers of large photographs are still returned.
     """
     _set({_TRIM_THRESHOLD: 256 << 20, _MMAP_THRESHOLD: 32 << 20})
 
 
 def keep_all_freed_memory() -> None:
-    """As `keep_freed_memory`, but buffers of any size: for what does the same again and again, as a training.
+    """Like `keep_freed_memory`, for buffers of any size; meant for repetitive work such as a training.
 
-    The steps of a large network free and ask for gigabytes; the kernel's zeroing of these is a sixth of all time.
+    The steps of a large network free and allocate gigabytes; zeroing them in the kernel takes a sixth of the
+    run time.
     """
     _set({_TRIM_THRESHOLD: (1 << 31) - 1, _MMAP_MAX: 0})
 
 
 def share_arenas(count: int) -> None:
-    """From now on all threads share so many heaps: each heap keeps what was freed in it from the others."""
+    """Let all threads share `count` heaps: memory that is freed in one heap can't be reused by the others."""
     _set({_ARENA_MAX: count})
 
 

@@ -1,4 +1,4 @@
-"""params.yaml as typed, validated, immutable objects. This module is its only reader."""
+"""Read params.yaml as typed, validated, immutable objects; `load_params` is the entry point."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ class SourceParams(Section):
     sha256: Sha256 | None = None
     """Expected hash of an archive, if known."""
     follow_links: bool = False
-    """Enter the linked folders of a folder. Each file is taken once, and links in a circle do no harm."""
+    """Enter the linked folders of a folder. Each file is taken once, and circular links are harmless."""
 
     @model_validator(mode="after")
     def _url_is_fit_to_be_tracked(self) -> Self:
@@ -133,7 +133,7 @@ class TrainParams(Section):
     focus: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None
     """Categories to train on; null: all."""
     rehearsal: BelowOne
-    """Share of each batch that comes from the other categories, lest they are forgotten."""
+    """Share of each batch that comes from the other categories, so that the network does not forget them."""
     category_power: Share
     """A category with n squares is drawn in proportion to n to this power: 1 draws every square equally often,
     0.5 draws large categories less, 0 draws every category equally often."""
@@ -163,11 +163,12 @@ class TrainParams(Section):
     hints: bool
     """The generator takes colour hints at points, and the palette of a reference picture (pretrained_unet)."""
     guidance_epochs: Natural
-    """Epochs after the GAN in which all else is kept and the layers for hints and palettes learn."""
+    """Epochs after the GAN phase in which only the layers for hints and palettes learn."""
     variety_epochs: Natural
-    """Epochs at the end in which all else is kept and the noise learns what photographs leave open."""
+    """Epochs at the end in which the noise learns the colours that a grey photograph leaves open; the colours
+    without noise stay as they are."""
     gan_warmup: Natural
-    """Iterations over which the GAN loss then gains its full weight."""
+    """Iterations over which the GAN loss rises to its full weight, from the start of the GAN phase."""
     batch_size: Count
     """Crops a step."""
     crop: Annotated[tuple[Count, Count], Field(strict=False)]
@@ -186,9 +187,9 @@ class TrainParams(Section):
     """Weight of the loss that compares coloured pictures as a set with photographs; 0 leaves it out. With it,
     `val_score` counts that distance, too."""
     lambda_kl: NonNegative
-    """Weight of each nat by which a noise vector read off a true colouring tells more than a random one."""
+    """Weight of the KL divergence, in nats, of a noise vector read off a true colouring from a random one."""
     lambda_latent: NonNegative
-    """Weight of the error with which a random noise vector is read off what was painted with it."""
+    """Weight of the error in recovering a random noise vector from the picture that was coloured with it."""
     l1_learning_rate: Positive
     """The generator's rate in the L1 phase, at its highest."""
     learning_rate: Positive
@@ -204,11 +205,12 @@ class TrainParams(Section):
     weight_decay: NonNegative
     """AdamW's weight decay, of the generator."""
     ema_decay: BelowOne
-    """The generator that is kept is an exponential moving average of the one that trains; 0 keeps that itself."""
+    """Decay of the exponential moving average of the generator, which is the one that is saved; 0 saves the
+    generator itself."""
     working_size: Annotated[int, Field(ge=32)]
     """In use, the network sees a photograph reduced to about working_size² pixels, in its own proportions."""
     flip_average: bool
-    """In use, average with the mirrored photograph's colours."""
+    """In use, average the colours of the photograph with those of its mirror image."""
     saturation: Positive
     """In use, factor on the predicted colours."""
     display_every: Count
@@ -224,8 +226,8 @@ class TrainParams(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     """`auto` takes the first GPU, else the CPU."""
     precision: Literal["auto", "fp32", "bf16"]
-    """Numbers inside the networks: bf16 is faster on GPUs and on CPUs with avx512_bf16; `auto` takes it on
-    CUDA alone."""
+    """Precision inside the networks. bf16 is faster on GPUs and on CPUs with avx512_bf16; `auto` takes it
+    only on CUDA."""
 
     @model_validator(mode="after")
     def _crops_and_phases_are_possible(self) -> Self:

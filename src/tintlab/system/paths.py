@@ -1,4 +1,4 @@
-"""Where each artefact lies, relative to the repository; no other module has a file name in it."""
+"""Where the project's files lie, relative to the checkout."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ LAST_WEIGHTS = "last.safetensors"
 MODEL_CONFIG = "config.json"
 TRAINING_SUMMARY = "training_summary.json"
 DIRECTIONS = "directions.json"
-"""Of the noise, beside the weights; see `explore.directions`."""
+"""Named directions of the noise vector, a file beside the weights; see `explore.directions`."""
 LOSSES = Path("reports/losses.csv")
 VALIDATION_CURVES = Path("reports/validation_curves.csv")
 SAMPLES = Path("reports/samples")
@@ -57,9 +57,9 @@ PLAIN_UNET = Path("reports/plain_unet.csv")
 
 
 def state() -> Path:
-    """The folder of everything that is no output: `TINTLAB_STATE`, or `.tintlab/` here. Absolute.
+    """The state folder, absolute: `TINTLAB_STATE`, or `.tintlab/` here. It holds files that are not outputs.
 
-    It need not exist: whatever writes there makes it, so that commands that only read leave nothing behind.
+    It need not exist: code that writes there makes it, so commands that only read leave nothing behind.
     """
     return Path(os.environ.get("TINTLAB_STATE") or ".tintlab").absolute()
 
@@ -75,7 +75,7 @@ def lab_index(split: str) -> Path:
 
 
 def lab_summary(split: str) -> Path:
-    """What the photographs of one split are like; see `summaries.Reference`."""
+    """The statistics of the photographs of one split; see `statistics.Reference`."""
     return LAB / f"{split}_summary.json"
 
 
@@ -90,22 +90,22 @@ def tracking_artifacts() -> Path:
 
 
 def downloaded_models() -> Path:
-    """Registered models that were used here, a folder a model, named by its sha256."""
+    """Registered models that were used here, a folder per model, named by a fingerprint of its files."""
     return state() / "models"
 
 
 def stores() -> Path:
-    """Working folders of scorings to object stores, a folder a URL."""
+    """Working folders of scorings to object stores, a folder per URL."""
     return state() / "stores"
 
 
 def converted_models() -> Path:
-    """Models as OpenVINO's graphs, a folder a model, named by a hash of what it was made from."""
+    """Models as OpenVINO's graphs, a folder per model, named by a hash of its inputs."""
     return state() / "engines"
 
 
 def registering_lock() -> Path:
-    """Held while a model is being registered."""
+    """The lock of a process that registers a model."""
     return state() / "registering.lock"
 
 
@@ -115,7 +115,7 @@ def spool() -> Path:
 
 
 def judged() -> Path:
-    """Figures of models that were judged, a file a model and what it was judged with."""
+    """Figures of models that were judged, a file for each model and set of photographs and settings."""
     return state() / "judged"
 
 
@@ -125,41 +125,41 @@ def verdicts() -> Path:
 
 
 def explored() -> Path:
-    """What `tintlab explore` found out, a folder a model, named by its weights."""
+    """Results of `tintlab explore`, a folder per model, named by its weights."""
     return state() / "explored"
 
 
 def explored_model(weights_sha256: str) -> Path:
-    """The part of it about the model with these weights."""
+    """The results of `tintlab explore` for the model with these weights."""
     return explored() / weights_sha256[:16]
 
 
 def checkpoints() -> Path:
-    """Unfinished trainings, a folder a fingerprint."""
+    """Unfinished trainings, a folder per fingerprint."""
     return state() / "checkpoints"
 
 
 def source_copies() -> Path:
-    """Copies of the archives that URLs name, a folder a digest; in `parts`, those that are under way.
+    """Copies of the archives that URLs name, a folder per digest; `parts` holds unfinished downloads.
 
-    DVC's temporary copies of the checkout use the checkout's.
+    DVC's temporary copies of the checkout use the checkout's own folder.
     """
     origin = None if os.environ.get("TINTLAB_STATE") else checkout.origin_of_copy()
     return (origin / ".tintlab" if origin else state()) / "sources"
 
 
 def download_lock() -> Path:
-    """Held by the download that is under way."""
+    """The lock of a running download."""
     return state() / "download.lock"
 
 
 def training_lock() -> Path:
-    """Held by the training that is under way."""
+    """The lock of a running training."""
     return state() / "training.lock"
 
 
 def dvc_lock_copy() -> Path:
-    """The last whole dvc.lock."""
+    """A copy of the last complete dvc.lock."""
     return _tree_state() / "dvc.lock"
 
 
@@ -174,17 +174,17 @@ def workspace() -> Path:
 
 
 def retrain_lock() -> Path:
-    """Held by the retraining that is under way."""
+    """The lock of a running retraining."""
     return state() / "workspace" / "retrain.lock"
 
 
 def retrain_record() -> Path:
-    """What the last retraining that came to its end was made from, and how often it was repeated."""
+    """The inputs of the last completed retraining, and how often it was repeated."""
     return state() / "workspace" / "retrained.json"
 
 
 def watch_record() -> Path:
-    """What the watch has seen and reported."""
+    """The state of the watch for new photographs: what it has seen and reported."""
     return state() / "watch.json"
 
 
@@ -194,6 +194,6 @@ def services() -> Path:
 
 
 def _tree_state() -> Path:
-    """The state of one working tree: the clone of scheduled retrainings shares all other state with the user."""
+    """The state of one working tree; the clone of scheduled retrainings shares all other state."""
     own = workspace().parent
     return own if Path.cwd().is_relative_to(own) else state()

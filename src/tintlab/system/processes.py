@@ -1,6 +1,7 @@
-"""A process that leaves when it is asked, takes its children along, and does not outlive its owners.
+"""End processes cleanly: on a signal, together with their children, and when their owner dies.
 
-Killing `dvc repro` leaves its stage alive, for a stage is not told. So a stage watches those who started it.
+Killing `dvc repro` leaves its stage running, because the signal does not reach the stage. So a stage watches
+the processes that started it, its owners, and ends when one of them ends.
 """
 
 import os
@@ -16,23 +17,23 @@ from multiprocessing import get_context, parent_process
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks a process to leave; those that it was started to ignore (`nohup`, `&` in a script) stay so."""
+"""Signals that ask a process to end. Those ignored from the start (`nohup`, `&` in a script) stay ignored."""
 
 LEAVE_SECONDS = 9.0
-"""From being asked to the end by force."""
+"""Seconds from the signal until the process is ended by force."""
 
 ORPHAN_SECONDS = 2.5
-"""The same for a process whose owner has died; it is noticed within `_WATCH_SECONDS`."""
+"""The same for a process whose owner has died, which it notices within `_WATCH_SECONDS`."""
 
 OWNER_VARIABLE = "TINTLAB_OWNER"
-"""The environment variable by which a starter makes itself an owner, see `ownership`."""
+"""The environment variable by which a program makes itself the owner of what it starts, see `ownership`."""
 
 _WATCH_SECONDS = 0.25
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox"}
 
 
 class Interrupted(SystemExit):
-    """This process was asked to leave; its status is 128 and the signal's number, as shells expect."""
+    """This process was asked to end; its status is 128 plus the signal's number, as shells expect."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -40,10 +41,11 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def leave_when_asked() -> Iterator[None]:
-    """Within, `SIGNALS` raise `Interrupted`; `LEAVE_SECONDS` later the process ends, whatever it is doing.
+    """Inside this context, `SIGNALS` raise `Interrupted`; `LEAVE_SECONDS` later the process ends by force.
 
-    For the main thread of a program. Python runs signal handlers between two steps of its own, so a long
-    step of torch delays them: the deadline is a thread's, which the kernel tells at once.
+    For the main thread of a program. Python runs signal handlers between bytecode instructions, so a long
+    operation of torch delays them. Therefore a thread of its own, which the kernel wakes through a pipe,
+    enforces the deadline.
     """
     handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     if not handled or threading.current_thread() is not threading.main_thread():
@@ -64,9 +66,9 @@ def leave_when_asked() -> Iterator[None]:
 
 @contextmanager
 def defer_interrupts() -> Iterator[Callable[[], bool]]:
-    """Within, `SIGNALS` raise nothing: the function that is yielded tells whether one came.
+    """Inside this context, `SIGNALS` raise nothing; the yielded function returns whether one has arrived.
 
-    After it, a signal that came raises `Interrupted`.
+    At the end of the context, a signal that has arrived raises `Interrupted`.
     """
     came: list[int] = []
     handled = [number for number in SIGNALS if signal.getsignal(number) is _interrupt]
@@ -82,7 +84,8 @@ def defer_interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def _interrupt(number: int, _: object) -> None:
-    # Once: what tidies up must not be interrupted by who says it again, as one does who tells a whole group.
+    # Ignore a repeated signal: shells send it to the whole process group, and the cleanup must not be
+    # interrupted.
     for handled in SIGNALS:
         if signal.getsignal(handled) is _interrupt:
             signal.signal(handled, _leaving_already)
@@ -100,13 +103,13 @@ def _end_in_time(pipe: int, handled: list[signal.Signals]) -> None:
     while time.monotonic() < deadline:
         time.sleep(0.1)
         if signal.getsignal(number) is _interrupt:
-            # It came just before the main thread fell asleep, and nothing woke that up.
+            # The signal came just before the main thread began to wait, so it did not wake that thread.
             signal.pthread_kill(threading.main_thread().ident or 0, number)
     end_now(128 + number)
 
 
 def end_now(status: int) -> None:
-    """End this process and all that it started, at once."""
+    """End this process and all its descendants at once."""
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             child.kill()
@@ -117,15 +120,17 @@ def end_now(status: int) -> None:
 
 
 def find_owners() -> list[psutil.Process]:
-    """Those whose death ends this process: its ancestors in the same session, nearest first.
+    """The owners of this process, whose end ends it: its ancestors in the same session, nearest first.
 
-    - A terminal's shell is none: a closed terminal sends SIGHUP, unless the user said `nohup` or `disown`.
-    - Where SIGHUP is ignored (`nohup`), only the nearest that is no shell: what was started, not who did.
-    - Another session (`setsid`) means that the user wants us to outlive those in his.
-    - Who is named by `OWNER_VARIABLE` is one in any case.
+    - The shell of a terminal is not an owner: a closed terminal sends SIGHUP, unless the user said `nohup` or
+      `disown`.
+    - If SIGHUP is ignored (`nohup`), only the nearest ancestor that is not a shell is an owner: the program
+      that was started with `nohup`, not the shell that started it.
+    - Ancestors in another session are not owners: with `setsid` the user asks that this process outlive them.
+    - The process that `OWNER_VARIABLE` names is always an owner.
 
     Raises:
-        ProcessLookupError: one of them has died already.
+        ProcessLookupError: an owner has died already.
     """
     found = _ancestors_in_session()
     working = [ancestor for ancestor in found if ancestor.name() not in SHELLS]
@@ -138,21 +143,21 @@ def find_owners() -> list[psutil.Process]:
 
 
 def ownership() -> dict[str, str]:
-    """The environment by which this process is an owner of what it starts."""
+    """The environment variable that makes this process the owner of a program that it starts."""
     return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
 def watch_owners(*more: psutil.Process) -> None:
-    """Leave when an owner, or one of `more`, dies: as if asked, and by force after `ORPHAN_SECONDS`."""
+    """End this process when an owner or one of `more` dies: by SIGTERM, by force after `ORPHAN_SECONDS`."""
     try:
         watched = [*find_owners(), *more]
     except (ProcessLookupError, psutil.NoSuchProcess) as error:
-        sys.exit(f"error: not started, for its owner is gone ({error})")
+        sys.exit(f"error: not started: its owner is gone ({error})")
     threading.Thread(target=_leave_with, args=[watched], daemon=True, name="owner watch").start()
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether this very process runs: not another of its number, not one that is dead and not yet buried."""
+    """Whether a process still runs: it is not a zombie, and no other process has reused its number."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
@@ -162,7 +167,7 @@ def _leave_with(watched: list[psutil.Process]) -> None:
     while all(map(is_alive, watched)):
         time.sleep(_WATCH_SECONDS)
     with suppress(OSError, ValueError):
-        sys.stderr.write("leaving, for the process that started this one is gone\n")
+        sys.stderr.write("ending: the process that started this one is gone\n")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_SECONDS)
     end_now(128 + signal.SIGTERM)
@@ -205,26 +210,27 @@ def _find_named_owner() -> list[psutil.Process]:
 
 
 def worker_pool(workers: int | None = None, spawned: bool = False) -> ProcessPoolExecutor:
-    """A pool whose processes end with this one, however that dies.
+    """A pool of worker processes that end with this process, however it ends.
 
-    Left alone, they wait for work for ever: each holds the pipe open that the others read.
+    Plain workers would wait for work for ever, because each keeps open the pipe that the others read.
 
     Args:
-        workers: how many; None is one a CPU.
-        spawned: start them afresh instead of as copies, for a process in which torch has run.
+        workers: how many; None is one per CPU.
+        spawned: spawn the workers instead of forking them: needed in a process in which torch has run.
     """
     context = get_context("spawn") if spawned else None
     return ProcessPoolExecutor(workers, mp_context=context, initializer=be_pool_worker)
 
 
 def be_pool_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
+    """Ignore Ctrl-C, which the parent handles, and end when the parent ends."""
     _be_worker(deaf_to=(signal.SIGINT, signal.SIGHUP))
 
 
 def be_loader_worker(_: int = 0) -> None:
-    """As `be_pool_worker`; and the parent alone decides when this one ends."""
-    # Otherwise a SIGTERM to the group would look like a crashed worker to the parent, which can end its step.
+    """Like `be_pool_worker`, but ignore SIGTERM too: the parent decides when this process ends."""
+    # Otherwise a SIGTERM to the group would look to the parent like a crash of a worker, while it can still
+    # finish its step.
     _be_worker(deaf_to=SIGNALS)
 
 

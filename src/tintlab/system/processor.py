@@ -1,4 +1,4 @@
-"""What the processor can do, read without importing torch."""
+"""Find out which instruction sets the processor has, without importing torch."""
 
 import functools
 from pathlib import Path

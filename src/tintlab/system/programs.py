@@ -1,4 +1,4 @@
-"""Programs that answer on their standard output, as git does."""
+"""Run other programs, such as git, and read their standard output."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ _OF_A_HOOK = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "G
 
 
 def read_output(command: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> str:
-    """What a program prints, run in a folder; its messages are in English, and it can't ask for anything.
+    """Run a program in a folder and return its output. Its messages are in English; it can't ask for input.
 
     Args:
         command: the program and its arguments.
         folder: to run it in.
-        environment: all of its environment but the language.
-        seconds: after which it is ended.
+        environment: its whole environment except the language.
+        seconds: the time after which it is killed.
 
     Raises:
         OSError: it can't be started.
@@ -38,7 +38,7 @@ def read_output(command: Sequence[str], folder: Path, environment: Mapping[str, 
 
 
 def ask(command: Sequence[str], folder: Path, advice: str) -> str:
-    """What a program prints, run in a folder, without blanks around it; git works on that folder's repository.
+    """Run a program in a folder and return its output, stripped; git works on that folder's repository.
 
     Args:
         command: the program and its arguments.
@@ -67,7 +67,7 @@ def run_git(folder: Path, *arguments: str, advice: str = "see git's message") ->
 
 
 def git_identity(folder: Path) -> dict[str, str]:
-    """Who commits in a repository: the user's name and address by their keys, ours where git knows none."""
+    """Name and address for commits in a repository, by git's keys: the user's, or ours if git has none."""
     return {
         key: run_git(folder, "config", "--default", "", "--get", key) or otherwise
         for key, otherwise in _UNNAMED.items()

@@ -1,7 +1,7 @@
-"""The files that a project consists of: those at the top of the repository, which the wheel carries along.
+"""Find the files of a project: those at the top of the repository that the wheel also contains.
 
-`project/FILES` lists them. In a checkout they lie where they are used; setup.py copies them into the wheel,
-beside that list. So the repository and `tintlab init` have one source.
+`project/FILES` lists them. In a checkout they lie where they are used. setup.py copies them into the wheel,
+beside that list. So `tintlab init` makes a project from the same files that the repository uses.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pathlib import Path
 from tintlab.system import checkout
 
 README = "README.md"
-"""The readme of a project. It is not the repository's, so it is no part of the list."""
+"""The readme of a project. It differs from the repository's, so the list does not contain it."""
 
 
 def folder() -> Path:
@@ -19,7 +19,7 @@ def folder() -> Path:
 
 
 def root() -> Path:
-    """The folder that the listed files are relative to: in the wheel its own, else the checkout's."""
+    """The folder that the listed files are relative to: `folder()` in the wheel, otherwise the checkout."""
     carried = folder()
     return carried if (carried / "dvc.yaml").exists() else checkout.code_in_use().parents[1]
 

@@ -1,4 +1,4 @@
-"""Names that people type: what was meant, and what a shell offers when they press Tab."""
+"""Suggest names: the known name closest to a misspelt one, and the completions that a shell offers on Tab."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -9,11 +9,11 @@ from tintlab.system.console import printable
 MODEL_NAMES = ("champion", "challenger", "base")
 """What a model may be called beside `models:/tintlab/3` and a folder."""
 
-_SHOWN = 60  # letters of a name in a message
+_SHOWN = 60  # characters of a name in a message
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`, whatever its case; None if none is like it."""
+    """The known name closest to `name`, ignoring case; None if none is close."""
     by_lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), by_lower, 1)
     return by_lower[near[0]] if near else None
@@ -26,7 +26,7 @@ def advise(name: str, known: Sequence[str]) -> str:
 
 
 def shown(name: str) -> str:
-    """A name as a message quotes it: printable and of a bearable length."""
+    """A name as a message quotes it: printable, and shortened if it is long."""
     text = printable(name)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

@@ -1,7 +1,7 @@
-"""URLs: which may name a source, and how any is shown without its secrets.
+"""Check which URLs may name a source, and remove secrets from URLs before they are shown.
 
-params.yaml and the lock file are tracked by git, so a source's URL must hold no secret. Logs, messages and pages
-may quote any URL; `redacted` takes the secrets out.
+params.yaml and the lock file are tracked by git, so a source's URL must not contain a secret. Logs, messages
+and pages may quote any URL; `redacted` removes the secrets.
 """
 
 import re
@@ -15,7 +15,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"\b(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]+)")
-_LONGEST_VALUE = 60  # letters of a query's value; identifiers are shorter, signatures longer
+_LONGEST_VALUE = 60  # characters of a query's value; identifiers are shorter, signatures longer
 
 
 def is_url(text: str) -> bool:
@@ -61,10 +61,11 @@ def _has_secret(query: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """The same text; URLs in it lose their userinfo, and the values of their queries.
+    """Remove the userinfo and the query from each URL in a text.
 
-    `https://ann:secret@host/a?X-Amz-Signature=1f` becomes `https://host/a?…`: whether a query is a signature
-    can't be told from its names alone, so none is shown. What follows `#` is no query and stays.
+    `https://ann:secret@host/a?X-Amz-Signature=1f` becomes `https://host/a?…`. The names in a query don't show
+    whether it is a signature, so no query is shown. The fragment after `#` is not part of the query and
+    stays.
     """
     return _URL.sub(_shown, text)
 
@@ -79,7 +80,7 @@ def _shown(url: re.Match[str]) -> str:
     rest, hash_mark, fragment = url["rest"].partition("#")
     rest, question_mark, _ = rest.partition("?")
     authority, slash, path = rest.partition("/")
-    # A password may hold a slash that was not escaped: all before the last @ of the URL may be secret.
+    # A password may contain an unescaped slash, so everything before the last @ of the URL may be secret.
     if "@" in path and ":" in authority:
         authority, slash, path = rest.rpartition("@")[2].partition("/")
     shown = f"{url['scheme']}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -36,6 +36,7 @@ def score(
     quality: Annotated[int, Field(ge=1, le=100)] = 92,
     depth: Literal[8, 16] = 8,
     descan: bool = False,
+    hints: str | None = None,
     page: bool = True,
     follow_links: bool = False,
     chunk_size: Annotated[int, Field(ge=1)] = 200,
@@ -55,6 +56,7 @@ def score(
         quality: of JPEG and WebP.
         depth: bits a channel; 16 for PNG.
         descan: even out the fading of prints first, by a stretch of their lightness.
+        hints: a JSON file with colours of places, {"NAME": [hints]}, as for `tintlab score --hints`; else none.
         page: write `index.html`, a contact sheet, to the output.
         follow_links: enter linked folders too.
         chunk_size: photographs a task.
@@ -62,7 +64,15 @@ def score(
     """
     common.start_flow()
     options = Options(
-        file_format, quality, depth, saturation, working_size, seed=seed, variants=variants, descan=descan
+        file_format,
+        quality,
+        depth,
+        saturation,
+        working_size,
+        seed=seed,
+        variants=variants,
+        descan=descan,
+        hints=common.pinned(Path(hints)) if hints else None,
     )
     try:
         settings = _settings(output, model, options)

@@ -154,6 +154,10 @@ def score(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the variants' noise.")] = 0,
     descan: Descan = False,
+    hints: Annotated[
+        Path | None,
+        typer.Option(help='Colours of places, as JSON: {"NAME": [hints]}, with paths below INPUT.'),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Photographs at a time; 0: as the CPUs suggest.")] = 0,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Enter linked folders too; each file is coloured once.")
@@ -186,6 +190,7 @@ def score(
         engine=engine,
         precision=precision,
         descan=descan,
+        hints=hints,
     )
     folder, store = mirror.resolve_output(output)
     settings = settings_for(folder, model, options, store)

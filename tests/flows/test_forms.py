@@ -40,7 +40,9 @@ def test_the_forms_offer_choices(repository: Path) -> None:
     assert choices(score, "depth") == [8, 16]
     assert choices(film, "codec") == ["h264", "hevc", "ffv1", "prores"]
     assert choices(retrain, "preset") == sorted(path.stem for path in (repository / "presets").glob("*.yaml"))
-    assert {"variants", "seed", "saturation", "working_size"} <= set(score.parameters.properties)
+    assert {"variants", "seed", "saturation", "working_size", "hints", "descan", "page"} <= set(
+        score.parameters.properties
+    )
 
 
 def test_a_failed_run_leaves_no_traceback_in_its_log() -> None:

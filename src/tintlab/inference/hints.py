@@ -21,6 +21,7 @@ _LIKENESS = 40.0  # units of L*a*b* at which colours are no longer alike
 _EVERYWHERE = 0.25  # share of a hint's change that all of the picture takes
 _LARGEST_FILE = 8 << 20  # bytes
 LARGEST_AB = 128.0
+_SAID = 500  # hints, in a file's XMP: a JPEG file's holds 65 kB
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _KEYS = {"x", "y", "px", "py", "ab", "rgb", "radius"}
 
@@ -116,6 +117,17 @@ def read_hints(path: Path, shape: tuple[int, ...]) -> tuple[Hint, ...]:
         TintlabError: with the file, the hint and the fault.
     """
     return parse_hints(read_list(path, "hints"), shape, str(path))
+
+
+def describe_hints(hints: Sequence[Hint]) -> str:
+    """How many hints, then each: place, colour, radius; of many, the first. Empty without any."""
+    if not hints:
+        return ""
+    each = [
+        f"{hint.x:.4g},{hint.y:.4g}: {hint.a:.4g},{hint.b:.4g} r {hint.radius:.3g}" for hint in hints[:_SAID]
+    ]
+    more = len(hints) - len(each)
+    return f"{len(hints)} (x,y: a,b): {'; '.join(each)}{f'; and {more} more' if more else ''}"
 
 
 def read_list(path: Path, of: str) -> Any:

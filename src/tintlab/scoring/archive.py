@@ -15,12 +15,12 @@ import pandas as pd
 from tintlab.imaging.encoding import SUFFIXES
 from tintlab.scoring import mirror
 from tintlab.scoring.chunk import list_remaining, load_colorizer, score_chunk, score_photo
+from tintlab.scoring.hint_lists import check_names
 from tintlab.scoring.manifest import (
     MANIFEST,
     SETTINGS,
     STATE,
     Record,
-    label,
     merge_parts,
     open_part,
     parts_folder,
@@ -28,7 +28,7 @@ from tintlab.scoring.manifest import (
 from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan, stems_of
 from tintlab.scoring.settings import ScoreSettings, describe, list_changes
 from tintlab.scoring.store_plan import plan_store, with_source
-from tintlab.scoring.targets import files_of, fold
+from tintlab.scoring.targets import files_of, fold, label
 from tintlab.system import console, paths
 from tintlab.system.console import printable
 from tintlab.system.errors import TintlabError
@@ -276,6 +276,7 @@ def _plan(source: str | Path, settings: ScoreSettings, follow_links: bool) -> Pl
     if not planned.photos:
         beside = f": {planned.skipped_text()}" if planned.skipped else ""
         raise TintlabError(f"there are no photographs in {source}{beside}")
+    check_names(settings.hints, planned.photos)
     return planned
 
 

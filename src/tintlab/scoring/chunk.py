@@ -9,21 +9,25 @@ import contextlib
 import errno
 import functools
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tintlab.imaging import descan, statistics
 from tintlab.imaging.color import Float
 from tintlab.imaging.encoding import EncodingError, encode
 from tintlab.imaging.photos import PhotoError, megapixels_of, read_photo
 from tintlab.inference import noise_vectors
-from tintlab.inference.colorizer import Colorizer, Settings
+from tintlab.inference.colorizer import Canvas, Colorizer, Settings
 from tintlab.inference.engines import EngineChoice
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.inference.hints import Hint, describe_hints
 from tintlab.inference.working_size import reduced, working_shape
 from tintlab.scoring import mirror
+from tintlab.scoring.hint_lists import note_hints, take_hints
 from tintlab.scoring.manifest import Record, open_part, read_records
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
@@ -184,6 +188,8 @@ def _is_done(
     photo: PlannedPhoto, row: Mapping[Hashable, Any], settings: ScoreSettings, saved: SavedFiles
 ) -> bool:
     first, *others = files_of(photo.target, settings.variants)
+    if (row["hints"] if isinstance(row["hints"], str) else "") != note_hints(settings.hints, photo):
+        return False
     if row["output"] != as_text(first) or saved.size(first) != row["output_bytes"]:
         return False
     if any(saved.size(other) is None for other in others):
@@ -216,6 +222,7 @@ def _colour(
     record = replace(
         record,
         descan=descan.even_out(lightness).text() if settings.descan else "",
+        hints=note_hints(settings.hints, photo),
         width=decoded.width,
         height=decoded.height,
         more_pages=decoded.more_pages,
@@ -227,7 +234,8 @@ def _colour(
     seen = small if settings.working_size >= _SUMMARY_SIZE else lightness
     figures = statistics.summarize(seen) | {"megapixels": lightness.size / 1e6}
     files = files_of(photo.target, settings.variants)
-    variants = colorizer.predict_variants(small, _draw_noise(record, colorizer, settings))
+    hints = take_hints(settings.hints, photo, lightness.shape)
+    variants = _predict(colorizer, small, lightness.shape, _draw_noise(record, colorizer, settings), hints)
     saved, left_out = dict[int, SavedFile](), list[str]()
     # The first file is written last: where it is, all are.
     for index in reversed(range(len(files))):
@@ -239,6 +247,7 @@ def _colour(
         origin = replace(
             settings.provenance(record.input_sha256, index + 1 if settings.variants else 0, photo.page),
             descan=record.descan,
+            hints=describe_hints(hints),
         )
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
@@ -253,6 +262,16 @@ def _colour(
         more_sha256=" ".join(saved[index].sha256 for index in range(1, len(files))),
         figures=figures,
     )
+
+
+def _predict(
+    colorizer: Colorizer, small: Float, shape: tuple[int, ...], noise: Float | None, hints: Sequence[Hint]
+) -> Float:
+    """ab `(k, h, w, 2)` at working size: once for each noise vector."""
+    if not hints:
+        return colorizer.predict_variants(small, noise)
+    canvas = Canvas(colorizer, small, shape)
+    return np.stack([canvas.working_ab(z, hints) for z in ([None] if noise is None else noise)])
 
 
 def _draw_noise(record: Record, colorizer: Colorizer, settings: ScoreSettings) -> Float | None:

@@ -60,6 +60,7 @@ _FACTS = pa.schema(
         ("weights_sha256", pa.string()),
         ("engine", pa.string()),
         ("descan", pa.string()),
+        ("hints", pa.string()),
         ("seconds", pa.float64()),
         ("finished", pa.timestamp("us", tz="UTC")),
     ]
@@ -69,7 +70,9 @@ SCHEMA = pa.schema(
 )
 """The columns of a manifest; numbers that are not known are null."""
 
-ALWAYS = [name for name in SCHEMA.names if name not in ("more_pages", "input_etag", "page", "descan")]
+ALWAYS = [
+    name for name in SCHEMA.names if name not in ("more_pages", "input_etag", "page", "descan", "hints")
+]
 """The columns that manifests of all versions have."""
 
 _TIMES = ["seconds", "finished"]
@@ -94,6 +97,7 @@ class Record:
         more_sha256: of the further variants in turn, with spaces between.
         engine: what ran the network, and its precision.
         descan: how fading was evened out, where it was.
+        hints: how many colours a person gave to places, and a hash of them.
         seconds: from opening the source to the finished file, whatever else went on meanwhile.
         figures: see `summaries.summarize`.
     """
@@ -118,6 +122,7 @@ class Record:
     weights_sha256: str = ""
     engine: str = ""
     descan: str = ""
+    hints: str = ""
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -126,11 +131,6 @@ class Record:
         row = asdict(self)
         figures: dict[str, float] = row.pop("figures")
         return row | {f"{DRIFT_PREFIX}{name}": value for name, value in figures.items()}
-
-
-def label(name: str, page: int) -> str:
-    """A photograph's name for people: that of its file, and the page where that holds several."""
-    return f"{name}, page {page}" if page else name
 
 
 class PartWriter:

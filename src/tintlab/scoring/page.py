@@ -18,11 +18,11 @@ import pandas as pd
 
 from tintlab.imaging.grids import to_data_uri
 from tintlab.reports.pages import render
-from tintlab.scoring.manifest import MANIFEST, QUARANTINE, label
+from tintlab.scoring.manifest import MANIFEST, QUARANTINE
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.preview import read_pair
 from tintlab.scoring.settings import ScoreSettings
-from tintlab.scoring.targets import files_of
+from tintlab.scoring.targets import files_of, label
 from tintlab.scoring.threads import Budget, cpus, run_in_threads
 from tintlab.system.console import printable
 from tintlab.system.files import write_text

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Settings
 from tintlab.inference.engines import TORCH, EngineChoice, choose, is_installed
 from tintlab.registry import models
+from tintlab.scoring.hint_lists import HintLists, digest_lists, read_hint_lists
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -52,6 +53,7 @@ class ScoreSettings:
         store: URL of OUTPUT in a store, for which `output` stands on this machine; empty for a folder.
         source_store: URL of the folder that the photographs are read from; empty where they are files.
         descan: whether the fading of prints is evened out first; see `imaging.descan`.
+        hints: of photographs by their names; see `hint_lists`. Other ones decide only what becomes of these.
     """
 
     output: Path
@@ -73,6 +75,7 @@ class ScoreSettings:
     variants: int = 0
     engine: EngineChoice = TORCH
     descan: bool = False
+    hints: HintLists = field(default_factory=dict)
     store: str = ""
     source_store: str = ""
 
@@ -140,6 +143,7 @@ class Options:
 
     Attributes:
         file_format: see `ScoreSettings`, as for all of these; None is the model's own value.
+        hints: a file, see `hint_lists.read_hint_lists`.
         engine: see `engines.choose`, as for `precision`. Left open, an archive keeps the engine it began with.
     """
 
@@ -154,6 +158,7 @@ class Options:
     engine: str = "auto"
     precision: str = "auto"
     descan: bool = False
+    hints: Path | None = None
 
 
 def settings_for(output: Path, spec: str | None, options: Options, store: str = "") -> ScoreSettings:
@@ -177,6 +182,8 @@ def settings_for(output: Path, spec: str | None, options: Options, store: str = 
     used = Settings.of_config(config, located.folder)
     if options.variants:
         noise_vectors.draw(options.seed, "0", 0, int(config.get("z_dim", 0)))  # refused before it starts
+    if options.hints and not config.get("hints"):
+        raise TintlabError("this model takes no colour hints: choose another model, or leave --hints out")
     return ScoreSettings(
         output=output,
         model_folder=located.folder,
@@ -196,6 +203,7 @@ def settings_for(output: Path, spec: str | None, options: Options, store: str = 
         seed=options.seed,
         variants=options.variants,
         descan=options.descan,
+        hints=read_hint_lists(options.hints) if options.hints else {},
         engine=_choose_engine(output, options, located.weights_sha256, str(config.get("generator"))),
         store=store,
     )
@@ -230,7 +238,8 @@ def _locate_model(output: Path, spec: str | None) -> models.LocatedModel:
 def describe(settings: ScoreSettings) -> dict[str, Any]:
     """What the output folder keeps of its last scoring, for `recorded_settings`."""
     model = {name: getattr(settings, name) for name in ("model", "model_version", "run_id")}
-    return model | {"model_folder": str(settings.model_folder.absolute())} | settings.deciding()
+    beside = {"model_folder": str(settings.model_folder.absolute()), "hints": digest_lists(settings.hints)}
+    return model | beside | settings.deciding()
 
 
 def recorded_settings(output: Path) -> dict[str, Any]:

@@ -79,5 +79,10 @@ def as_text(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def label(name: str, page: int) -> str:
+    """A photograph's name for people: that of its file, and the page where that holds several."""
+    return f"{name}, page {page}" if page else name
+
+
 def _digest(name: Path) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]

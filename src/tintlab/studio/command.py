@@ -8,10 +8,9 @@ from tintlab.imaging.encoding import SUFFIXES, EncodingError
 from tintlab.imaging.photos import PhotoError
 from tintlab.inference.hints import read_hints
 from tintlab.scoring.archive import ScoringResult
-from tintlab.scoring.manifest import label
 from tintlab.scoring.plan import stems_of
 from tintlab.scoring.settings import Options
-from tintlab.scoring.targets import fold
+from tintlab.scoring.targets import fold, label
 from tintlab.studio.look import Look, Point, SavedLook, read_saved
 from tintlab.studio.models import Model, load
 from tintlab.studio.photo import FileForm, OpenPhoto

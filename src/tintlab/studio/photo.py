@@ -18,6 +18,7 @@ from tintlab.imaging.provenance import Provenance
 from tintlab.inference import noise_vectors
 from tintlab.inference.colorizer import Canvas
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
+from tintlab.inference.hints import describe_hints
 from tintlab.inference.palettes import Palette
 from tintlab.inference.working_size import reduced
 from tintlab.scoring.settings import Depth
@@ -34,7 +35,6 @@ DRAFT_SIDE = 480
 _DRAFT_SIZE = 144  # what the network sees, squared
 _KEPT_CANVASES = 2  # one, and its draft
 _KEPT_PREVIEWS = 4
-_HINTS_SAID = 500  # a JPEG file's XMP holds 65 kB
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def origin(model: Model, look: Look, sha256: str) -> Provenance:
     return replace(
         settings.provenance(sha256, look.variant),
         steps=", ".join(f"{name} {steps:+g}" for name, steps in look.steps().items()),
-        hints=_hints_text(look),
+        hints=describe_hints([point.hint() for point in look.hints]),
         like="" if palette is None else _palette_text(palette),
     )
 
@@ -200,18 +200,6 @@ def origin(model: Model, look: Look, sha256: str) -> Provenance:
 def _palette_text(palette: Palette) -> str:
     """Which palette, and its strength."""
     return f"{hashlib.sha256(palette.vector.tobytes()).hexdigest()[:16]}, strength {palette.strength:g}"
-
-
-def _hints_text(look: Look) -> str:
-    """How many hints, then each: place, colour, radius."""
-    if not look.hints:
-        return ""
-    each = [
-        f"{hint.x:.4g},{hint.y:.4g}: {hint.ab[0]:.4g},{hint.ab[1]:.4g} r {hint.radius:.3g}"
-        for hint in look.hints[:_HINTS_SAID]
-    ]
-    more = len(look.hints) - len(each)
-    return f"{len(look.hints)} (x,y: a,b): {'; '.join(each)}{f'; and {more} more' if more else ''}"
 
 
 def joined(pieces: Sequence[bytes]) -> bytes:

@@ -123,6 +123,56 @@ def run(count: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def run_beside(count: int, other: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Run the stages of this checkout and of another on the same photographs, without DVC; by side and stage."""
+    found: dict[str, dict[str, dict[str, float]]] = {"ours": {}, "baseline": {}}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        pipeline(folder, count)
+        for side, root in (("ours", ROOT), ("baseline", other)):
+            write_params(folder, root)
+            environment = os.environ | {
+                "TINTLAB_STATE": str(folder / "state"),
+                "PYTHONPATH": str(root.absolute() / "src"),
+            }
+            for name in STAGES:
+                timer = [
+                    sys.executable,
+                    ROOT / "bench/stage_timer.py",
+                    f"{name}.json",
+                    f"tintlab.stages.{name}",
+                ]
+                done = subprocess.run(
+                    timer, cwd=folder, env=environment, capture_output=True, text=True, check=False
+                )
+                if done.returncode:
+                    sys.exit(f"{done.stdout}{done.stderr}")
+                found[side][name] = json.loads((folder / f"{name}.json").read_text())
+                print(count, side, name, found[side][name], flush=True)
+    return found
+
+
+def measure_beside(counts: list[int], other: Path, path: Path) -> None:
+    """Compare memory and time of the stages with those of another checkout, and write the report."""
+    report = Report(command("scale"), machine())
+    sized = [run_beside(count, other) for count in counts]
+    largest, before = sized[-1], sized[-2]
+    for name in STAGES:
+        added = {
+            side: 1e6
+            * (largest[side][name]["peak_megabytes"] - before[side][name]["peak_megabytes"])
+            / (counts[-1] - counts[-2])
+            for side in largest
+        }
+        claim = f"{name}, memory that a photograph adds up to {counts[-1]:,}"
+        row = Row(claim, "bytes", [added["ours"]], [added["baseline"]], other.name, "ours", at_most=1024)
+        taken = {side: [largest[side][name]["cpu_seconds"]] for side in largest}
+        claim = f"{name}, CPU time for {counts[-1]:,}"
+        report.rows += [row, Row(claim, "s", taken["ours"], taken["baseline"], other.name, "ours / baseline")]
+    report.details = dict(zip(map(str, counts), sized, strict=True))
+    conclude(report, path)
+
+
 def exponent(counts: list[int], seconds: list[float]) -> float | None:
     """The slope of log seconds over log counts; None with fewer than two times that are no mere noise."""
     told = [(count, taken) for count, taken in zip(counts, seconds, strict=True) if taken >= LEAST]
@@ -136,9 +186,13 @@ def main() -> None:
     text = "fetch, split, validate and convert on more and more photographs."
     made = parser("scale", text, 2)
     made.add_argument("--photos", type=int, nargs="+", default=[1000, 10_000], help="at least two sizes")
+    made.add_argument("--beside", type=Path, help="a checkout of another commit: compare memory and time")
     options = made.parse_args()
-    report = Report(command("scale"), machine())
     counts: list[int] = sorted(options.photos)
+    if options.beside is not None:
+        measure_beside(counts, options.beside, options.json)
+        return
+    report = Report(command("scale"), machine())
     # Larger sets are their own repeats: a minute or more each.
     start, *sized = (
         [run(count) for _ in range(options.repeats if count <= 1000 else 1)] for count in (HANDFUL, *counts)

@@ -24,6 +24,7 @@ import torch
 
 from tests.hostile import corpus
 from tests.hostile.servers import ask, model_server
+from tests.stages.fetched import fetched
 from tintlab.gan.model_files import save_generator
 from tintlab.gan.unet import UNet
 from tintlab.imaging.photos import PhotoError, read_photo
@@ -32,7 +33,8 @@ from tintlab.scoring.chunk import load_colorizer, score_photo
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import Options, settings_for
 from tintlab.scoring.targets import as_text
-from tintlab.stages.fetch import fetch, gather, read_facts
+from tintlab.stages.fetch import gather, read_facts
+from tintlab.stages.fetch_ledger import Ledger
 from tintlab.system.errors import TintlabError
 from tintlab.system.memory import keep_freed_memory
 from tintlab.system.params import load_params
@@ -184,7 +186,7 @@ def fetch_one(folder: Path) -> Callable[[Path], object]:
             tempfile.TemporaryDirectory(dir=folder) as raw,
         ):
             (Path(source) / path.name).symlink_to(path)
-            for candidate in gather(Path(source), Path(raw)):
+            for candidate in gather(Path(source), Path(raw), Ledger(Path(raw) / "ledger")):
                 if problem := read_facts(candidate, Path(raw), MEGAPIXELS)["problem"]:
                     raise PhotoError(problem)
                 return
@@ -245,7 +247,7 @@ def run_fetch(folder: Path, raw: Path) -> dict[str, str]:
     """What the fetch stage says of each content, by its sha256; empty where it was used."""
     params = load_params(ROOT / "params.yaml").fetch
     with contextlib.redirect_stderr(io.StringIO()):
-        photos, _ = fetch([folder], params, MEGAPIXELS, raw)
+        photos, _ = fetched([folder], params, MEGAPIXELS, raw)
     assert all(text.isprintable() for column in ("origin", "photo", "problem") for text in photos[column])
     return dict(zip(photos["sha256"], photos["problem"], strict=True))
 

@@ -22,6 +22,7 @@ from tintlab.gan.model_files import load_generator
 from tintlab.reports import pages
 from tintlab.reports.validation import validation_page
 from tintlab.stages.fetch import attributions, gather
+from tintlab.stages.fetch_ledger import Ledger
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -257,13 +258,13 @@ def test_guard_other_urls_are_refused(tmp_path: Path, url: str) -> None:
 
 def test_guard_attributions_are_printable_and_small(tmp_path: Path) -> None:
     table = f"file,category,author\na.jpg,{SCRIPT},\x1b[31mred\x00\u202e\n".encode()
-    row = attributions(table)["a.jpg"]
+    row = dict(attributions(table))["a.jpg"]
     assert all(text.isprintable() for text in row.values())
     assert row["category"] == SCRIPT  # text is text: pages escape it
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/ATTRIBUTION.csv").write_text(",".join(["file"] + ["x"] * 1_000))
     with pytest.raises(TintlabError, match="more than 64 columns"):
-        list(gather(tmp_path / "photos", tmp_path))
+        list(gather(tmp_path / "photos", tmp_path, Ledger(tmp_path / "ledger")))
 
 
 def test_pages_show_names_and_categories_as_text() -> None:

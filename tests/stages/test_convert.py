@@ -72,7 +72,9 @@ def test_convert_writes_one_array_and_an_index_a_split(tmp_path: Path) -> None:
 
 
 def test_a_split_without_photographs_gives_an_empty_array(tmp_path: Path) -> None:
-    accepted = pd.DataFrame({name: [] for name in ("photo", "split", "cluster", "width", "height")})
+    accepted = pd.DataFrame(
+        {name: [] for name in ("photo", "split", "cluster", "category", "width", "height")}
+    )
     assert convert(accepted, tmp_path, ConvertParams(image_size=32, max_squares=2), 100, tmp_path, "val") == 0
     assert np.load(tmp_path / "val.npy").shape == (0, 32, 32, 3)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tintlab.stages.fetch import fetch
+from tests.stages.fetched import fetched
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import FetchParams, load_params
 
@@ -45,7 +45,7 @@ def params(**changes: object) -> FetchParams:
 
 
 def test_every_photograph_gets_its_row_of_facts(inbox: Path, raw: Path) -> None:
-    photos, attribution = fetch([inbox], params(), 10, raw)
+    photos, attribution = fetched([inbox], params(), 10, raw)
     assert len(photos) == 5
     assert set(photos["photo"]) == {path.name for path in raw.iterdir()} == set(attribution["photo"])
     row = photos[photos["origin"] == "inbox/cats/old/c.png"].iloc[0]
@@ -63,7 +63,7 @@ def test_every_photograph_gets_its_row_of_facts(inbox: Path, raw: Path) -> None:
 
 def test_the_same_content_twice_is_one_photograph(inbox: Path, raw: Path) -> None:
     (inbox / "copy.png").write_bytes((inbox / "d.png").read_bytes())
-    photos, _ = fetch([inbox], params(), 10, raw)
+    photos, _ = fetched([inbox], params(), 10, raw)
     assert len(photos) == 5
     assert photos.set_index("origin")["copies"].to_dict()["inbox/copy.png"] == 1
     assert photos["copies"].sum() == 1
@@ -75,7 +75,7 @@ def test_unreadable_files_get_a_reason_and_the_others_are_kept(inbox: Path, raw:
     for name, content in bad.items():
         (inbox / name).write_bytes(content)
     (inbox / "notes.txt").write_text("not a photograph, and not meant to be one")
-    photos, _ = fetch([inbox], params(), 10, raw)
+    photos, _ = fetched([inbox], params(), 10, raw)
     reasons = photos[photos["photo"] == ""].set_index("origin")["problem"].to_dict()
     assert reasons == {
         "inbox/cut.jpg": "the picture's data is cut short",
@@ -91,7 +91,7 @@ def test_a_larger_limit_only_adds(inbox: Path, tmp_path: Path) -> None:
     for limit in (1, 3, 4):
         folder = tmp_path / f"raw{limit}"
         folder.mkdir()
-        photos, _ = fetch([inbox], params(limit=limit), 10, folder)
+        photos, _ = fetched([inbox], params(limit=limit), 10, folder)
         kept.append(set(photos["sha256"]))
         assert len(photos) == len(list(folder.iterdir())) == limit
     assert kept[0] < kept[1] < kept[2]
@@ -108,7 +108,7 @@ def test_an_archive_brings_its_attribution(raw: Path, tmp_path: Path) -> None:
         archive.writestr("photos/one.png", picture(1))
         archive.writestr("photos/two.png", picture(2))
         archive.writestr("ATTRIBUTION.csv", table.getvalue())
-    photos, attribution = fetch([tmp_path / "photos.zip"], params(), 10, raw)
+    photos, attribution = fetched([tmp_path / "photos.zip"], params(), 10, raw)
     categories = photos.set_index("origin")["category"].to_dict()
     assert categories == {"photos.zip/photos/one.png": "reef", "photos.zip/photos/two.png": ""}
     known = attribution.set_index("photo").loc[lambda rows: rows["licence"] == "CC0-1.0"]
@@ -117,7 +117,7 @@ def test_an_archive_brings_its_attribution(raw: Path, tmp_path: Path) -> None:
 
 def test_an_attribution_table_as_spreadsheets_write_it(inbox: Path, raw: Path) -> None:
     (inbox / "ATTRIBUTION.csv").write_bytes("file,category,author\r\nd.png,reef,Ünal\r\n".encode("utf-8-sig"))
-    photos, attribution = fetch([inbox], params(), 10, raw)
+    photos, attribution = fetched([inbox], params(), 10, raw)
     assert photos.set_index("origin")["category"]["inbox/d.png"] == "reef"
     assert "Ünal" in attribution["author"].tolist()
 
@@ -125,7 +125,7 @@ def test_an_attribution_table_as_spreadsheets_write_it(inbox: Path, raw: Path) -
 def test_a_broken_attribution_table_is_named(inbox: Path, raw: Path) -> None:
     (inbox / "ATTRIBUTION.csv").write_text('file,category\nd.png,"' + "x" * 200_000)
     with pytest.raises(TintlabError, match=r"inbox holds a broken ATTRIBUTION\.csv \(field larger"):
-        fetch([inbox], params(), 10, raw)
+        fetched([inbox], params(), 10, raw)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_odd_names_become_plain_ones(raw: Path, tmp_path: Path, name: str | byte
     folder.mkdir()
     path = folder / (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"))
     path.write_bytes(picture(3))
-    photos, _ = fetch([folder], params(), 10, raw)
+    photos, _ = fetched([folder], params(), 10, raw)
     stored = photos["photo"].item()
     assert stored.isascii() and len(stored) < 80 and "\n" not in stored
     assert photos["origin"].item().isprintable()
@@ -150,7 +150,7 @@ def test_no_photograph_at_all_says_what_to_do(raw: Path, tmp_path: Path, unreada
         (folder / "a.jpg").write_bytes(b"text")
     count = r"\(1 files can't be read.*\)" if unreadable else ""
     with pytest.raises(TintlabError, match=f"no photographs.*{count}.*data/inbox.*fetch.starter"):
-        fetch([folder], params(), 10, raw)
+        fetched([folder], params(), 10, raw)
 
 
 def test_the_limit_of_megapixels_is_kept(raw: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_limit_of_megapixels_is_kept(raw: Path, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "small.png").write_bytes(picture(1))
     (folder / "large.png").write_bytes(picture(1, (1200, 900)))
-    photos, _ = fetch([folder], params(), 1, raw)
+    photos, _ = fetched([folder], params(), 1, raw)
     problem: Callable[[str], str] = photos.set_index("origin")["problem"].__getitem__
     assert "1.1 megapixels, more than photos.max_megapixels 1" in problem("large/large.png")
     assert problem("large/small.png") == ""

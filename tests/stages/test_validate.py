@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tintlab.stages import fetch, split, validate
+from tests.stages.fetched import fetched
+from tintlab.stages import split, validate
 from tintlab.stages.validate_rules import Rule
-from tintlab.stages.validate_suite import create_context, run_suite
+from tintlab.stages.validate_suite import Suite, create_context
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -66,7 +67,7 @@ def failed(outcome: validate.Validation) -> list[str]:
 
 
 def test_faultless_photographs_are_all_accepted(tables: Tables, params: ValidateParams) -> None:
-    outcome = validate.validate(*tables, params)
+    outcome = validate.validate([tables[0]], tables[1], params)
     assert outcome.faults == ()
     assert failed(outcome) == []
     assert sorted(outcome.accepted["photo"]) == sorted(tables[0]["photo"])
@@ -107,7 +108,7 @@ def test_a_photograph_that_breaks_a_rule_is_quarantined(
     photos, splits = tables
     for column, value in facts.items():
         photos.loc[3, column] = value
-    outcome = validate.validate(photos, splits, params)
+    outcome = validate.validate([photos], splits, params)
     expected = [] if reason is None else [[photos.loc[3, "photo"], photos.loc[3, "origin"], "train", reason]]
     assert outcome.quarantine.to_numpy().tolist() == expected
     assert (photos.loc[3, "photo"] in set(outcome.accepted["photo"])) == (reason is None)
@@ -126,7 +127,7 @@ def test_unreadable_files_are_quarantined_with_a_reason(tables: Tables, params: 
     unreadable = unreadable.assign(
         phash="", problem="the picture's data {is} cut short", **dict.fromkeys(numbers)
     )
-    outcome = validate.validate(pd.concat([photos, unreadable], ignore_index=True), splits, params)
+    outcome = validate.validate([photos, unreadable], splits, params)
     row = ["", "made-up/{x}.jpg", "", "unreadable: the picture's data {is} cut short"]
     assert outcome.quarantine.to_numpy().tolist() == [row]
     assert len(outcome.accepted) == len(photos)
@@ -136,7 +137,7 @@ def test_unreadable_files_are_quarantined_with_a_reason(tables: Tables, params: 
 def test_a_photograph_that_split_excluded_is_quarantined(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     splits.loc[0, "excluded"] = "near-duplicate of test00.jpg in test"
-    outcome = validate.validate(photos, splits, params)
+    outcome = validate.validate([photos], splits, params)
     assert outcome.quarantine["reason"].tolist() == ["near-duplicate of test00.jpg in test"]
     assert "train00.jpg" not in set(outcome.accepted["photo"])
 
@@ -144,7 +145,7 @@ def test_a_photograph_that_split_excluded_is_quarantined(tables: Tables, params:
 def test_every_reason_is_named(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     photos.loc[0, ["width", "colourfulness"]] = [50, 1.0]
-    outcome = validate.validate(photos, splits, params)
+    outcome = validate.validate([photos], splits, params)
     (reason,) = outcome.quarantine["reason"]
     assert [part.split(":")[0] for part in reason.split("; ")] == ["too small", "extreme aspect", "near-grey"]
 
@@ -170,7 +171,7 @@ def test_one_broken_fact_stops_the_pipeline(
     photos, splits = tables
     for column, value in facts.items():
         photos.loc[0, column] = value
-    outcome = validate.validate(photos, splits, params)
+    outcome = validate.validate([photos], splits, params)
     assert failed(outcome) == [rule]
     (fault,) = outcome.faults
     assert "run `dvc repro`" in fault
@@ -180,12 +181,12 @@ def test_one_broken_fact_stops_the_pipeline(
 def test_twins_within_one_split_may_stay(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     photos.loc[1, "phash"] = photos.loc[0, "phash"]
-    assert validate.validate(photos, splits, params).faults == ()
+    assert validate.validate([photos], splits, params).faults == ()
 
 
 def test_a_photograph_without_a_split_stops_the_pipeline(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
-    assert failed(validate.validate(photos, splits.drop(index=0), params)) == ["split_known"]
+    assert failed(validate.validate([photos], splits.drop(index=0), params)) == ["split_known"]
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -196,10 +197,10 @@ def test_too_few_photographs_in_a_split_stop_the_pipeline(
     few = params.model_copy(update={"max_quarantined": 1.0})
     of_split = photos.index[photos["photo"].str.startswith(name)]
     enough = photos.drop(index=of_split[:2])
-    assert validate.validate(enough, splits, few).faults == ()
+    assert validate.validate([enough], splits, few).faults == ()
     # One more falls to a rule about photographs: only what is accepted counts.
     enough.loc[of_split[2], "colourfulness"] = 0.0
-    outcome = validate.validate(enough, splits, few)
+    outcome = validate.validate([enough], splits, few)
     assert failed(outcome) == [f"enough_{name}"]
     (fault,) = outcome.faults
     assert fault == (
@@ -212,9 +213,9 @@ def test_too_many_quarantined_photographs_stop_the_pipeline(tables: Tables, para
     photos, splits = tables
     lenient = params.model_copy(update={"min_train": 1})
     photos.loc[:3, "colourfulness"] = 0.0
-    assert validate.validate(photos, splits, lenient).faults == (), "4 of 48 is no more than a tenth"
+    assert validate.validate([photos], splits, lenient).faults == (), "4 of 48 is no more than a tenth"
     photos.loc[4, "colourfulness"] = 0.0
-    outcome = validate.validate(photos, splits, lenient)
+    outcome = validate.validate([photos], splits, lenient)
     assert failed(outcome) == ["quarantine_limited"]
     assert "validate.max_quarantined" in outcome.faults[0]
 
@@ -227,12 +228,12 @@ def test_a_colour_cast_of_the_set_stops_the_pipeline(
     photos, splits = tables
     for middle, faults in ((params.max_cast - 0.5, []), (params.max_cast + 0.5, [f"no_cast_{axis}"])):
         photos[f"{axis}_low"], photos[f"{axis}_high"] = sign * middle - 10.0, sign * middle + 10.0
-        assert failed(validate.validate(photos, splits, params)) == faults
+        assert failed(validate.validate([photos], splits, params)) == faults
 
 
 def test_no_photograph_at_all_is_a_fault_not_a_crash(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
-    outcome = validate.validate(photos.assign(colourfulness=0.0), splits, params)
+    outcome = validate.validate([photos.assign(colourfulness=0.0)], splits, params)
     assert len(outcome.accepted) == 0
     assert {"quarantine_limited", "enough_train", "enough_val", "enough_test"} <= set(failed(outcome))
 
@@ -241,20 +242,20 @@ def test_no_photograph_at_all_is_a_fault_not_a_crash(tables: Tables, params: Val
 def test_a_missing_column_of_photos_is_named(tables: Tables, params: ValidateParams, column: str) -> None:
     photos, splits = tables
     with pytest.raises(TintlabError, match=rf"data/photos\.csv lacks the column '{column}'.*dvc repro"):
-        validate.validate(photos.drop(columns=column), splits, params)
+        validate.validate([photos.drop(columns=column)], splits, params)
 
 
 def test_a_missing_column_of_splits_is_named(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     with pytest.raises(TintlabError, match=r"data/splits\.csv lacks the column 'excluded'"):
-        validate.validate(photos, splits.drop(columns="excluded"), params)
+        validate.validate([photos], splits.drop(columns="excluded"), params)
 
 
 def test_text_among_numbers_is_named(tables: Tables, params: ValidateParams) -> None:
     photos, splits = tables
     photos["colourfulness"] = "vivid"
     with pytest.raises(TintlabError, match=r"column 'colourfulness' of data/photos\.csv .*vivid"):
-        validate.validate(photos, splits, params)
+        validate.validate([photos], splits, params)
 
 
 def test_a_rule_that_cannot_be_computed_does_not_pass_silently(tables: Tables) -> None:
@@ -262,16 +263,21 @@ def test_a_rule_that_cannot_be_computed_does_not_pass_silently(tables: Tables) -
 
     rule = Rule("lost", "", gxe.ExpectColumnValuesToBeUnique(column="nowhere"), "")
     with pytest.raises(TintlabError, match=r"'lost' can't be checked.*nowhere"):
-        run_suite(create_context(None), "photographs", tables[0], [rule])
+        Suite(create_context(None), "photographs", [rule]).check(tables[0])
 
 
-def test_row_order_changes_nothing(tables: Tables, params: ValidateParams) -> None:
+def test_neither_row_order_nor_parts_change_anything(
+    tables: Tables, params: ValidateParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos, splits = tables
     photos.loc[[2, 9, 40], "colourfulness"] = 0.0
-    first = validate.validate(photos, splits, params)
-    second = validate.validate(
-        photos.sample(frac=1, random_state=1), splits.sample(frac=1, random_state=2), params
-    )
+    photos.loc[[5, 30], "l_high"] = 101.0
+    first = validate.validate([photos], splits, params)
+    assert failed(first) == ["l_high_in_range"]
+    monkeypatch.setattr(validate, "ROWS", 7)
+    shuffled = photos.sample(frac=1, random_state=1)
+    parts = [shuffled[:11], shuffled[11:12], shuffled[12:]]
+    second = validate.validate(parts, splits.sample(frac=1, random_state=2), params)
     pd.testing.assert_frame_equal(first.accepted, second.accepted)
     pd.testing.assert_frame_equal(first.quarantine, second.quarantine)
     assert first.findings == second.findings
@@ -290,9 +296,9 @@ def test_shown_photos_are_training_photos_and_mostly_stay(tables: Tables) -> Non
 def test_starter_near_greys_and_near_duplicates_are_caught(
     tmp_path: Path, repository: Path, default_params: Params
 ) -> None:
-    photos, _ = fetch.fetch([repository / paths.STARTER], default_params.fetch, 200, tmp_path)
+    photos, _ = fetched([repository / paths.STARTER], default_params.fetch, 200, tmp_path)
     splits = split.assign_splits([photos], default_params.split)
-    outcome = validate.validate(photos, splits, default_params.validate_)
+    outcome = validate.validate([photos], splits, default_params.validate_)
     assert outcome.faults == ()
     reasons = {Path(row["origin"]).stem: row["reason"] for row in outcome.quarantine.to_dict("records")}
     near_grey = {name for name, reason in reasons.items() if reason.startswith("near-grey")}
@@ -320,7 +326,7 @@ def workspace(
     monkeypatch.setenv("TINTLAB_STATE", str(tmp_path / "state"))
     (mini_collection / "animals" / "broken.jpg").write_bytes(b"no picture")
     paths.RAW.mkdir(parents=True)
-    photos, _ = fetch.fetch([mini_collection], default_params.fetch, 200, paths.RAW)
+    photos, _ = fetched([mini_collection], default_params.fetch, 200, paths.RAW)
     names = photos.loc[photos["photo"] != "", "photo"].sort_values()
     kinds = ["train"] * (len(names) - 4) + ["val", "val", "test", "test"]
     write_table(photos, paths.PHOTOS)
@@ -367,7 +373,7 @@ def test_data_docs_are_built_into_the_state_folder_anew(workspace: Callable[...,
     docs = paths.data_docs()
     assert (docs / "index.html").exists()
     results = sorted(path.name for path in (docs / "validations").rglob("*.html"))
-    assert len(results) == 2, "one page a suite, none of earlier runs"
+    assert len(results) == 3, "one page a suite, none of earlier runs"
     assert any("Colourfulness is at least 8" in path.read_text() for path in docs.rglob("*.html"))
 
 

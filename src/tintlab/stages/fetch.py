@@ -1,16 +1,16 @@
 """fetch: copy photographs from all sources into data/raw/, and write their facts to data/photos.csv."""
 
 import csv
-import dataclasses
 import functools
 import hashlib
 import io
-import os
 import re
 import unicodedata
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,41 +24,37 @@ from tintlab.imaging.photos import PhotoError, read_photo
 from tintlab.sources import archives
 from tintlab.sources import lock as sources_lock
 from tintlab.sources.limits import DEFAULT_LIMITS, Limits
+from tintlab.stages.fetch_ledger import Candidate, Ledger
 from tintlab.system import console, entry_point, paths, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, read_json
 from tintlab.system.params import FetchParams, load_params
-from tintlab.system.tables import write_table
+from tintlab.system.tables import SCHEMAS, batched, open_writer
 
 _LARGEST_ATTRIBUTION = 64 << 20  # bytes
 _MOST_COLUMNS = 64
+_ATTRIBUTION_COLUMNS = list(SCHEMAS[paths.ATTRIBUTION.name])
+_LEDGER = "candidates.sqlite"
+_ROWS = 1000
+"""Rows of a table that are written at once."""
 _CHUNK = 8
 _MOST_CRASHES = 10
 _NOT_PHOTOGRAPHS = {".csv", ".txt", ".md", ".json", ".html", ".xml", ".pdf", ".xmp"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A file that may be a photograph, copied into our folder under its hash.
+@dataclass(frozen=True)
+class Counts:
+    """How many photographs there are, files with the same content, and files that can't be read."""
 
-    Attributes:
-        sha256: of its bytes, 64 hexadecimal digits. Its name in the folder until it is read.
-        origin: source and path within it, printable.
-        category: from the source's attribution table, else its first folder.
-        attribution: its row in the source's attribution table.
-        copies: number of other files with the same bytes.
-    """
-
-    sha256: str
-    origin: str
-    category: str
-    attribution: dict[str, str]
-    copies: int = 0
+    photographs: int
+    copies: int
+    unreadable: int
 
 
 def gather(
     source: Path,
     folder: Path,
+    ledger: Ledger,
     limits: Limits = DEFAULT_LIMITS,
     follow_links: bool = False,
 ) -> Iterator[Candidate]:
@@ -67,31 +63,33 @@ def gather(
     Raises:
         TintlabError: see `archives.read_members`; or a broken attribution table.
     """
-    table: dict[str, dict[str, str]] = {}
+    ledger.forget_attributions()
     for member in archives.read_members(source, paths.ATTRIBUTION_NAME, limits, follow_links):
         try:
-            table |= attributions(member.data)
+            ledger.note_attributions(attributions(member.data))
         except (csv.Error, ValueError) as error:
             raise TintlabError(
                 f"{source} holds a broken {console.printable(str(member.name))} ({error}): repair or remove it"
             ) from None
+    has_table = ledger.has_attributions()
     for member in archives.read_members(source, None, limits, follow_links):
         if member.name.suffix.lower() in _NOT_PHOTOGRAPHS:
             continue
         sha256 = hashlib.sha256(member.data).hexdigest()
         (folder / sha256).write_bytes(member.data)
-        row = table.get(member.name.name, {})
+        row = ledger.attribution_of(member.name.name) if has_table else {}
         folders = member.name.parts[:-1]
         yield Candidate(
             sha256=sha256,
             origin=console.printable(f"{source.name}/{member.name}"),
-            category=row.get("category") or (console.printable(folders[0]) if folders and not table else ""),
-            attribution=row,
+            category=row.get("category")
+            or (console.printable(folders[0]) if folders and not has_table else ""),
+            attribution={name: text for name, text in row.items() if name in _ATTRIBUTION_COLUMNS},
         )
 
 
-def attributions(data: bytes) -> dict[str, dict[str, str]]:
-    """Read an attribution table: rows of printable text by file name.
+def attributions(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    """Read an attribution table: file names with their rows of printable text.
 
     Raises:
         csv.Error: it is not a CSV table.
@@ -102,28 +100,15 @@ def attributions(data: bytes) -> dict[str, dict[str, str]]:
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace")))
     if len(rows.fieldnames or ()) > _MOST_COLUMNS:
         raise ValueError(f"more than {_MOST_COLUMNS} columns")
-    # Cells past the last column have no name; missing cells are None.
-    return {
-        row["file"]: {name: console.printable(text or "") for name, text in row.items() if name}
-        for row in rows
-        if row.get("file")
-    }
+    for row in rows:
+        if row.get("file"):
+            # Cells past the last column have no name; missing cells are None.
+            yield row["file"], {name: console.printable(text or "") for name, text in row.items() if name}
 
 
-def select_candidates(found: Iterable[Candidate], limit: int | None, salt: str) -> list[Candidate]:
-    """Keep the first candidate of each content, sorted by hash; a limit keeps the smallest salted hashes."""
-    unique: dict[str, Candidate] = {}
-    copies: Counter[str] = Counter()
-    for candidate in found:
-        first = unique.setdefault(candidate.sha256, candidate)
-        copies[candidate.sha256] += candidate is not first
-
-    def salted(sha256: str) -> str:
-        # Not the hash of `split`: with the same salt a limit would keep the test split first.
-        return hashlib.sha256(f"limit {salt} {sha256}".encode()).hexdigest()
-
-    kept = sorted(unique, key=salted)[:limit]
-    return [dataclasses.replace(unique[sha256], copies=copies[sha256]) for sha256 in sorted(kept)]
+def salted_hash(sha256: str, salt: str) -> str:
+    """The hash by which a limit chooses: not that of `split`, or it would keep the test split first."""
+    return hashlib.sha256(f"limit {salt} {sha256}".encode()).hexdigest()
 
 
 def read_facts(candidate: Candidate, folder: Path, max_megapixels: float) -> dict[str, Any]:
@@ -175,25 +160,34 @@ def _facts_of_none(candidate: Candidate, folder: Path) -> dict[str, Any]:
 
 
 def read_all(
-    kept: list[Candidate], read: Callable[[Candidate], dict[str, Any]], folder: Path
+    candidates: Iterable[Candidate], read: Callable[[Candidate], dict[str, Any]], folder: Path
 ) -> Iterator[dict[str, Any]]:
     """Read all candidates with several processes; yields their rows in order.
 
-    If a process crashes, each of the next candidates is read by its own process. A candidate that crashes its own
-    process gets a reason instead of facts.
+    If a process crashes, each of the candidates underway is read by its own process. A candidate that crashes its
+    own process gets a reason instead of facts.
 
     Raises:
         BrokenProcessPool: many candidates crash, so the cause is the machine and not the files.
     """
-    done = crashed = 0
-    while done < len(kept):
+    waiting, underway = iter(candidates), deque[Candidate]()
+
+    def taken() -> Iterator[Candidate]:
+        for candidate in waiting:
+            underway.append(candidate)
+            yield candidate
+
+    crashed = 0
+    while True:
         try:
             with processes.worker_pool() as pool:
-                for row in pool.map(read, kept[done:], chunksize=_CHUNK):
-                    done += 1
+                for row in processes.map_in_order(pool, read, taken(), _CHUNK):
+                    underway.popleft()
                     yield row
+            return
         except BrokenProcessPool:
-            for candidate in kept[done : done + _CHUNK * ((os.cpu_count() or 1) + 2)]:
+            while underway:
+                candidate = underway.popleft()
                 try:
                     with processes.worker_pool(1) as pool:
                         row = pool.submit(read, candidate).result()
@@ -202,7 +196,6 @@ def read_all(
                     if crashed > _MOST_CRASHES:
                         raise
                     row = _facts_of_none(candidate, folder) | {"problem": "its decoder crashes"}
-                done += 1
                 yield row
 
 
@@ -216,35 +209,62 @@ def file_name(candidate: Candidate, picture_format: str) -> str:
 
 
 def fetch(
-    origins: Iterable[Path], params: FetchParams, max_megapixels: float, raw: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Copy photographs from folders and archives into `raw`. Returns their table and their attributions.
+    origins: Iterable[Path],
+    params: FetchParams,
+    max_megapixels: float,
+    raw: Path,
+    write_photos: Callable[[pd.DataFrame], None],
+    write_attribution: Callable[[pd.DataFrame], None],
+) -> Counts:
+    """Copy photographs from folders and archives into `raw`, and write their facts and attributions.
 
-    An unreadable file gets a row with the reason, and no copy in `raw`.
+    Of files with the same content the first counts. A limit keeps the smallest salted hashes. An unreadable file
+    gets a row with the reason, and no copy in `raw`.
+
+    Args:
+        origins: folders and archives.
+        params: limits.
+        max_megapixels: see `read_photo`.
+        raw: an empty folder.
+        write_photos: takes rows of `paths.PHOTOS`, sorted by hash, part by part.
+        write_attribution: takes rows of `paths.ATTRIBUTION`, sorted by photo, part by part.
 
     Raises:
         TintlabError: a source can't be read, or there are no photographs.
     """
     limits = Limits(params.max_files, params.max_gigabytes, params.max_ratio)
     linked = {Path(source.path) for source in params.sources if source.follow_links}
-    found = (one for origin in origins for one in gather(origin, raw, limits, origin in linked))
-    kept = select_candidates(console.progress(found, "files", "gathering"), params.limit, params.salt)
-    read = functools.partial(read_facts, folder=raw, max_megapixels=max_megapixels)
-    rows = list(console.progress(read_all(kept, read, raw), "photos", "reading", len(kept)))
-    attributions = []
-    for candidate, row in zip(kept, rows, strict=True):
-        if row["photo"]:
-            (raw / candidate.sha256).rename(raw / row["photo"])
-            attributions.append(candidate.attribution | {"photo": row["photo"]})
-    for leftover in {file.name for file in raw.iterdir()} - {row["photo"] for row in rows}:
-        (raw / leftover).unlink()
-    if not attributions:
-        unreadable = f" ({len(rows)} files can't be read as photographs)" if rows else ""
-        raise TintlabError(
-            f"no photographs{unreadable}: "
-            f"put some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
-        )
-    return pd.DataFrame(rows), pd.DataFrame(attributions).sort_values("photo", ignore_index=True)
+    ledger_file = raw / _LEDGER
+    with closing(Ledger(ledger_file)) as ledger:
+        found = (one for origin in origins for one in gather(origin, raw, ledger, limits, origin in linked))
+        for candidate in console.progress(found, "files", "gathering"):
+            ledger.add(candidate, salted_hash(candidate.sha256, params.salt))
+        if params.limit is not None:
+            for sha256 in ledger.drop_beyond(params.limit):
+                (raw / sha256).unlink()
+        read = functools.partial(read_facts, folder=raw, max_megapixels=max_megapixels)
+        rows = console.progress(read_all(ledger.candidates(), read, raw), "photos", "reading", len(ledger))
+        photographs = copies = unreadable = 0
+        for part in batched(rows, _ROWS):
+            for row in part:
+                copies += row["copies"]
+                if row["photo"]:
+                    photographs += 1
+                    ledger.name(row["sha256"], row["photo"])
+                    (raw / row["sha256"]).rename(raw / row["photo"])
+                else:
+                    unreadable += 1
+                    (raw / row["sha256"]).unlink()
+            write_photos(pd.DataFrame(part))
+        if not photographs:
+            cause = f" ({unreadable} files can't be read as photographs)" if unreadable else ""
+            raise TintlabError(
+                f"no photographs{cause}: put some into {paths.INBOX}/, or set fetch.starter: true in params.yaml"
+            )
+        for attributed in batched(ledger.named_attributions(), _ROWS):
+            write_attribution(pd.DataFrame(attributed, columns=_ATTRIBUTION_COLUMNS, dtype="str").fillna(""))
+    ledger_file.unlink()
+    return Counts(photographs, copies, unreadable)
 
 
 def main() -> None:
@@ -253,14 +273,22 @@ def main() -> None:
     lock = read_json(paths.SOURCES_LOCK)
     named = [sources_lock.locate_source(source, lock) for source in params.fetch.sources]
     origins = [*([paths.STARTER] if params.fetch.starter else []), sources_lock.find_inbox(lock), *named]
-    with atomic_folder(paths.RAW) as raw:
-        photos, attribution = fetch(origins, params.fetch, params.photos.max_megapixels, raw)
-    write_table(photos, paths.PHOTOS)
-    write_table(attribution.fillna(""), paths.ATTRIBUTION)
-    unreadable, copies = int((photos["problem"] != "").sum()), int(photos["copies"].sum())
+    with (
+        open_writer(paths.ATTRIBUTION) as attribution,
+        open_writer(paths.PHOTOS) as photos,
+        atomic_folder(paths.RAW) as raw,
+    ):
+        counts = fetch(
+            origins,
+            params.fetch,
+            params.photos.max_megapixels,
+            raw,
+            photos.append,
+            attribution.append,
+        )
     print(
-        f"{len(photos) - unreadable} photographs from {len(origins)} sources; left out: "
-        f"{copies} copies of these, {unreadable} unreadable files"
+        f"{counts.photographs} photographs from {len(origins)} sources; left out: "
+        f"{counts.copies} copies of these, {counts.unreadable} unreadable files"
     )
 
 

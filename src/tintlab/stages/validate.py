@@ -5,24 +5,46 @@ breaks a rule stops the pipeline.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tintlab.imaging.grids import make_thumbnail
 from tintlab.imaging.photos import read_photo
 from tintlab.reports.validation import validation_page
 from tintlab.stages.validate_rules import SPLITS, Rule, photo_rules, set_rules
-from tintlab.stages.validate_suite import build_data_docs, counts_of, create_context, run_suite
+from tintlab.stages.validate_suite import Suite, Tally, build_data_docs, create_context
 from tintlab.system import entry_point, paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_folder, write_json, write_text
 from tintlab.system.params import ValidateParams, load_params
-from tintlab.system.tables import FLOAT, PHOTO_FACTS, SCHEMAS, SPLIT_COLUMNS, read_table, write_table
+from tintlab.system.tables import (
+    FLOAT,
+    PHOTO_FACTS,
+    SCHEMAS,
+    SPLIT_COLUMNS,
+    read_pieces,
+    read_table,
+    write_table,
+)
 
+ROWS = 20_000
+"""Photographs that are checked at once."""
+FACTS = {
+    name: dtype for name, dtype in PHOTO_FACTS.items() if name not in ("bytes", "copies", "format", "mode")
+}
+"""The columns of `paths.PHOTOS` that the rules and the pages need."""
+
+_KEPT = [
+    *("photo", "split", "cluster", "category", "width", "height", "phash", "unknown_facts"),
+    *("l_low", "l_high", "a_low", "a_high", "b_low", "b_high", "a_middle", "b_middle"),
+]
 _SAMPLES = 16
 _THUMBNAILS = 60
 _THUMBNAIL_SIDE = 200
@@ -46,12 +68,15 @@ class Validation:
 
 
 def validate(
-    photos: pd.DataFrame, splits: pd.DataFrame, params: ValidateParams, data_docs: Path | None = None
+    photos: Iterable[pd.DataFrame],
+    splits: pd.DataFrame,
+    params: ValidateParams,
+    data_docs: Path | None = None,
 ) -> Validation:
     """Check every photograph, then the photographs that pass as a set.
 
     Args:
-        photos: the columns of `paths.PHOTOS`, one row per file.
+        photos: columns `FACTS` of `paths.PHOTOS`, one row per file, in one or several parts.
         splits: the columns of `paths.SPLITS`.
         params: the limits of the rules.
         data_docs: an empty folder for Great Expectations' own pages; None for no pages.
@@ -59,45 +84,82 @@ def validate(
     Raises:
         TintlabError: a column is missing, or has values of the wrong type.
     """
-    examined = _join_facts(
-        _cast(photos, PHOTO_FACTS, paths.PHOTOS), _cast(splits, SPLIT_COLUMNS, paths.SPLITS)
-    )
-    for_photos, for_the_set = photo_rules(params), set_rules(params, len(examined))
     context = create_context(data_docs)
-    photo_results = run_suite(context, "photographs", examined, for_photos)
-    reasons = _reasons(examined, for_photos, photo_results)
-    accepted = _count_splits_of_hash(examined.drop(index=list(reasons)))
-    set_results = run_suite(context, "accepted", accepted, for_the_set)
+    splits = _cast(splits, SPLIT_COLUMNS, paths.SPLITS)
+    examination = _Examination(context, params)
+    for part in photos:
+        examination.examine(_join_facts(_cast(part, FACTS, paths.PHOTOS), splits))
+    del splits
+    accepted = _count_splits_of_hash(pd.concat(examination.accepted, ignore_index=True))
+    left_out = pd.concat(examination.left_out, ignore_index=True)
+    examined = len(accepted) + len(left_out)
+    tallies = _check_set(context, accepted, set_rules(params, examined))
     if data_docs is not None:
         build_data_docs(context)
 
-    left_out = examined.loc[list(reasons)].assign(reason=["; ".join(found) for found in reasons.values()])
+    faults = tuple(f"{_fault(tally)}: {tally.rule.consequence}" for tally in tallies if not tally.passed)
     left_out = left_out.sort_values(["origin", "sha256"], ignore_index=True)
-    faults = tuple(
-        f"{_fault(rule, result)}: {rule.consequence}"
-        for rule, result in zip(for_the_set, set_results, strict=True)
-        if not result.success
-    )
+    accepted = accepted[list(SCHEMAS[paths.ACCEPTED.name])].sort_values("photo", ignore_index=True)
     return Validation(
-        accepted=accepted.sort_values("photo", ignore_index=True)[list(SCHEMAS[paths.ACCEPTED.name])],
+        accepted=accepted,
         quarantine=left_out[list(SCHEMAS[paths.QUARANTINE.name])],
         findings={
             "passed": not faults,
             "faults": list(faults),
-            "photographs": len(examined),
+            "photographs": examined,
             "accepted": {split: int((accepted["split"] == split).sum()) for split in SPLITS},
             "quarantined": len(left_out),
             "photograph_expectations": [
-                {"rule": rule.name, "says": rule.says} | counts_of(result)
-                for rule, result in zip(for_photos, photo_results, strict=True)
+                {"rule": tally.rule.name, "says": tally.rule.says} | tally.counts
+                for tally in examination.tallies
             ],
             "set_expectations": [
-                {"rule": rule.name, "says": rule.says, "passed": bool(result.success)} | counts_of(result)
-                for rule, result in zip(for_the_set, set_results, strict=True)
+                {"rule": tally.rule.name, "says": tally.rule.says, "passed": tally.passed} | tally.counts
+                for tally in tallies
             ],
         },
         faults=faults,
     )
+
+
+class _Examination:
+    """Checks photographs part by part.
+
+    Attributes:
+        accepted: of each part, what is needed of the photographs that pass.
+        left_out: of each part, all facts of the others, and the reason.
+        tallies: of each rule.
+    """
+
+    def __init__(self, context: Any, params: ValidateParams) -> None:
+        self._suite = Suite(context, "photographs", photo_rules(params))
+        self.tallies = [Tally(rule) for rule in self._suite.rules]
+        self.accepted: list[pd.DataFrame] = []
+        self.left_out: list[pd.DataFrame] = []
+
+    def examine(self, part: pd.DataFrame) -> None:
+        """Check a part of the photographs, with the columns of `_join_facts`."""
+        results = self._suite.check(part)
+        for tally, result in zip(self.tallies, results, strict=True):
+            tally.add(result)
+        reasons = _reasons(part, self._suite.rules, results)
+        self.accepted.append(part.drop(index=list(reasons))[_KEPT])
+        said = ["; ".join(found) for found in reasons.values()]
+        self.left_out.append(part.loc[list(reasons)].assign(reason=pd.array(said, dtype="str")))
+
+
+def _check_set(context: Any, accepted: pd.DataFrame, rules: Sequence[Rule]) -> list[Tally]:
+    """Check the accepted photographs, with as little of the table at once as each rule allows."""
+    tallies = {rule.name: Tally(rule) for rule in rules}
+    one_by_one = Suite(context, "accepted", [rule for rule in rules if not rule.whole])
+    together = Suite(context, "collection", [rule for rule in rules if rule.whole])
+    parts = (accepted.iloc[start : start + ROWS] for start in range(0, max(len(accepted), 1), ROWS))
+    whole = accepted[["row", "photo", "split", "a_middle", "b_middle"]]
+    for suite, tables in ((one_by_one, parts), (together, [whole])):
+        for table in tables:
+            for rule, result in zip(suite.rules, suite.check(table), strict=True):
+                tallies[rule.name].add(result)
+    return list(tallies.values())
 
 
 def sample_photos(accepted: pd.DataFrame, count: int = _SAMPLES) -> list[str]:
@@ -110,7 +172,8 @@ def main() -> None:
     """Run the stage on the files in dvc.yaml."""
     params = load_params()
     with atomic_folder(paths.data_docs()) as data_docs:
-        outcome = validate(read_table(paths.PHOTOS), read_table(paths.SPLITS), params.validate_, data_docs)
+        photos = read_pieces(paths.PHOTOS, list(FACTS), ROWS)
+        outcome = validate(photos, read_table(paths.SPLITS), params.validate_, data_docs)
     write_json(paths.VALIDATION_JSON, outcome.findings)
     write_table(outcome.quarantine, paths.QUARANTINE)
     write_text(paths.VALIDATION_PAGE, _draw_page(outcome, params.photos.max_megapixels))
@@ -144,10 +207,12 @@ def _cast(table: pd.DataFrame, schema: Mapping[str, str], path: Path) -> pd.Data
 
 def _join_facts(photos: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Join the facts and the split of each file. An unreadable file has NaN facts, which expectations skip."""
-    table = photos.merge(splits, on="photo", how="left")
-    table[["split", "cluster", "excluded"]] = table[["split", "cluster", "excluded"]].fillna("")
+    table = photos.reset_index(drop=True)
+    places = pc.index_in(pa.array(table["photo"]), pa.array(splits["photo"])).fill_null(-1).to_numpy()
+    for column in ("split", "cluster", "excluded"):
+        table[column] = splits[column].array.take(places, allow_fill=True, fill_value="")
     sides = table[["width", "height"]].where(table["problem"] == "")
-    colours = [column for column, dtype in PHOTO_FACTS.items() if dtype == FLOAT]
+    colours = [column for column, dtype in FACTS.items() if dtype == FLOAT]
     return table.assign(
         row=table.index,
         short_side=sides.min(axis=1),
@@ -155,13 +220,19 @@ def _join_facts(photos: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
         contrast=table["l_high"] - table["l_low"],
         a_middle=(table["a_low"] + table["a_high"]) / 2,
         b_middle=(table["b_low"] + table["b_high"]) / 2,
-        unknown_facts=table[colours].isna().sum(axis=1),
+        unknown_facts=table[colours].isna().sum(axis=1).astype(np.int8),
     )
 
 
 def _count_splits_of_hash(accepted: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `splits_of_hash`: the number of splits in which a photograph's perceptual hash occurs."""
-    return accepted.assign(splits_of_hash=accepted.groupby("phash")["split"].transform("nunique"))
+    """Add columns: `splits_of_hash`, in how many splits a photograph's perceptual hash occurs, and `row`."""
+    hashes, _ = pd.factorize(accepted["phash"])
+    splits, names = pd.factorize(accepted["split"])
+    pairs = np.unique(hashes * len(names) + splits)
+    counts = np.bincount(pairs // max(len(names), 1), minlength=1).astype(np.int8)
+    return accepted.drop(columns="phash").assign(
+        splits_of_hash=counts[hashes], row=np.arange(len(accepted), dtype=np.int32)
+    )
 
 
 def _reasons(examined: pd.DataFrame, rules: Sequence[Rule], results: Sequence[Any]) -> dict[int, list[str]]:
@@ -179,11 +250,11 @@ def _reasons(examined: pd.DataFrame, rules: Sequence[Rule], results: Sequence[An
     return reasons
 
 
-def _fault(rule: Rule, result: Any) -> str:
-    measured = counts_of(result)
+def _fault(tally: Tally) -> str:
+    says, measured = tally.rule.says, tally.counts
     if "unexpected" in measured:
-        return f"{rule.says} ({measured['unexpected']} of {measured['examined']} fail)"
-    return f"{rule.says} (found: {'none' if measured['observed'] is None else measured['observed']})"
+        return f"{says} ({measured['unexpected']} of {measured['examined']} fail)"
+    return f"{says} (found: {'none' if measured['observed'] is None else measured['observed']})"
 
 
 def _draw_page(outcome: Validation, max_megapixels: float) -> str:

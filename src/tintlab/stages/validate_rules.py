@@ -22,12 +22,14 @@ class Rule:
         expectation: the Great Expectations object that checks it.
         consequence: for a rule about a photograph, the reason for its quarantine, with facts of the photograph in
             braces; for a rule about the set, the advice to the user.
+        whole: it needs all photographs at once, so the table can't be checked part by part.
     """
 
     name: str
     says: str
     expectation: Any
     consequence: str
+    whole: bool = False
 
 
 def photo_rules(params: ValidateParams) -> list[Rule]:
@@ -99,6 +101,7 @@ def _table_rules() -> Iterator[Rule]:
         "No two photographs share a name",
         gxe.ExpectColumnValuesToBeUnique(column="photo"),
         again,
+        whole=True,
     )
     yield Rule(
         "facts_known",
@@ -139,6 +142,7 @@ def _size_rules(params: ValidateParams, photographs: int) -> Iterator[Rule]:
         f"{photographs - may_go} of {photographs} or more remain",
         gxe.ExpectTableRowCountToBeBetween(min_value=photographs - may_go),
         "look at the reasons; repair the photographs, or raise validate.max_quarantined if the reasons are right",
+        whole=True,
     )
     for split in SPLITS:
         yield Rule(
@@ -148,6 +152,7 @@ def _size_rules(params: ValidateParams, photographs: int) -> Iterator[Rule]:
                 min_value=getattr(params, f"min_{split}"), row_condition=Column("split") == split
             ),
             f"add photographs to {paths.INBOX}/, or lower validate.min_{split} in params.yaml",
+            whole=True,
         )
 
 
@@ -163,4 +168,5 @@ def _cast_rules(params: ValidateParams) -> Iterator[Rule]:
             ),
             "the collection has a colour cast (sepia, faded film?); remove the tinted photographs, or raise "
             "validate.max_cast if the cast is intended",
+            whole=True,
         )

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,32 +74,69 @@ class _Faults(logging.Handler):
             self.found.append(error)
 
 
-def run_suite(context: Any, name: str, table: pd.DataFrame, rules: Sequence[Rule]) -> list[Any]:
-    """Run the rules as one suite on a table. Returns Great Expectations' result for each rule, in their order.
+class Suite:
+    """Rules as one suite of Great Expectations, for one table or for its parts, one after the other.
 
-    Raises:
-        TintlabError: a rule could not be computed. Great Expectations itself would count it as failed.
+    Args:
+        context: see `create_context`.
+        name: of the suite.
+        rules: what to check.
     """
-    import great_expectations as gx
 
-    suite = gx.ExpectationSuite(name)
-    for rule in rules:
-        rule.expectation.meta = {"rule": rule.name}
-        rule.expectation.description = rule.says
-        suite.add_expectation(rule.expectation)
-    asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
-    definition = gx.ValidationDefinition(
-        name=name, data=asset.add_batch_definition_whole_dataframe(name), suite=context.suites.add(suite)
-    )
-    run = context.validation_definitions.add(definition).run(
-        batch_parameters={"dataframe": table},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
-    )
-    results = {result.expectation_config.meta["rule"]: result for result in run.results}
-    for rule in rules:
-        if not results[rule.name].result:
-            raise TintlabError(f"the rule {rule.name!r} can't be checked: {_exception(results[rule.name])}")
-    return [results[rule.name] for rule in rules]
+    def __init__(self, context: Any, name: str, rules: Sequence[Rule]) -> None:
+        import great_expectations as gx
+
+        self.rules = rules
+        suite = gx.ExpectationSuite(name)
+        for rule in rules:
+            rule.expectation.meta = {"rule": rule.name}
+            rule.expectation.description = rule.says
+            suite.add_expectation(rule.expectation)
+        asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
+        definition = gx.ValidationDefinition(
+            name=name, data=asset.add_batch_definition_whole_dataframe(name), suite=context.suites.add(suite)
+        )
+        self._definition = context.validation_definitions.add(definition)
+
+    def check(self, table: pd.DataFrame) -> list[Any]:
+        """Great Expectations' result for each rule, in their order.
+
+        Raises:
+            TintlabError: a rule could not be computed. Great Expectations itself would count it as failed.
+        """
+        run = self._definition.run(
+            batch_parameters={"dataframe": table},
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
+        )
+        results = {result.expectation_config.meta["rule"]: result for result in run.results}
+        for rule in self.rules:
+            if not results[rule.name].result:
+                raise TintlabError(
+                    f"the rule {rule.name!r} can't be checked: {_exception(results[rule.name])}"
+                )
+        return [results[rule.name] for rule in self.rules]
+
+
+@dataclass
+class Tally:
+    """A rule's results for the parts of a table, added up.
+
+    Attributes:
+        rule: the rule.
+        passed: whether it passed for all parts.
+        counts: see `counts_of`. Those of a rule that needs the whole table do not add up.
+    """
+
+    rule: Rule
+    passed: bool = True
+    counts: dict[str, int | float | None] = field(default_factory=dict)
+
+    def add(self, result: Any) -> None:
+        """Add the result for another part."""
+        self.passed = self.passed and bool(result.success)
+        for name, value in counts_of(result).items():
+            before = self.counts.get(name)
+            self.counts[name] = value if before is None or value is None else before + value
 
 
 def _exception(result: Any) -> str:

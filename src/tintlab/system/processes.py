@@ -4,17 +4,23 @@ Killing `dvc repro` leaves its stage running, because the signal does not reach 
 the processes that started it, its owners, and ends when one of them ends.
 """
 
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
+from typing import TypeVar
 
 import psutil
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a process to end. Those ignored from the start (`nohup`, `&` in a script) stay ignored."""
@@ -29,6 +35,8 @@ OWNER_VARIABLE = "TINTLAB_OWNER"
 """The environment variable by which a program makes itself the owner of what it starts, see `ownership`."""
 
 _WATCH_SECONDS = 0.25
+_UNDERWAY = 2 * (os.cpu_count() or 1) + 2
+"""Chunks of work that a pool has at a time."""
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox"}
 
 
@@ -220,6 +228,23 @@ def worker_pool(workers: int | None = None, spawned: bool = False) -> ProcessPoo
     """
     context = get_context("spawn") if spawned else None
     return ProcessPoolExecutor(workers, mp_context=context, initializer=be_pool_worker)
+
+
+def map_in_order(
+    pool: ProcessPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], chunk: int
+) -> Iterator[Result]:
+    """As `pool.map`, but only a few chunks are underway at a time: memory does not grow with the items."""
+    waiting, left = deque[Future[list[Result]]](), iter(items)
+    while True:
+        while len(waiting) < _UNDERWAY and (part := list(itertools.islice(left, chunk))):
+            waiting.append(pool.submit(_work_through, work, part))
+        if not waiting:
+            return
+        yield from waiting.popleft().result()
+
+
+def _work_through(work: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    return [work(item) for item in items]
 
 
 def be_pool_worker() -> None:

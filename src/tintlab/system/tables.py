@@ -4,16 +4,19 @@ Columns are Arrow's, which take little more memory than the file takes on disk. 
 much, `read_pieces` and `TableWriter` hold a part of it at a time.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pandas as pd
 
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path
+
+Row = TypeVar("Row")
 
 TEXT, INT, FLOAT = "str", "int64", "float64"
 
@@ -91,15 +94,24 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
         return _to_pandas(reader.read_all(), path)
 
 
-def read_pieces(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Read a table piece by piece, a few megabytes of the file at a time. See `read_table`.
+def read_pieces(
+    path: Path, columns: Sequence[str] | None = None, rows: int = 20_000
+) -> Iterator[pd.DataFrame]:
+    """Read a table in pieces of `rows` rows, the last with fewer; an empty table is one piece.
 
     Raises:
         TintlabError: see `read_table`.
     """
+    import pyarrow as pa
+
     with _open_table(path, columns) as reader:
+        held = reader.schema.empty_table()
         for batch in reader:
-            yield _to_pandas(batch, path)
+            held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+            while len(held) > rows:
+                yield _to_pandas(held[:rows], path)
+                held = held[rows:]
+        yield _to_pandas(held, path)
 
 
 @contextmanager
@@ -138,6 +150,13 @@ def _to_pandas(table: Any, path: Path) -> pd.DataFrame:
             raise ValueError(f"column {field.name!r} lacks a whole number")
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def batched(rows: Iterable[Row], count: int) -> Iterator[list[Row]]:
+    """Lists of `count` rows each, the last one shorter."""
+    left = iter(rows)
+    while part := list(itertools.islice(left, count)):
+        yield part
 
 
 class TableWriter:

@@ -35,7 +35,7 @@ CHROMA_ROUNDS = 6  # chroma is exact to 1/4096 of what was asked for
 def rgb_to_lab(rgb: NDArray[np.generic]) -> Float:
     """Convert sRGB `(..., 3)` to L*a*b* `(..., 3)` float32: L* in [0, 100], a* and b* in about ±108.
 
-    uint8 and uint16 are taken over their full range, floats as [0, 1]; other dtypes are a TypeError.
+    uint8 and uint16 values span their full range, floats span [0, 1]. Other dtypes raise a TypeError.
     """
     xyz = _linear(rgb) @ TO_WHITE
     f = np.where(xyz > EPSILON, np.cbrt(xyz), KAPPA * xyz + np.float32(16 / 116))
@@ -56,8 +56,8 @@ def lab_to_rgb(lab: Float) -> Float:
 def lab_to_rgb_in_gamut(lab: Float) -> Float:
     """Convert L*a*b* `(..., 3)`, L* in [0, 100], to sRGB `(..., 3)` float32 within [0, 1].
 
-    Colours that sRGB can't show lose chroma until it can; their L* and their hue angle stay, which clipping
-    the channels would change. Colours that it can show are those of `lab_to_rgb`.
+    Colours outside the gamut lose chroma until sRGB can show them. They keep their L* and hue angle, which
+    clipping the channels would change. Colours inside the gamut are the same as those of `lab_to_rgb`.
     """
     linear = linear_in_gamut(lab[..., 0], lab[..., 1], lab[..., 2])
     return np.moveaxis(companded(np.clip(linear, 0, 1, out=linear)), 0, -1)
@@ -89,7 +89,7 @@ def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | n
 
 
 def linear_in_gamut(lightness: Float, a: Float, b: Float) -> Float:
-    """Linear sRGB, planes first, of colours that keep their L* and hue; in [0, 1] but for `ROUNDING`."""
+    """Linear sRGB, planes first, of colours that keep their L* and hue; in [0, 1] up to `ROUNDING`."""
     fy = (lightness + np.float32(16)) * np.float32(1 / 116)
     along_a, along_b = a * np.float32(1 / 500), b * np.float32(1 / 200)
     y = _from_f(fy)
@@ -104,7 +104,8 @@ def linear_in_gamut(lightness: Float, a: Float, b: Float) -> Float:
 def _with_shown_chroma(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
     """Linear sRGB `(3, n)` of colours whose chroma is scaled down to the gamut's surface.
 
-    Each round tries three places between the last that was shown and the first that was not.
+    Each round tries three chroma values between the largest known to be in gamut and the smallest known to be
+    out.
     """
     shown = np.zeros_like(fy)
     quarters = np.array([[1], [2], [3]], np.float32)
@@ -130,8 +131,8 @@ def _in_gamut(linear: Float, y: Float) -> NDArray[np.bool]:
 def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
     """Linear sRGB, planes first, from the f values of CIE L*a*b*: f(Y), Y itself, a*/500 and b*/200.
 
-    Written so that no colour gives exactly R = G = B: the rows of the matrix add up to 1 but for the last
-    digits of its constants.
+    Written so that a colour without chroma gives exactly R = G = B. With the plain matrix it would not,
+    because its rows add up to 1 only up to the rounding of its constants.
     """
     x, z = _from_f(fy + along_a), _from_f(fy - along_b)
     x -= y
@@ -146,7 +147,7 @@ def _linear_rgb(fy: Float, y: Float, along_a: Float, along_b: Float) -> Float:
 
 
 def _from_f(f: Float) -> Float:
-    # A cube down to the knee, a line below it: without a branch, three times as fast.
+    # A cube above the knee, a line below it; without a branch this is three times as fast.
     cube = np.full_like(f, KNEE)  # numpy is slower with a number
     np.maximum(f, cube, out=cube)
     line = f - cube
@@ -246,7 +247,7 @@ def _linear(values: NDArray[np.generic]) -> Float:
 
 
 def lightness_of_y(y: Float) -> Float:
-    """L* in [0, 100] of luminances, of which 1 is white's."""
+    """L* in [0, 100] of luminances; white has the luminance 1."""
     dark = y <= EPSILON
     lightness: Float = np.asarray(np.cbrt(y))
     lightness *= np.float32(116)
@@ -269,7 +270,7 @@ def linear_table(dtype: np.dtype[Any]) -> Float:
 
 @functools.cache
 def byte_table() -> Byte:
-    """8-bit sRGB of linear light, of which 65,535 is 1."""
+    """8-bit sRGB of linear light in 65,536 steps; the last index is light 1."""
     return to_bytes(companded(np.arange(1 << 16, dtype=np.float32) / np.float32(65535)))
 
 

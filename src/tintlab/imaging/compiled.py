@@ -1,8 +1,9 @@
-"""Which form of the loops over pixels runs: numpy's, or that of `kernels`, which numba compiles.
+"""Choose between two implementations of the loops over pixels: numpy, and `kernels`, which numba compiles.
 
-Both give the same bits, so a run may change from one to the other. Loading numba takes half a second, compiling a
-few at the first use on a machine. The change comes when a process has had enough pixels to make up for that, so
-a command for one photograph never waits.
+Both give the same bits, so a process may change from one to the other. Loading numba takes half a second, and
+compiling takes a few seconds at the first use on a machine. A process therefore loads numba only after
+`ENOUGH` pixels, when the compiled loops begin to pay. A command for one ordinary photograph does not wait for
+numba.
 """
 
 import importlib.util
@@ -17,13 +18,13 @@ from tintlab.imaging import color
 from tintlab.imaging.color import Byte, Float, Pixels
 
 ENOUGH = 50_000_000
-"""Pixels that a process handles by numpy before it loads numba, counted again for each loop."""
+"""Number of pixels that a process handles with numpy before it loads numba. Each loop adds its pixels."""
 
 
 def _is_installed() -> bool:
     try:
         return importlib.util.find_spec("numba") is not None
-    except ValueError:  # it is made to look missing
+    except ValueError:  # something has hidden it, such as a test
         return False
 
 
@@ -46,7 +47,7 @@ _loops = _Loops()
 
 
 def load() -> bool:
-    """Use the compiled loops from now on; whether that is possible."""
+    """Use the compiled loops from now on, if that is possible; returns whether it is."""
     with _loops.lock:
         if _loops.module is None and _loops.is_possible:
             try:
@@ -54,18 +55,18 @@ def load() -> bool:
 
                 _loops.module = kernels
             except (ImportError, RuntimeError, OSError):
-                # Another numpy than numba knows, or no folder where numba could keep what it compiles.
+                # numba does not support this numpy, or finds no writable folder for its compiled code.
                 _loops.is_possible = False
     return _loops.module is not None
 
 
 def unload() -> None:
-    """Use numpy from now on, until there were enough pixels again."""
+    """Use numpy from now on, and start to count the pixels from 0."""
     _loops.module, _loops.pixels = None, 0
 
 
 def kernels(pixels: int) -> ModuleType | None:
-    """The module `kernels`, or None where numpy shall handle these pixels."""
+    """The module `kernels`, or None if numpy is to handle these pixels."""
     if _loops.module is None and _loops.is_possible:
         _loops.pixels += pixels
         if _loops.pixels >= ENOUGH:
@@ -86,7 +87,7 @@ def lightness(pixels: NDArray[np.generic]) -> Float:
         strip = np.ascontiguousarray(pixels[rows])
         linear = np.empty(strip.shape, np.float32)
         loops.look_up(strip.ravel(), table, linear.ravel())
-        # The product is the library's: it rounds as no loop could that has to do so everywhere.
+        # numpy computes this product: a compiled loop could not reproduce its rounding on every machine.
         result[rows] = color.lightness_of_y(linear @ weights)
     return result
 
@@ -109,7 +110,7 @@ def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | n
 
 
 def join(lightness: Float, columns: Float, down: Float, low: NDArray[np.intp], share: Float) -> Byte | None:
-    """8-bit sRGB `(h, w, 3)` of L* `(h, w)` and the models of `guided.GuidedColours`; None is for numpy."""
+    """8-bit sRGB `(h, w, 3)` of L* `(h, w)` and the models of `guided.GuidedColours`; None: use numpy."""
     loops = kernels(lightness.size)
     if loops is None:
         return None
@@ -120,7 +121,7 @@ def join(lightness: Float, columns: Float, down: Float, low: NDArray[np.intp], s
 
 
 def filter_rows(rows: Byte, pixel: int) -> Byte | None:
-    """Rows `(h + 1, n)` by PNG's filter "average", marked, `(h, n + 1)`; None is for numpy."""
+    """Rows `(h + 1, n)` by PNG's filter "average", marked, `(h, n + 1)`; None: use numpy."""
     loops = kernels(0)
     if loops is None:
         return None

@@ -1,7 +1,7 @@
-"""Evening out the fading of a print: a robust stretch of L* with limits.
+"""Even out the fading of a print by a robust, limited stretch of L*.
 
-The darkest and the lightest tones move apart, as far as a fresh print has them. Nothing is invented: the new L*
-of a pixel depends on its own L* alone, darker stays darker, and no two tones become one.
+The darkest and the lightest tones move apart, at most to where a fresh print has them. The new L* of a pixel
+depends only on its old L*. The stretch is strictly increasing: darker pixels stay darker.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tintlab.imaging import color
 
 _FRESH = (5.0, 95.0)  # L* of the darkest and the lightest tones of a fresh print
 _PERCENTILES = (0.5, 99.5)
-_BORDER = 0.05  # share of each side that is not looked at: scans show paper, album pages and shadows there
+_BORDER = 0.05  # share of each side that is ignored: scans show paper, album pages and shadows there
 _LARGEST_MOVES = (25.0, 15.0)  # of black and of white, in L*
 _LARGEST_GAIN = 1.6
 _ENOUGH = 1_000_000  # pixels to look at
@@ -20,7 +20,7 @@ _ENOUGH = 1_000_000  # pixels to look at
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where two tones go; the tones between and beyond them go along, 0 and 100 stay.
+    """A stretch that moves two tones; the others are interpolated, and 0 and 100 stay.
 
     Attributes:
         black: L* of the darkest tones.
@@ -35,7 +35,7 @@ class Stretch:
     to_white: float
 
     def text(self) -> str:
-        """What was done, for people: `L* 24.1 to 6.3, 81.0 to 94.2`."""
+        """The stretch as text: `L* 24.1 to 6.3, 81.0 to 94.2`."""
         return f"L* {self.black:.1f} to {self.to_black:.1f}, {self.white:.1f} to {self.to_white:.1f}"
 
     def apply(self, lightness: color.Float) -> None:
@@ -72,7 +72,7 @@ def _find_stretch(lightness: color.Float) -> Stretch:
     low, high = (float(value) for value in np.percentile(inner[::step, ::step], _PERCENTILES))
     darker = min(max(0.0, low - _FRESH[0]), _LARGEST_MOVES[0])
     lighter = min(max(0.0, _FRESH[1] - high), _LARGEST_MOVES[1])
-    # Little contrast may be mist: the two ends share what the gain allows.
+    # Low contrast may be mist, so the gain is limited, and the two ends share what the limit allows.
     allowed = (_LARGEST_GAIN - 1) * (high - low)
     share = min(1.0, allowed / (darker + lighter)) if darker + lighter else 0.0
     return Stretch(low, high, low - share * darker, high + share * lighter)

@@ -1,6 +1,6 @@
-"""Coloured pixels as a file's bytes: PNG with 8 or 16 bits, JPEG or WebP, in sRGB, with metadata and origin.
+"""Encode coloured pixels as PNG with 8 or 16 bits, JPEG or WebP, in sRGB, with metadata and provenance.
 
-The same arguments always give the same bytes.
+With the same versions of the libraries, the same arguments give the same bytes.
 """
 
 import functools
@@ -33,7 +33,8 @@ _ICC_DATE = slice(24, 36)
 _A_DATE = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])  # 1 January 2000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_RGB, _PNG_AVERAGE = 2, 3
-# On photographs ISA-L's level 2 is as small as level 3 and takes half the time. Files by torch keep their bytes.
+# On photographs, ISA-L's level 2 gives files as small as level 3 in half the time. Files coloured by torch
+# stay at level 3, so their bytes don't change.
 _DEFLATE_LEVEL, _TORCH_DEFLATE_LEVEL = 2, 3
 
 
@@ -58,7 +59,7 @@ def encode(
         quality: of JPEG and WebP.
 
     Returns:
-        The bytes of the file in pieces, and one line about each thing that had to be left out.
+        The bytes of the file in pieces, and one line about each part of the metadata that was left out.
 
     Raises:
         EncodingError: the format can't hold a picture of this size.
@@ -171,9 +172,9 @@ def _to_bytes(pixels: color.Pixels) -> color.Byte:
 
 
 def _filter_rows(rows: color.Byte, pixel: int) -> color.Byte:
-    """Filter rows `(h + 1, n)` and mark each with its filter; the first row only serves the second."""
+    """Filter rows `(h + 1, n)` and mark each with its filter; the first row is used only as a neighbour."""
     above, here = rows[:-1], rows[1:]
-    # The mean without overflow: the bits that both have, plus half of those that one has.
+    # The mean without overflow: the bits set in both values, plus half of the bits set in only one.
     left = np.zeros_like(here)
     left[:, pixel:] = here[:, :-pixel]
     mean = left ^ above

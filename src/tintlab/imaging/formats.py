@@ -1,4 +1,4 @@
-"""Formats by their magic numbers: which ones are read, and the true names of those that are not."""
+"""Recognise file formats by their magic numbers: those that are read, and those that are refused by name."""
 
 import functools
 import warnings
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-# What cameras, scanners and archives write, each with a signature. Pillow knows more, but those are icons,
-# textures and films, are recognised by guessing, or are handed to other programs.
+# Formats of cameras, scanners and archives, each with a signature. Pillow reads more formats, but the others
+# are icons, textures and films, have no signature, or are passed to other programs.
 _READ = (
     "JPEG",
     "PNG",
@@ -105,7 +105,7 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file that starts so is HEIC, AVIF or another of their family."""
+    """Whether a file that starts with `head` is HEIC, AVIF or another format of their family."""
     return head[4:8] == b"ftyp" and bool(_brands(head) & (_HEIF_BRANDS | _AVIF_BRANDS))
 
 
@@ -115,7 +115,7 @@ def pillow_formats() -> list[str]:
 
 
 def unread_reason(head: bytes) -> str | None:
-    """Why a file that starts with `head` is not read, by the true name of its format; None where it may be.
+    """Why a file that starts with `head` is not read, naming its format; None if it may be readable.
 
     Args:
         head: the first `HEAD_SIZE` bytes.
@@ -136,7 +136,7 @@ def unread_reason(head: bytes) -> str | None:
 
 
 def _photoshop_reason(head: bytes) -> str | None:
-    """Why a Photoshop document is not read: its kind of channels; None where it may be."""
+    """Why a Photoshop document is not read: its kind of channels; None if it may be readable."""
     bits, mode = int.from_bytes(head[22:24], "big"), int.from_bytes(head[24:26], "big")
     if (mode, bits) in _PHOTOSHOP_READ:
         return None
@@ -167,7 +167,7 @@ def _media_format(head: bytes) -> _Format | None:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """All brands that an ISO media file says it is of."""
+    """All brands that an ISO media file states."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     return {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
 
@@ -177,10 +177,10 @@ def _loaded_formats() -> tuple[str, ...]:
     import pillow_heif
     from pillow_jxl import JpegXLImagePlugin
 
-    # Pillow warns of odd metadata on stderr, without saying in which file.
+    # Pillow would warn about odd metadata on stderr, without naming the file.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.init()
-    # Their threads would come on top of those of the workers.
+    # The decoders' threads would compete with the worker processes.
     pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     JpegXLImagePlugin.DECODE_THREADS = 0
     return tuple(name for name in _READ if name in Image.OPEN)

@@ -1,6 +1,6 @@
-"""Protection from hostile files: what is opened, how often it is read, and how long a decoder may take.
+"""Guard against hostile files: limit which files are opened, how often they are read, and a decoder's work.
 
-Each limit is a number of reads, scans or pixels and not of seconds, so that it is the same on every machine.
+The limits count reads, scans or pixels, not seconds, so they are the same on every machine.
 """
 
 import io
@@ -34,7 +34,7 @@ class WatchedFile:
     can keep them busy for hours.
 
     Attributes:
-        bytes_read: so far, each as often as it was read.
+        bytes_read: number of bytes read so far; repeated reads count again.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -65,7 +65,7 @@ class WatchedFile:
 
 
 class PatchedFile(WatchedFile):
-    """A file whose first bytes are others, so that a decoder takes it for another kind or reads another page."""
+    """A file with replaced first bytes: a decoder takes it for another format, or reads another page."""
 
     def __init__(self, file: WatchedFile, start: bytes) -> None:
         super().__init__(cast(BinaryIO, file))
@@ -111,7 +111,7 @@ def open_source(source: Path | bytes) -> Iterator[WatchedFile]:
 
 
 def refuse_large(width: int, height: int, max_megapixels: float) -> None:
-    """Refuse too many pixels, and lines of pixels.
+    """Refuse pictures with too many pixels, and pictures that are only a line.
 
     Raises:
         PhotoError: the picture is too large.
@@ -124,7 +124,7 @@ def refuse_large(width: int, height: int, max_megapixels: float) -> None:
 
 
 def refuse_slow(image: Image.Image) -> None:
-    """Refuse large pictures for those of Pillow's decoders that are written in Python: a microsecond a pixel.
+    """Refuse large pictures for Pillow's decoders in Python, which take about a microsecond per pixel.
 
     Raises:
         PhotoError: the picture is too large for its decoder.

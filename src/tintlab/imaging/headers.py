@@ -1,7 +1,8 @@
-"""What PNG, JPEG 2000, HEIC, AVIF and BMP files state about their values and Pillow does not tell.
+"""Read the colour and depth data of PNG, JPEG 2000, HEIC, AVIF and BMP headers that Pillow does not report.
 
-PNG is ISO/IEC 15948 in its third edition, JPEG 2000 is ISO/IEC 15444-1, code points are those of ITU-T H.273.
-QOI's byte for linear light is left out: its specification calls it informative, and Pillow sets it for sRGB.
+PNG is ISO/IEC 15948 in its third edition, JPEG 2000 is ISO/IEC 15444-1, and code points are those of ITU-T
+H.273. QOI's byte for linear light is ignored: its specification calls it informative, and Pillow sets it for
+sRGB.
 """
 
 import struct
@@ -36,7 +37,7 @@ _PRIMARIES = {
 }
 _NEAR_SRGB = {5: 1, 6: 1, 7: 1}  # those of television before HDTV
 _JP2_SPACES = {0, 12, 15, 16, 17, 18}
-"""Enumerated colour spaces whose samples Pillow reads as what they are, but for 0, where white is zero."""
+"""Enumerated colour spaces that Pillow reads correctly; in the space 0, white is zero."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Header:
     Attributes:
         calibration: of its colours; None where they are sRGB or have a profile.
         profile: an ICC profile that Pillow does not find, or empty.
-        ignores_profile: whether a profile that Pillow finds has no say.
+        ignores_profile: whether a profile that Pillow finds must be ignored.
         depth: bits of a sample in the file; 0 where it says nothing.
-        is_shifted: whether Pillow shifts such samples to 8 or 16 bits, in place of scaling them.
+        is_shifted: whether Pillow shifts such samples to 8 or 16 bits instead of scaling them.
         significant: bits of each colour's samples that have a meaning; empty where all have.
         is_negative: whether white is zero.
         is_deep_with_alpha: whether it is a PNG of 16-bit grey with transparency.
@@ -65,7 +66,7 @@ class Header:
 
 
 def read_header(file: WatchedFile, head: bytes) -> Header:
-    """What a file states; nothing where it is not of these formats, or where it is broken.
+    """Read the header of a file; an empty `Header` if the file is of another format, or is broken.
 
     Args:
         file: its position stays.
@@ -130,9 +131,10 @@ def _png(file: WatchedFile) -> Header:
 
 
 def as_rgba(file: WatchedFile) -> PatchedFile:
-    """A PNG of 16-bit grey with transparency as one of 8-bit RGBA, which has the same bytes and filters.
+    """Present a PNG of 16-bit grey with transparency as 8-bit RGBA, which has the same bytes and filters.
 
-    Pillow reads 8 bits of the former. Red and green are then the two bytes of grey, the others those of alpha.
+    Pillow would read only 8 of the 16 bits. As RGBA, red and green hold the two bytes of grey, blue and alpha
+    hold the two bytes of the opacity.
     """
     file.seek(0)
     head = bytearray(file.read(33))
@@ -152,7 +154,7 @@ def _png_calibration(chunks: dict[bytes, bytes]) -> Calibration | None:
 
 
 def is_possible(points: tuple[float, ...]) -> bool:
-    """Whether these are chromaticities of a white and three primaries that enclose something."""
+    """Whether these chromaticities of a white and three primaries are valid and enclose an area."""
     _, white_y, rx, ry, gx, gy, bx, by = points
     area = abs((gx - rx) * (by - ry) - (bx - rx) * (gy - ry))
     return white_y > 0.01 and min(ry, gy, by) > 0.001 and area > 0.001 and max(points) <= 2

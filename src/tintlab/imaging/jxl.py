@@ -1,6 +1,6 @@
-"""JPEG XL files (ISO/IEC 18181): size and depth by their header, and metadata that the decoder leaves out.
+"""Read the headers of JPEG XL files (ISO/IEC 18181): size, depth, and metadata that the decoder leaves out.
 
-The decoder unpacks a picture as soon as it is opened, so all guards must come before.
+The decoder unpacks a picture as soon as it is opened, so the guards must run first.
 """
 
 import io
@@ -31,13 +31,14 @@ class JxlFile:
     """A file that is safe to open.
 
     Attributes:
-        file: as the decoder shall read it: pixels, and not the JPEG file that was packed.
+        file: the file as the decoder is to read it: without the data from which it would rebuild a packed
+        JPEG.
         header: see `headers.Header`.
         width: in pixels, as the picture is seen.
         height: see `width`.
         exif: a TIFF structure, or empty.
         xmp: a packet, or empty.
-        notes: what will not be read.
+        notes: one line about each part of the file that is not read.
     """
 
     file: WatchedFile
@@ -59,7 +60,7 @@ class _Stated:
 
 
 def is_jxl(head: bytes) -> bool:
-    """Whether a file that starts so is JPEG XL."""
+    """Whether a file that starts with `head` is JPEG XL."""
     return head.startswith((_CONTAINER, _CODESTREAM)) or head[4:12] == b"ftypjxl "
 
 
@@ -86,7 +87,7 @@ def open_jxl(file: WatchedFile, max_megapixels: float) -> JxlFile:
             kind, content = name, data[start:end]
             if name == b"brob":
                 kind, content = content[:4], _unpack(content[4:])
-            if name == b"jbrd":  # how to make the JPEG file again, which would have to be decoded too
+            if name == b"jbrd":  # data to rebuild the JPEG file, which would have to be decoded too
                 data = data[: start - 4] + b"skip" + data[start:]
             exif = exif or (content[4:] if kind == b"Exif" else b"")
             xmp = xmp or (content if kind == b"xml " else b"")
@@ -96,7 +97,7 @@ def open_jxl(file: WatchedFile, max_megapixels: float) -> JxlFile:
 
 
 def _unpack(content: bytes) -> bytes:
-    """What Brotli has packed; empty where it is broken or too much."""
+    """Unpack Brotli data; empty if it is broken or too large."""
     try:
         unpacked = brotli.Decompressor().process(content, output_buffer_limit=_LARGEST_METADATA)
     except brotli.error:
@@ -175,7 +176,7 @@ def _read_stated(data: bytes) -> _Stated:
     bits.flag()  # 16-bit buffers
     extra = bits.choice((0, 0), (1, 0), (2, 4), (1, 12))
     if not all(bits.flag() for _ in range(extra)):
-        # What follows can't be found without reading all channels.
+        # The fields after this one can't be found without reading all channels.
         return _Stated(width, height, depth, animated)
     bits.flag()  # XYB
     return _Stated(width, height, depth, animated, _transfer(bits))

@@ -1,12 +1,13 @@
-"""The loops over a photograph's pixels, compiled by numba: memory is passed once, and no thread waits.
+"""Loops over a photograph's pixels, compiled by numba: each passes over memory once and releases the GIL.
 
-Each does what numpy does in `color`, `inference.guided` and `encoding`, in the same order and precision, so its
-results are the same bits. `fastmath` must stay off: it would contract sums and products, which rounds them
-otherwise.
+Each loop does the same operations as numpy in `color`, `inference.guided` and `encoding`, in the same order
+and precision, so its results are the same bits. `fastmath` must stay off: it would fuse sums and products,
+which changes the rounding.
 
-numba keeps what it compiles until this file changes: change it, too, when one of `color`'s constants changes.
+numba caches compiled code until this file changes. So edit this file, too, when one of `color`'s constants
+changes.
 
-Import this module through `compiled`, which knows whether numba is there.
+Import this module through `compiled`, which checks whether numba is installed.
 """
 
 # mypy: disable-error-code="untyped-decorator,no-any-return"
@@ -78,8 +79,8 @@ def _mapped(fy: Number, y: Number, along_a: Number, along_b: Number) -> tuple[Nu
 def _to_linear(lightness: Float, a: Float, b: Float, linear: Float) -> None:
     """Linear sRGB of L*, a* and b* of up to `_BLOCK` pixels; see `color.linear_in_gamut`.
 
-    The planes of `linear` lie in one row, `_BLOCK` apart: with three arrays the compiler could not know that
-    they are apart, and would not use vectors.
+    The planes of `linear` lie in one row, `_BLOCK` apart. With three arrays the compiler could not know that
+    they don't overlap, and would not vectorise the loop.
     """
     outside = 0
     for i in range(len(lightness)):

@@ -1,14 +1,14 @@
-"""Samples of any kind as levels from black to white, where the file leaves no doubt what black and white are.
+"""Convert samples of any kind to levels from black to white, if the file makes clear what these are.
 
 | samples | black | white |
 |---|---|---|
 | unsigned, up to 16 bits | 0 | the highest number (TIFF 6.0) |
 | signed, and 24 or 32 bits | 0 | the highest number, if its highest bit is in use |
-| 32 bits that hold 16 or 24 | 0 | the highest number of those, likewise |
+| 32 bits that hold 16 or 24 | 0 | the highest number of 16 or 24 bits, if its highest bit is in use |
 | floating | 0 | 1 |
-| of any kind, with SMin- and SMaxSampleValue that hold all samples | the one | the other |
+| of any kind, if all lie between SMinSampleValue and SMaxSampleValue | SMinSampleValue | SMaxSampleValue |
 
-Anything else is refused, with the range that was found.
+Other samples are refused; the message gives the range that was found.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _ICC_WHITE = 0xFF00  # L* 100 in ICC's 16-bit encoding of version 2
 
 @dataclass(frozen=True)
 class Range:
-    """What black and white are: samples, and not yet which of them zero is."""
+    """The lowest and the highest level as samples; which of the two is black is decided elsewhere."""
 
     black: float
     white: float
@@ -167,10 +167,11 @@ def _range(file: WatchedFile, ifd: ImageFileDirectory_v2, layout: tiff.Layout) -
 
 
 def _stated_range(layout: tiff.Layout) -> Range | None:
-    """The range that SMin- and SMaxSampleValue state, where that is one of values and not of one picture.
+    """The range that SMin- and SMaxSampleValue state, if it holds for such samples, not just one picture.
 
-    Integers of few bits have a white of their own. Programs note there the extremes that they have found, too:
-    only a highest number of fewer bits, as of 12-bit scans in 16, says what white is.
+    Integers of few bits have a defined white. Some programs store the extremes of the picture in these tags.
+    So for integers the tags count only if the maximum is the highest number of fewer bits, as for 12-bit
+    scans in 16 bits.
     """
     if layout.white is None or not np.isfinite(layout.white):
         return None

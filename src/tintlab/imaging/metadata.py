@@ -1,6 +1,6 @@
-"""Metadata of a photograph: EXIF, XMP, IPTC and resolution, ready to be written to another file.
+"""Read a photograph's EXIF, XMP, IPTC and resolution, in a form that can be written to another file.
 
-Metadata are as untrusted as pixels: entries that can't be parsed are left out and never stop the reading.
+Metadata are untrusted, as pixels are. Entries that can't be parsed are left out, and reading goes on.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
-"""One photograph in: any bit depth, orientation, colour profile and transparency, or a reason why not.
+"""Read one photograph of any bit depth, orientation, profile and transparency, or say why it can't be read.
 
-Files come from strangers: every fault of a decoder ends as a `PhotoError`, never as another exception.
+Files are untrusted: an exception that a decoder raises becomes a `PhotoError`.
 """
 
 import re
@@ -46,7 +46,7 @@ class Photo:
         format: the file's format as Pillow names it, such as `JPEG`.
         mode: the pixel mode that the file was stored in, such as `CMYK` or `I;16`.
         metadata: what the file says of its capture.
-        notes: what the pixels lack of the file's.
+        notes: one line about each part of the file that the pixels lack.
         more_pages: pages or frames of the file beside the one that was read.
     """
 
@@ -77,32 +77,31 @@ class Photo:
         return pixels.astype(np.uint8, copy=False)
 
     def lightness(self) -> color.Float:
-        """L* `(h, w)` float32 in [0, 100], from all the bits that the file has."""
+        """L* `(h, w)` float32 in [0, 100], from `pixels` at their full depth."""
         return compiled.lightness(self.pixels)
 
 
 def read_photo(source: Path | bytes, max_megapixels: float, page: int = 0) -> Photo:
     """Decode a photograph from a file or from its bytes.
 
-    The type of `source` alone decides which: a `Path` is opened, `bytes` are a file's contents. Text is
-    neither, so that nothing a client sends can be mistaken for the name of a file.
+    The type of `source` decides: a `Path` is opened, `bytes` are a file's contents. Text is refused, so that
+    text from a client can't be mistaken for a file name.
 
-    EXIF orientation is applied, an ICC profile, or the gamma that a PNG states, is converted to sRGB,
-    transparency is laid on white. Deep grey keeps 16 bits; of deeper colours 8 bits are read, as `Photo.notes`
-    then say.
+    EXIF orientation is applied. Values with an ICC profile, or with a gamma that a PNG states, are converted
+    to sRGB. Transparent pixels are laid on white. Deep grey keeps 16 bits. Deeper colours are read with 8
+    bits, and `Photo.notes` says so.
 
     Args:
         source: see above.
-        max_megapixels: of a photograph that is read, by its header.
+        max_megapixels: largest size that is read, by the file's header.
         page: of a TIFF file, from 1, counted as `count_pages` does. 0 is the first page or frame of any file;
             the notes then say how many more there are.
 
     Raises:
-        PhotoError: no picture, a broken one, one whose values leave open what they mean, or one of more than
-            `max_megapixels` (by its header).
+        PhotoError: the file is not a picture, is broken or too large, or does not say what its values mean.
         TypeError: `source` is neither a `Path` nor `bytes`.
     """
-    # Pillow's own guard follows ours, so that one number decides.
+    # Pillow's own guard gets the same limit, so that one number decides.
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     head = b""
     try:
@@ -131,10 +130,10 @@ def read_photo(source: Path | bytes, max_megapixels: float, page: int = 0) -> Ph
 
 
 def count_pages(source: Path | bytes) -> int:
-    """How many photographs a file holds: more than one only of TIFF, whose previews and masks don't count.
+    """How many photographs a file holds: more than 1 only for TIFF; previews and masks don't count.
 
-    A page that the file names and that is not there counts too: `read_photo` says what is wrong with it. So does
-    a file that can't be read.
+    A page that is listed but missing counts, because `read_photo` reports what is wrong with it. A file that
+    can't be read counts as one for the same reason.
     """
     try:
         with guards.open_source(source) as file:
@@ -144,7 +143,7 @@ def count_pages(source: Path | bytes) -> int:
 
 
 def megapixels_of(source: Path | bytes, max_megapixels: float, page: int = 0) -> float:
-    """The size of a photograph by its header alone; 0 where `read_photo` will say what is wrong with it."""
+    """The size of a photograph by its header; 0 for a file that `read_photo` refuses."""
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     try:
         with guards.open_source(source) as file:
@@ -187,7 +186,7 @@ def _read_other(
         if stored_format == "PSD":
             _refuse_without_composite(image)
         image.load()
-        # Before the pixels are converted: that drops what Pillow knows of the file.
+        # Before the pixels are converted, because the conversion drops Pillow's information about the file.
         if packed:
             image.info |= {"exif": packed.exif, "xmp": packed.xmp}
         orientation, metadata = tones.orientation_of(image), read_metadata(image)
@@ -199,7 +198,7 @@ def _read_other(
 
 
 def _refuse_without_composite(image: ImageFile) -> None:
-    """Photoshop's resource 1057 says whether there is a picture beside the layers; where not, it is white."""
+    """Refuse a PSD without a composite picture: resource 1057 says so, and Pillow would read plain white."""
     for number, _, data in getattr(image, "resources", ()):
         if number == _PHOTOSHOP_VERSION and data[4:5] == b"\0":
             raise PhotoError(
@@ -208,7 +207,7 @@ def _refuse_without_composite(image: ImageFile) -> None:
 
 
 def _is_adobe_rgb(image: ImageFile) -> bool:
-    """Whether a camera says so as DCF 2.0 asks: by the interoperability index R03, and not sRGB."""
+    """Whether the camera declares Adobe RGB as DCF 2.0 defines: interoperability index R03, and not sRGB."""
     try:
         exif = image.getexif()
         index = exif.get_ifd(ExifTags.IFD.Interop).get(1)
@@ -218,7 +217,7 @@ def _is_adobe_rgb(image: ImageFile) -> bool:
 
 
 def _notes(image: Image.Image, header: Header) -> tuple[str, ...]:
-    """To be asked before the pixels are read: decoded pixels say nothing of the depth that the file has."""
+    """Notes on lost depth. Call it before the pixels are decoded: later the file's depth is unknown."""
     if image.mode.startswith("I") or image.mode == "F" or header.is_deep_with_alpha:
         return ()
     if header.depth > 8:
@@ -228,7 +227,7 @@ def _notes(image: Image.Image, header: Header) -> tuple[str, ...]:
 
 
 def _more_frames(image: ImageFile, size: int) -> int:
-    """Frames beside the first; of a camera's multi-picture file, those that are no previews or maps."""
+    """Number of frames after the first; in a camera's multi-picture file, previews and maps don't count."""
     if image.format in ("GIF", "PNG", "WEBP", "AVIF", "HEIF"):
         return max(0, min(getattr(image, "n_frames", 1), size // _FEWEST_BYTES_A_FRAME) - 1)
     if image.format == "MPO":

@@ -1,7 +1,7 @@
-"""Values of a file as sRGB: by its ICC profile, or by a gamma and primaries that the file states.
+"""Convert a file's values to sRGB, by its ICC profile or by a gamma and primaries that the file states.
 
-LittleCMS does the arithmetic of profiles. Its optimised transforms are off by up to five units of L* in the
-shadows of grey pictures, so grey goes through curves that are made without optimisation.
+LittleCMS applies the profiles. Its optimised transforms have errors of up to five units of L* in the shadows
+of grey pictures, so grey is converted by curves that are computed without that optimisation.
 """
 
 import functools
@@ -38,8 +38,8 @@ class Calibration:
     """What a file without a profile states about its values.
 
     Attributes:
-        transfer: light is the value to this power; or the light of evenly spaced values from 0 to 1; or `srgb`,
-            or `bt709` (ITU-T H.273).
+        transfer: the exponent from value to light; or the light of evenly spaced values from 0 to 1; or
+            `srgb`, or `bt709` (ITU-T H.273).
         primaries: x and y of red, green and blue; None for sRGB's.
         white: x and y of white.
     """
@@ -85,7 +85,7 @@ def grey_curve(profile: bytes, size: int) -> NDArray[np.uint16] | None:
         size: 256 for 8-bit values, 65536 for those of 16 bits.
 
     Returns:
-        None where the profile is broken or is one of other colours: it is as good as none.
+        None if the profile is broken or is for other colours; the values then count as sRGB.
     """
     space = profile_space(profile)
     if space == "GRAY":
@@ -93,12 +93,12 @@ def grey_curve(profile: bytes, size: int) -> NDArray[np.uint16] | None:
         return _through(profile, Image.fromarray(ramp.reshape(size // 256, 256)))
     if space != "RGB":
         return None
-    # LittleCMS takes colours of 8 bits from Pillow; the values between are on a smooth curve.
+    # Pillow passes only 8-bit colours to LittleCMS; the values between are interpolated on a smooth curve.
     grey = np.arange(256, dtype=np.uint8)
     curve = _through(profile, Image.fromarray(np.stack([grey] * 3, axis=-1)[None]))
     if curve is None or size == 256:
         return curve
-    from scipy.interpolate import PchipInterpolator  # half a second
+    from scipy.interpolate import PchipInterpolator  # the import takes half a second
 
     between = PchipInterpolator(np.linspace(0, 1, 256), curve)(np.linspace(0, 1, size))
     fine: NDArray[np.uint16] = np.rint(between).astype(np.uint16)
@@ -115,7 +115,7 @@ def profile_space(profile: bytes) -> str:
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """Convert colours by the embedded profile; a broken or unfitting profile is as good as none.
+    """Convert colours by the embedded profile; a broken or unfitting profile is ignored.
 
     Returns:
         A picture of mode RGB, or `image` as it was.
@@ -145,7 +145,7 @@ ADOBE_RGB = Calibration(563 / 256, (0.64, 0.33, 0.21, 0.71, 0.15, 0.06))
 
 @functools.cache
 def _grey_srgb() -> bytes:
-    """An ICC profile (ICC.1:2010) of grey with sRGB's curve, as Pillow makes none: of 16 bits it takes grey."""
+    """A grey ICC profile (ICC.1:2010) with sRGB's curve, needed for 16-bit values; Pillow can't make one."""
     curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + _fixed(_SRGB_CURVE)
     white = b"XYZ " + bytes(4) + _fixed(_D50)
     start = 132 + 2 * 12

@@ -1,4 +1,4 @@
-"""Provenance of a coloured file, as XMP (ISO 16684-1) merged into the packet of its source.
+"""Write and read the provenance of a coloured file: XMP (ISO 16684-1), merged into its source's packet.
 
 `Iptc4xmpExt:DigitalSourceType` says that the colours are machine-made, in IPTC's own words (see `SOURCE_TYPE`);
 entries that no standard defines are in `NAMESPACE`.

@@ -1,8 +1,8 @@
-"""The samples of a TIFF page as they are stored: of any size, signed, floating, packed, in planes or tiles.
+"""Read a TIFF page's samples as they are stored: of any size, signed, floating, packed, in planes or tiles.
 
-Pillow reads some kinds of samples wrongly and others not at all. libtiff, through Pillow, undoes the compression
-here as well, and nothing else: each segment (a strip or a tile) goes in as rows of bytes under a header of our
-own, which a hostile file has no part in. Bits, byte order and predictors are numpy's work.
+Pillow reads some kinds of samples wrongly and others not at all. Here libtiff, through Pillow, only undoes
+the compression. Each segment (a strip or a tile) is passed to it as rows of bytes, under a header that this
+module writes, so a hostile file can't influence the header. numpy handles bits, byte order and predictors.
 """
 
 import functools
@@ -31,7 +31,7 @@ COMPRESSIONS = {
     34925: "LZMA",
     50000: "Zstandard",
 }
-"""What is undone here; other compressions hold samples of their own kinds, and Pillow reads them."""
+"""Compressions that are undone here. The others define their own kinds of samples, and Pillow reads them."""
 
 _BLOCK = 2 << 20  # bytes of samples that are converted together
 _BAND = 16 << 20  # bytes of samples that are decoded together, where segments are smaller
@@ -71,7 +71,7 @@ def read_samples(
         signed or floating numbers of the smallest type that holds them.
 
     Raises:
-        PhotoError: they are cut short, or stored in a way that is not read.
+        PhotoError: they are cut short, or stored in an unsupported way.
     """
     _refuse_unread(layout)
     segments = _segments(ifd, layout)
@@ -146,7 +146,7 @@ def _segments(ifd: ImageFileDirectory_v2, layout: tiff.Layout) -> _Segments:
         width = layout.width
         height = min(tiff.number(ifd, tiff.ROWS, layout.height) or layout.height, layout.height)
         offsets, sizes = tiff.numbers(ifd, tiff.STRIP_OFFSETS), tiff.numbers(ifd, tiff.STRIP_SIZES)
-    # Of one strip or tile alone, as of one whole row of them, each may be as large as the picture, not more.
+    # A single strip or tile, or one whole row of them, may be as large as the picture, but not larger.
     if not (0 < width <= 2 * layout.width + 65_536 and 0 < height <= 2 * layout.height + 65_536):
         raise PhotoError("broken picture data (strips or tiles of impossible size)")
     row_size = -(-width * channels * layout.bits // 8)
@@ -181,7 +181,7 @@ def _decoded(
     heights: list[int],
     row_size: int,
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """Rows of bytes `(h, row_size)` of some segments, with the number among those, and of rows above them."""
+    """Decode segments; yields the index in `chosen`, a row number, and `(h, row_size)` bytes from that row."""
     step = max(1, _BLOCK // max(1, row_size))
     if layout.compression == _NO_COMPRESSION:
         for number, (index, height) in enumerate(zip(chosen, heights, strict=True)):
@@ -210,7 +210,7 @@ def _decoded(
 
 
 class _Bytes(TiffImageFile):
-    """A TIFF of our own making, however large: its size was checked before."""
+    """A TIFF that this module wrote, without Pillow's limit on its size: the size was checked before."""
 
     def load_prepare(self) -> None:
         self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
@@ -248,7 +248,7 @@ def _as_tiff(pieces: list[bytes], heights: list[int], row_size: int, layout: tif
 
 
 def _unpacker(layout: tiff.Layout) -> Callable[[NDArray[np.uint8], int, int], Block]:
-    """What turns rows of bytes `(h, n)` into samples `(h, w, channels)`."""
+    """The function that turns rows of bytes `(h, n)` into samples `(h, w, channels)`."""
     compressed = layout.compression != _NO_COMPRESSION
 
     def unpack(rows: NDArray[np.uint8], width: int, channels: int) -> Block:
@@ -261,7 +261,7 @@ def _unpacker(layout: tiff.Layout) -> Callable[[NDArray[np.uint8], int, int], Bl
             return samples
         samples = _whole(rows, layout).reshape(len(rows), width, channels)
         if compressed and layout.predictor == _HORIZONTAL:
-            # Differences are integers, whatever the samples are.
+            # Predictor differences are integers, even for floating samples.
             as_integers = samples.view(f"u{samples.dtype.itemsize}")
             samples = np.cumsum(as_integers, axis=1, dtype=as_integers.dtype).view(samples.dtype)
         return samples

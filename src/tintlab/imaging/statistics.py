@@ -1,7 +1,7 @@
-"""A few figures that describe a photograph, and the summary of a training set, which is stored with its model.
+"""Compute figures that describe a photograph, and the summary of a training set that its model stores.
 
-The figures describe what a network sees of a photo, its L*, and nothing of its colours: grey scans have them
-too. `drift` compares those of other photographs with the training set's.
+The figures describe the L* of a photo, which is all that a network sees, and not its colours. So grey scans
+have them too. `drift` compares the figures of new photographs with those of the training set.
 """
 
 import math
@@ -58,7 +58,7 @@ def summarize(lightness: color.Float) -> dict[str, float]:
 
 
 def _round_figure(figure: np.floating) -> float:
-    """Six digits of a figure: those after them depend on the processor's vector instructions."""
+    """Round a figure to six digits: later digits depend on the processor's vector instructions."""
     return float(f"{figure:.6g}")
 
 
@@ -91,11 +91,12 @@ class Bins(_Stored):
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Self:
-        """Cut the range of `values` `(n,)` at its deciles; where many are equal, bins are fewer."""
+        """Cut the range of `values` `(n,)` at its deciles; there are fewer bins if many values are equal."""
         if len(values) == 0:
             return cls(edges=(), counts=(0,))
         shares = np.arange(1, BINS) / BINS
-        # Values that occur, so that equal ones lie on one side; none at the top, where a bin would be empty.
+        # Edges are values that occur, so equal values share a bin. The maximum is not an edge, because the
+        # bin above it would be empty.
         quantiles = np.unique(np.quantile(values, shares, method="inverted_cdf"))
         edges = tuple(float(edge) for edge in quantiles if edge < values.max())
         return cls(edges=edges, counts=count_by_bin(values, edges))

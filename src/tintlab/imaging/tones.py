@@ -1,4 +1,4 @@
-"""Decoded values as upright sRGB: profiles, stated gamma, transparency, significant bits, orientation."""
+"""Turn decoded values into upright sRGB: profile, gamma, transparency, significant bits and orientation."""
 
 from typing import cast
 
@@ -16,7 +16,7 @@ _TRANSPARENT_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels as they are seen, by EXIF's orientation (tag 274); values beyond 1 to 8 change nothing."""
+    """Turn pixels upright by EXIF's orientation (tag 274); values outside 1 to 8 change nothing."""
     if orientation in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
     rows = slice(None, None, -1) if orientation in (3, 4, 7, 8) else slice(None)
@@ -42,7 +42,7 @@ def finish_image(image: Image.Image, header: Header) -> Pixels:
     levels: Pixels | None = _deep_levels(image, header)
     value = image.info.get("transparency")
     if image.mode == "L" and isinstance(value, int) and header.depth in (2, 4):
-        # Pillow scales such pixels to 8 bits, and not the one value that PNG's tRNS calls transparent.
+        # Pillow scales such pixels to 8 bits, but not the transparent value of PNG's tRNS chunk.
         image.info["transparency"] = value * 255 // ((1 << header.depth) - 1)
     if levels is None and (image.mode in _TRANSPARENT_MODES or "transparency" in image.info):
         image = _lay_on_white(image)
@@ -111,9 +111,10 @@ def _has_significant(header: Header) -> bool:
 
 
 def _with_significant(pixels: Pixels, header: Header) -> Pixels:
-    """Pixels whose lower bits were filled with zeros, over the full range; others stay.
+    """Scale pixels to the full range if their lower bits are zeros; other pixels stay.
 
-    PNG's encoders should scale or replicate (ISO/IEC 15948, 12.4); where the lower bits hold something, they did.
+    PNG's encoders should scale or replicate the bits (ISO/IEC 15948, 12.4). Lower bits other than zero show
+    that the encoder did so.
     """
     depth = 8 * pixels.itemsize
     if not _has_significant(header) or header.depth != depth:
@@ -131,7 +132,7 @@ def _with_significant(pixels: Pixels, header: Header) -> Pixels:
 
 
 def _deep_grey(values: NDArray[np.generic], white: float) -> NDArray[np.uint16]:
-    """Grey values of 32 bits as uint16, where they keep to a range with a known white."""
+    """Grey values of 32 bits as uint16, if they lie in a range with a known white."""
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):
         raise PhotoError(

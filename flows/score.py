@@ -16,7 +16,8 @@ from tintlab.scoring import archive, mirror
 from tintlab.scoring.prefect_tasks import colour_all
 from tintlab.scoring.preview import make_preview
 from tintlab.scoring.settings import Options, ScoreSettings, settings_for
-from tintlab.system import processes
+from tintlab.scoring.shared_model import share_model
+from tintlab.system import console, processes
 from tintlab.system.errors import TintlabError
 from tintlab.system.urls import is_url
 
@@ -46,7 +47,7 @@ def score(
 
     Args:
         source: a folder, a list, a pattern or a store, as for `tintlab score`.
-        output: folder of the coloured photographs; of a cluster, one that all its machines share.
+        output: folder of the coloured photographs; of a cluster, one that all its machines share, or a store.
         model: as for `tintlab score`; the champion where none is named.
         variants: files a photograph, each with noise of its own; 0 is one, without noise.
         seed: of the variants' noise.
@@ -80,11 +81,13 @@ def score(
             for word in work.words:
                 get_run_logger().info("%s", word)
             if work.left:
-                colour_all.with_options(task_runner=common.task_runner(dask))(work.left, settings, chunk_size)
+                # Machines that share only a store get the model from there.
+                ready = share_model(work.settings) if dask and settings.store else work.settings
+                colour_all.with_options(task_runner=common.task_runner(dask))(work.left, ready, chunk_size)
             done = archive.finish_scoring(work, page)
             return _finish(done, settings, make_preview(work.plan.photos, settings))
-    except TintlabError as error:
-        return Failed(message=str(error))
+    except (TintlabError, OSError) as error:  # such as a full disk
+        return Failed(message=console.one_line(error))
     except TerminationSignal:
         common.end_if_cancelled()
         # Prefect would wait for the threads that are colouring photographs.

@@ -19,7 +19,7 @@ _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "date
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to a store; counts the files that it has taken."""
+    """Passes requests on to a store; counts the files that it has taken and given."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -29,6 +29,7 @@ class Proxy(ThreadingHTTPServer):
         self.target = urlsplit(target).netloc
         self.busy_every, self.numbers, self.asked = busy_every, itertools.count(1), 0
         self.written: Counter[str] = Counter()
+        self.fetched: Counter[str] = Counter()
         self.refuse: dict[str, tuple[int, str]] = {}  # method -> status and code
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -68,8 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
         target.endheaders(body)
         got = target.getresponse()
         content = got.read()
+        name = unquote(urlsplit(self.path).path)
         if self.command == "PUT" and got.status == 200:
-            self.server.written[unquote(urlsplit(self.path).path)] += 1
+            self.server.written[name] += 1
+        if self.command == "GET" and got.status in (200, 206):
+            self.server.fetched[name] += 1
         if lost:
             self.answer(503, [], BUSY)
             target.close()

@@ -57,6 +57,17 @@ class Found:
     uploads: int
     rows: Any
 
+    def summary(self) -> str:
+        """What was found, in lines."""
+        return "\n".join(
+            [
+                self.last.stdout.strip() or self.last.stderr.strip(),
+                f"files at the kills: {self.progress}",
+                f"{len(self.pictures)} files; written so many times: {dict(Counter(self.times.values()))}",
+                f"{self.uploads} uploads left; {self.asked} requests in {self.seconds:.0f} s",
+            ]
+        )
+
     def check(self, total: int) -> None:
         """Each photograph is there whole, was written once, and has a row; no upload was left."""
         assert self.last.returncode == 0, self.last.stderr
@@ -97,7 +108,7 @@ def kill_and_resume(store: str, photos: Path, model: Path, state: Path, kills: i
             process.wait()
             progress.append(count_pictures(proxy))
         last = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
-        return look(store, last, progress, time.monotonic() - began, proxy.asked, proxy.written)
+        return look(store, last, progress[1:], time.monotonic() - began, proxy.asked, proxy.written)
 
 
 def look(
@@ -137,10 +148,7 @@ def main() -> None:
         model, photos = make_model(folder / "model"), folder / "scans"
         make_archive(photos, Path(), asked.photos, 0)
         found = kill_and_resume(store, photos, model, folder / "state", asked.kills)
-        print(found.last.stdout.strip())
-        print(f"files at the kills: {found.progress[1:]}")
-        print(f"{len(found.pictures)} files; written so many times: {dict(Counter(found.times.values()))}")
-        print(f"{found.uploads} uploads left; {found.asked} requests in {found.seconds:.0f} s")
+        print(found.summary())
         found.check(asked.photos)
         for source, target in ((SOURCE, "s3://coloured/again"), (str(photos), str(folder / "local"))):
             began = time.monotonic()

@@ -23,13 +23,14 @@ from tests.scoring.object_store import (
     run_proxy,
     run_store,
 )
-from tests.scoring.stores import SOURCE, TARGET, kill_and_resume
-from tests.scoring.test_kills import make_archive
+from tests.scoring.stores import SOURCE, TARGET
+from tintlab.inference.mlflow_model import file_hashes
 from tintlab.scoring import archive as scoring
 from tintlab.scoring import mirror
 from tintlab.scoring.archive import ScoringResult
 from tintlab.scoring.manifest import STATE
 from tintlab.scoring.preview import make_preview
+from tintlab.scoring.shared_model import fetch_model, share_model
 from tintlab.scoring.store_plan import plan_store
 from tintlab.sources import stores
 from tintlab.sources.remote import Patience
@@ -347,13 +348,20 @@ def test_an_object_of_a_killed_process_is_not_written_again(
         assert (row["output_bytes"], row["output_sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
 
 
-@pytest.mark.slow
-def test_killed_every_photograph_once(model: Path, tmp_path: Path, repository: Path) -> None:
-    photos = tmp_path / "scans"
-    photos.mkdir()
-    make_archive(photos, repository, 60, 0)
-    with run_store() as store:
-        found = kill_and_resume(store, photos, model, tmp_path / "state", 1)
-    found.check(60)
-    assert "going on" in found.last.stderr
-    assert "hidden-key" not in found.last.stderr + found.last.stdout
+def test_a_model_is_fetched_once_and_checked(client: Any, proxy: Proxy, model: Path, tmp_path: Path) -> None:
+    settings = share_model(make_settings(model, tmp_path, store=TARGET))
+    folder = fetch_model(settings)
+    assert folder != model
+    assert file_hashes(folder) == file_hashes(model)
+    proxy.fetched.clear()
+    assert fetch_model(settings) == folder
+    assert not proxy.fetched
+    # A damaged copy on this machine is fetched again, one in the store is refused.
+    (folder / "config.json").write_text("{}")
+    fetch_model(settings)
+    assert file_hashes(folder) == file_hashes(model)
+    (key,) = [key for key in keys_of(client, "coloured") if key.endswith("config.json")]
+    client.put_object(Bucket="coloured", Key=key, Body=b"{}")
+    (folder / "config.json").unlink()
+    with pytest.raises(TintlabError, match="has another sha256 than the model: delete it"):
+        fetch_model(settings)

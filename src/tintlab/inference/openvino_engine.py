@@ -204,7 +204,12 @@ def _convert(folder: Path, target: Path) -> None:
         if "hints" in halves.inputs:
             graphs["guided"] = _converted(*halves.second(*halves.inputs))
     for name, graph in graphs.items():
-        openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+        try:
+            openvino.save_model(graph, target / f"{name}.xml", compress_to_fp16=False)
+        except RuntimeError:  # it does not say why
+            raise TintlabError(
+                f"OpenVINO can't write its graphs to {target.parent}: is the disk full?"
+            ) from None
     about = {
         "multiple": cast(int, generator.multiple),
         "z_dim": cast(int, getattr(generator, "z_dim", 0)),

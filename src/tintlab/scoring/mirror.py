@@ -22,12 +22,13 @@ from tintlab.sources.store_faults import StoreError
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import atomic_path, write_text
-from tintlab.system.locks import find_holder
+from tintlab.system.locks import exclusive, find_holder
 
 LOCK = "lock"
 _GENERATION, _MACHINE = "generation", "machine"
 _PARTS = "parts"
 _OWN = re.compile(r"(?P<name>.+\.\d{5})\.parquet")
+_PATIENCE = 600.0  # seconds, for another worker of this machine
 _SMALL = 1 << 28  # bytes of a part; two thousand rows are half a megabyte
 
 
@@ -69,15 +70,8 @@ def pull(url: str) -> Path:
     state = folder / STATE
     if find_holder(state / LOCK):  # its own scoring keeps it
         return folder
-    found = {one.name: one for one in store.files(STATE)}
-    names = {name.removeprefix(f"{STATE}/") for name in found}
-    generation = store.read(f"{STATE}/{_GENERATION}").decode() if _GENERATION in names else ""
-    if generation != _read(state / _GENERATION):
-        _clear(folder)
-        write_text(state / _GENERATION, generation)
-    if SETTINGS in names:
-        _save(state / SETTINGS, store.read(f"{STATE}/{SETTINGS}"))
-    _pull_parts(store, folder, names)
+    with exclusive(state / "pull.lock", f"another look at {url}", _PATIENCE):
+        _pull(store, folder)
     return folder
 
 
@@ -136,6 +130,19 @@ def finish(url: str) -> None:
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             store.write(path.name, path.read_bytes())
+
+
+def _pull(store: stores.Store, folder: Path) -> None:
+    state = folder / STATE
+    found = {one.name: one for one in store.files(STATE)}
+    names = {name.removeprefix(f"{STATE}/") for name in found}
+    generation = store.read(f"{STATE}/{_GENERATION}").decode() if _GENERATION in names else ""
+    if generation != _read(state / _GENERATION):
+        _clear(folder)
+        write_text(state / _GENERATION, generation)
+    if SETTINGS in names:
+        _save(state / SETTINGS, store.read(f"{STATE}/{SETTINGS}"))
+    _pull_parts(store, folder, names)
 
 
 def _pull_parts(store: stores.Store, folder: Path, names: set[str]) -> None:

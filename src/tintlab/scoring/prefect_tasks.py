@@ -7,19 +7,36 @@ is what they have.
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tintlab.scoring.chunk import score_chunk
+from tintlab.scoring import mirror
+from tintlab.scoring.chunk import ChunkSummary, score_chunk
 from tintlab.scoring.film import colour_shot
 from tintlab.scoring.film_work import Colouring
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
+from tintlab.scoring.shared_model import fetch_model
+
+
+def colour_chunk(photos: Sequence[PlannedPhoto], settings: ScoreSettings, part_name: str) -> ChunkSummary:
+    """Colour a chunk on a machine that may share only a store with the one that planned it.
+
+    Raises:
+        TintlabError: the model's copy in the store is damaged; see also `chunk.score_chunk`.
+    """
+    if settings.store:
+        settings = replace(settings, output=mirror.pull(settings.store))
+    if settings.shared_files:
+        settings = replace(settings, model_folder=fetch_model(settings))
+    return score_chunk(photos, settings, part_name)
+
 
 # Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
-_colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(score_chunk)
+_colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(colour_chunk)
 _colour_shot = task(name="colour-shot", task_run_name="shot-{shot.number:05d}", cache_policy=NO_CACHE)(
     colour_shot
 )

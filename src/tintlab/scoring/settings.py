@@ -52,6 +52,7 @@ class ScoreSettings:
         engine: what runs the network, and in which precision.
         store: URL of OUTPUT in a store, for which `output` stands on this machine; empty for a folder.
         source_store: URL of the folder that the photographs are read from; empty where they are files.
+        shared_files: name and sha256 of each of the model's files that `store` has a copy of; see `shared_model`.
         descan: whether the fading of prints is evened out first; see `imaging.descan`.
         hints: of photographs by their names; see `hint_lists`. Other ones decide only what becomes of these.
     """
@@ -78,6 +79,7 @@ class ScoreSettings:
     hints: HintLists = field(default_factory=dict)
     store: str = ""
     source_store: str = ""
+    shared_files: tuple[tuple[str, str], ...] = ()
 
     def place(self) -> str:
         """Where the coloured photographs go, as the user named it."""

@@ -348,6 +348,20 @@ def test_an_object_of_a_killed_process_is_not_written_again(
         assert (row["output_bytes"], row["output_sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+def test_the_page_of_somebody_else_stays(client: Any, model: Path) -> None:
+    put(client, "scans/0.jpg")
+    client.put_object(Bucket="coloured", Key="all/index.html", Body=b"<h1>Our archive</h1>")
+    assert any(f"{TARGET}/index.html is not by tintlab" in word for word in score(model).words)
+    assert (
+        client.get_object(Bucket="coloured", Key="all/index.html")["Body"].read() == b"<h1>Our archive</h1>"
+    )
+    client.delete_object(Bucket="coloured", Key="all/index.html")
+    score(model, target="s3://coloured/other")
+    sheet = client.get_object(Bucket="coloured", Key="other/index.html")["Body"].read().decode()
+    assert "./0.png" in sheet
+    assert "data:image/" in sheet
+
+
 def test_a_model_is_fetched_once_and_checked(client: Any, proxy: Proxy, model: Path, tmp_path: Path) -> None:
     settings = share_model(make_settings(model, tmp_path, store=TARGET))
     folder = fetch_model(settings)

@@ -239,7 +239,7 @@ def finish_scoring(work: Scoring, with_page: bool = True) -> ScoringResult:
     """
     store = work.settings.store
     if store:
-        mirror.pull_parts(store)
+        mirror.pull_results(store)
     manifest = merge_parts(work.settings.output)
     planned = pd.MultiIndex.from_tuples([(photo.name, photo.page) for photo in work.plan.photos])
     rows = manifest[pd.MultiIndex.from_frame(manifest[["input", "page"]]).isin(planned)]

@@ -31,7 +31,7 @@ STATE = ".tintlab-score"
 SETTINGS = "settings.json"
 """In that folder, what the last scoring was done with."""
 
-MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
+MANIFEST, QUARANTINE, PAGE = "manifest.parquet", "quarantine.csv", "index.html"
 
 DRIFT_PREFIX = "drift_"
 """Before the columns with the figures of `summaries.summarize`."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tintlab.scoring.manifest import SETTINGS, STATE, parts_folder
+from tintlab.scoring.manifest import PAGE, SETTINGS, STATE, parts_folder
 from tintlab.sources import stores
 from tintlab.sources.store_faults import StoreError
 from tintlab.system import paths
@@ -75,9 +75,13 @@ def pull(url: str) -> Path:
     return folder
 
 
-def pull_parts(url: str) -> None:
-    """Fetch the parts that other machines have written meanwhile."""
+def pull_results(url: str) -> None:
+    """Fetch the parts that other machines have written meanwhile, and a contact sheet that may not be ours."""
     store = stores.open_store(url)
+    page = working_folder(url) / PAGE
+    if not page.exists():
+        with suppress(FileNotFoundError):
+            _save(page, store.read(PAGE))
     _pull_parts(
         store, working_folder(url), {one.name.removeprefix(f"{STATE}/") for one in store.files(STATE)}
     )

@@ -18,7 +18,7 @@ import pandas as pd
 
 from tintlab.imaging.grids import to_data_uri
 from tintlab.reports.pages import render
-from tintlab.scoring.manifest import MANIFEST, QUARANTINE
+from tintlab.scoring.manifest import MANIFEST, PAGE, QUARANTINE
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.preview import read_pair
 from tintlab.scoring.settings import ScoreSettings
@@ -27,7 +27,6 @@ from tintlab.scoring.threads import Budget, cpus, run_in_threads
 from tintlab.system.console import printable
 from tintlab.system.files import write_text
 
-PAGE = "index.html"
 MOST_PAIRS = 240
 """Pairs on the page."""
 
@@ -73,7 +72,7 @@ def write_page(
         with path.open("rb") as file:
             start = file.read(_MARK_WITHIN).decode("utf-8", "replace")
         if _OURS not in start:
-            return f"{path} is not by tintlab: it stays, and there is no contact sheet"
+            return f"{settings.file(Path(PAGE))} is not by tintlab: it stays, and there is no contact sheet"
         if mark in start:
             return ""
     known = {(row["input"], row["page"]): row for row in rows.to_dict("records")}

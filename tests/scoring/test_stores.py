@@ -24,6 +24,9 @@ from tests.scoring.object_store import (
     run_store,
 )
 from tests.scoring.stores import SOURCE, TARGET
+from tests.scoring.test_hint_lists import RED
+from tests.studio.conftest import CONFIG as HINT_MODEL
+from tintlab.gan.model_files import build_generator, save_generator
 from tintlab.inference.mlflow_model import file_hashes
 from tintlab.scoring import archive as scoring
 from tintlab.scoring import mirror
@@ -360,6 +363,18 @@ def test_the_page_of_somebody_else_stays(client: Any, model: Path) -> None:
     sheet = client.get_object(Bucket="coloured", Key="other/index.html")["Body"].read().decode()
     assert "./0.png" in sheet
     assert "data:image/" in sheet
+
+
+def test_other_hints_replace_an_object(client: Any, proxy: Proxy, tmp_path: Path) -> None:
+    put(client, "scans/0.jpg", "scans/1.jpg")
+    save_generator(
+        tmp_path, build_generator(HINT_MODEL, pretrained=False), HINT_MODEL | {"fingerprint": "01"}
+    )
+    score(tmp_path)
+    before = pictures(client)
+    score(tmp_path, hints={"1.jpg": json.dumps([RED])})
+    after = pictures(client)
+    assert [key for key in after if after[key] != before[key]] == ["all/1.png"]
 
 
 def test_a_model_is_fetched_once_and_checked(client: Any, proxy: Proxy, model: Path, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def _colour(
         )
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels
-        saved[index] = save(settings, files[index], pieces, _identify(record))
+        saved[index] = save(settings, files[index], pieces, f"{_identify(record)} {record.hints}".strip())
     return replace(
         record,
         outcome="coloured",

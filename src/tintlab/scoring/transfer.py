@@ -103,7 +103,7 @@ def save(settings: ScoreSettings, target: Path, pieces: Sequence[bytes], source:
         settings: name the folder or the store.
         target: path below OUTPUT.
         pieces: of the file, in turn.
-        source: identifies the photograph, by its content.
+        source: identifies the photograph, by its content, and what a person said about it.
 
     Returns:
         The file that is there now.

@@ -1,6 +1,6 @@
 """How much colour hints help: PSNR over a folder of photographs by the number of random true-colour points.
 
-    python bench/hints.py FOLDER [--model FOLDER] [--limit N]
+    python bench/hints.py FOLDER [--model base] [--limit N]
 
 Each photograph gets its points at random places, seeded by its name; a point has the photograph's mean ab in the
 hint's disc. The points for a smaller number are the first of those for a larger one.
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from photographs import files_of
+from tintlab import load_colorizer
 from tintlab.gan.hint_maps import disc
 from tintlab.imaging import color
 from tintlab.inference.colorizer import Colorizer
@@ -71,11 +72,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", type=Path, default=Path("models/generator"))
+    parser.add_argument("--model", default="base", help="a folder, an alias or `models:/NAME/VERSION`")
     parser.add_argument("--limit", type=int, help="this many photographs, evenly chosen by name")
     arguments = parser.parse_args()
     files = files_of(arguments.folder, arguments.limit)
-    print(f"{len(files)} photographs\n\n{table(Colorizer.load(arguments.model), files)}")
+    print(f"{len(files)} photographs\n\n{table(load_colorizer(arguments.model), files)}")
 
 
 if __name__ == "__main__":

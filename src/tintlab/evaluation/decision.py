@@ -1,8 +1,8 @@
 """Decide whether a challenger replaces the champion, from two tables of the same photographs and rules.
 
-Pure statistics; `evaluate.Evaluation` describes the tables and totals. The question is not which mean is higher,
-but what the photographs prove: figures by photo are compared by the interval of the mean difference. An open
-question is no promotion.
+Pure statistics; `evaluate.Evaluation` describes the tables and totals. A higher mean is not enough, because
+it can be chance. So figures are compared photo by photo, by the confidence interval of the mean difference.
+If the interval leaves the question open, the challenger is not promoted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -177,7 +177,8 @@ def differences(
 def by_category(challenger: pd.DataFrame, champion: pd.DataFrame, smallest: int) -> list[Group]:
     """The differences within each category of at least `smallest` photographs, and within all others together.
 
-    They decide nothing. They show what was learnt and what was forgotten.
+    They don't influence the decision. They show which categories a model has improved on, and which it has
+    forgotten.
 
     Raises:
         ValueError: the tables cover different photographs.
@@ -225,7 +226,7 @@ def spreads(values: metrics.Numbers, clusters: Sequence[str], n: int = RESAMPLIN
 
 
 def _detectable(error: float) -> float:
-    """A true difference whose interval of `LEVEL` excludes 0 with a probability of `POWER`."""
+    """The true difference for which the `LEVEL` interval excludes 0 with a probability of `POWER`."""
     return float(ndtri((1 + LEVEL) / 2) + ndtri(POWER)) * error
 
 

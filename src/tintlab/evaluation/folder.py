@@ -1,4 +1,4 @@
-"""A model judged on a folder of colour photographs that need not belong to the pipeline."""
+"""Judge a model on a folder of colour photographs that need not belong to the pipeline."""
 
 from pathlib import Path
 
@@ -48,6 +48,6 @@ def evaluate_folder(folder: Path, model: Path, side: int | None = None) -> Evalu
 
 
 def _training_median() -> color.Float:
-    """The training set's median colour; no colour where this is no project, or nothing was converted yet."""
+    """The training set's median colour; grey outside a project, or before any photographs were converted."""
     squares = paths.lab_squares("train")
     return median_ab(np.load(squares, mmap_mode="r")) if squares.exists() else np.zeros(2, np.float32)

@@ -1,9 +1,9 @@
 """The judge: an image classifier that takes no part in training.
 
-It is EfficientNet-Lite1; the generator's encoder and losses use Lite0 only. Its figures are not the published
-inception scores: the network, the features and the scale differ. They only compare models that were judged on the
-same photographs. The network has seen few grey photos, so any plausible tint is a little nearer to the truth than
-grey: read its figures together with ΔE00.
+It is EfficientNet-Lite1; the generator's encoder and losses use Lite0. Its figures are not the published
+inception scores: the network, the features and the scale differ. They only compare models that were judged
+on the same photographs. The network has seen few grey photos, so it finds any plausible tint a
+little nearer to the truth than grey: read its figures together with ΔE00.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ AGAINST_GREY = "model_against_grey"
 """The difference between the model and no colours at all."""
 
 SMALLEST_CATEGORY = 8
-"""Smaller categories get no figures of their own: they would show chance."""
+"""Least number of photographs of a category with its own figures; with fewer, figures would show chance."""
 
 PICTURE_SIDE = 640
 """Pixels of the longer side of the pictures on a page."""

@@ -90,7 +90,7 @@ def colour_spill(rgb: color.Byte, true: color.Byte) -> float:
         spill = 1 - Σ t·s/|s| / Σ |s|        (0 where there is no such pixel, as in a grey photo)
 
     A change on the edge gives 0, a change smeared evenly from -far to far gives 1 - near/far = 0.75, and a
-    change elsewhere gives 1. Colours need not be right, they only must stay within their edges. Photos above
+    change elsewhere gives 1. Colours need not be right; they must only stay within their edges. Photos above
     512² pixels are reduced to that.
     """
     true_lab = color.rgb_to_lab(_at_most(true, _SPILL_AREA))

@@ -1,4 +1,4 @@
-"""All photographs together: mean figures, distances between sets, and confidence intervals."""
+"""Summarise an evaluation: mean figures, distances between sets of photographs, and confidence intervals."""
 
 from collections.abc import Mapping
 from typing import Any

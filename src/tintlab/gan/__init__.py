@@ -1,1 +1,1 @@
-"""The conditional GAN: networks, losses, data, loop and files. Knows no tracker, pipeline or scheduler."""
+"""The conditional GAN: networks, losses, data, loop and files; independent of tracker and pipeline."""

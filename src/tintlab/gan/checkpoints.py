@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished training: whole or absent, the last two kept, loaded without pickled code."""
+"""Save and load checkpoints of an unfinished training: atomic, the last two kept, without pickled code."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from tintlab.system.files import atomic_path
 KEPT = 2
 
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.pt")
-"""Iteration, and the content's hash: neither torch nor zip sees a bit that has flipped."""
+"""Iteration, and the content's hash, which detects flipped bits: loading with torch may not notice them."""
 
 
 class Checkpoints:
@@ -52,7 +52,7 @@ class Checkpoints:
             try:
                 return _read(path)
             except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                # Damaged after it was written, as by a failing disk: the one before serves.
+                # Damaged after it was written, as by a failing disk: use the checkpoint before it.
                 reason = str(error).split("\n")[0][:80]
                 self.announce(f"checkpoint {path.name} is damaged ({reason}): not used")
         return None
@@ -75,6 +75,6 @@ def _read(path: Path) -> dict[str, Any]:
     name = _NAME.fullmatch(path.name)
     if name is None or hashlib.sha256(content).hexdigest()[:16] != name[2]:
         raise ValueError("its content is not what was written")
-    # Not one byte of code: a checkpoint may come from somewhere else.
+    # `weights_only`: a checkpoint may come from elsewhere, and must not run code.
     state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")  # noqa: TID251
     return state

@@ -1,7 +1,7 @@
-"""A generator without the weights that its encoder's package already holds: small enough to ship.
+"""Store a generator without the weights that its encoder's package already holds, to make its files small.
 
-The config of such a model names the encoder and the sha256 of the package's file; the decoder's kernels are
-stored as float16, everything of one dimension (batch statistics, biases) stays exact. A list of sha256 in the
+The config of such a model names the encoder and the sha256 of the package's file. The decoder's kernels are
+stored as float16; tensors of one dimension (batch statistics, biases) stay exact. A list of sha256 in the
 format of `sha256sum` lies beside the files.
 """
 

@@ -31,5 +31,6 @@ class PatchDiscriminator(nn.Module):
 
 
 def _instance_norm(channels: int) -> nn.Module:
-    # A group a channel is the same thing, and torch does it channels last; its own would copy there and back.
+    # Group norm with one channel per group is instance norm. torch computes it in channels-last format,
+    # whereas its own instance norm would convert the format twice.
     return nn.GroupNorm(channels, channels)

@@ -1,4 +1,4 @@
-"""Training on several devices: one process each, the same step on shares of the same global batch."""
+"""Train on several devices: one process for each takes the same step on its share of the global batch."""
 
 import os
 from typing import Any, cast
@@ -13,12 +13,12 @@ from tintlab.system.errors import TintlabError
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a training, or that of several which writes and reports."""
+    """Whether this is the process of a training that writes and reports: the only one, or the first."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launched_fabric(device: str, precision: str = "auto") -> Fabric:
-    """Devices and precision of this process; under `torchrun`, which sets WORLD_SIZE, one of several.
+    """Set up device and precision of this process; with WORLD_SIZE, which `torchrun` sets, one of several.
 
     Raises:
         TintlabError: there is no such device.
@@ -47,7 +47,7 @@ def launched_fabric(device: str, precision: str = "auto") -> Fabric:
 
 
 def of_all_processes(values: Tensor) -> Tensor:
-    """Vectors of all processes, `(processes, n)`; of one alone, `(1, n)`."""
+    """Collect a vector from each process: `(processes, n)`; `(1, n)` if there is only one."""
     if not dist.is_initialized():
         return values[None]
     gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
@@ -74,7 +74,7 @@ def _summed(values: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm by the statistics of the global batch, whatever the device (torch's own is for GPUs alone)."""
+    """Batch norm by the statistics of the global batch, on any device (torch's own works only on GPUs)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `(n, channels, h, w)`; all processes must have equal shapes."""
@@ -95,9 +95,9 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 
 def with_global_batches(network: nn.Module) -> nn.Module:
-    """Let all batch norms of a network, in place, see the batches of all processes; returns the network."""
+    """Make all batch norms of a network use the global batch, in place; returns the network."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            # The same parameters and buffers under another forward.
+            # Parameters and buffers stay; only `forward` changes.
             module.__class__ = GlobalBatchNorm2d
     return network

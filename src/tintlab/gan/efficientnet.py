@@ -99,7 +99,7 @@ def _scaled_stages(width: float, depth: float) -> list[_Stage]:
 class _SamePadConv2d(nn.Conv2d):
     """A bias-free convolution padded as TensorFlow's "SAME": an odd pixel goes to the right and the bottom.
 
-    The weights were trained so; symmetric padding would shift the strided layers by a pixel.
+    The weights were trained with this padding; symmetric padding would shift the strided layers by a pixel.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class _SamePadConv2d(nn.Conv2d):
 
     def _pads(self, size: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        size = int(size)  # a number also while torch traces: the pads are the same for all even sizes
+        size = int(size)  # a plain number even while torch traces: the pads are the same for all even sizes
         total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
         return total // 2, total - total // 2
 
@@ -192,7 +192,7 @@ class EfficientNetLite(nn.Module):
     def fold_batch_norms(self) -> None:
         """Make each batch norm part of the convolution before it: the same function for less work.
 
-        For networks in evaluation mode that will never train; their weights' names change.
+        For networks that are used in evaluation mode only; the names of their weights change.
         """
         for block in (self, *self._blocks):
             for conv, norm in _CONV_NORM_PAIRS:
@@ -251,7 +251,7 @@ def load_efficientnet(name: str) -> EfficientNetLite:
     path = weights_file(name)
     advice = f"reinstall {_distribution(variant.package)}"
     try:
-        # mmap is refused by the files' old format; weights_only keeps a pickle from running code
+        # the files' old format does not allow mmap; weights_only keeps a pickle from running code
         state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - as the package has it
     except Exception as error:  # torch raises many kinds, and some of its texts advise to trust the file
         raise TintlabError(f"{path} is damaged, or holds more than weights: {advice}") from error

@@ -1,9 +1,9 @@
-"""How colour hints and the palette of a reference picture reach the decoder.
+"""Layers that bring colour hints, and the palette of a reference picture, into the decoder.
 
-Both are optional inputs as in Zhang et al. 2017 (arXiv 1705.02999). Without them the plain model stays exactly
-itself: no layer here that carries a hint has a bias, so an empty hint map adds 0 to every feature map. They learn
-after all other layers, as the side network of ControlNet does (Zhang et al. 2023, arXiv 2302.05543), and the
-last of them start at 0.
+Both are optional inputs, as in Zhang et al. 2017 (arXiv 1705.02999). Without them, the model's colours don't
+change: the layers that carry hints have no bias, so an empty hint map adds 0 to every feature map. These
+layers learn after the other layers of the colours, as the side network of ControlNet does (Zhang et al. 2023,
+arXiv 2302.05543). The last of them start at 0.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ STRIDES = (32, 16, 8, 4, 2)
 
 _WIDTHS = (96, 96, 64, 48, 32)
 _GROUPS = 64
-_ESTIMATE = 3  # a, b and how sure
+_ESTIMATE = 3  # a, b and confidence
 _CELL = 4  # a cell's mean a, mean b, whether it has a hint, and how much of it has
 _LITTLE = 1e-3
 
 
 class HintPath(nn.Module):
-    """Adds to each of the decoder's maps what hints say of it.
+    """Adds the information from hints to each of the decoder's maps.
 
-    Hints spread in two ways. A pyramid of convolutions, coarse to fine, carries them to the neighbourhood. And
-    the encoder's maps sort every place into soft groups of the same kind of thing: a group takes the mean colour
-    of the hints that fall on it, and gives it to all its places. The decoder's own features gate each map, so a
-    hint can stop at an object's edge.
+    Hints spread in two ways. A pyramid of convolutions, coarse to fine, carries them to the neighbourhood.
+    And the encoder's maps assign every place to soft groups of similar things. Each group takes the mean
+    colour of the hints inside it and passes it to all its places. The decoder's own features gate each map,
+    so a hint can stop at an object's edge.
 
     Args:
         channels: of the decoder's maps, deepest first.
@@ -61,7 +61,7 @@ class HintPath(nn.Module):
         self.colours = _zeroed(nn.Conv2d(_WIDTHS[-1] + _CELL + _ESTIMATE, 2, 3, padding=1, bias=False))
 
     def carried(self, hints: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
-        """What the pyramid knows at each of `STRIDES`, and at last the finest cells and estimates themselves.
+        """The pyramid's feature maps at each of `STRIDES`, followed by the finest cells and estimates.
 
         Args:
             hints: `(n, 3, h, w)`, see `hint_maps`.
@@ -78,16 +78,16 @@ class HintPath(nn.Module):
         return [*known, finest]
 
     def add(self, x: Tensor, carried: Tensor, scale: int) -> Tensor:
-        """The decoder's map number `scale`, deepest first, with what hints say of it."""
+        """Add the hints' features to the decoder's map number `scale`, counted from the deepest."""
         gated = carried * torch.sigmoid(self.gates[scale](x))
         return x + self.additions[scale](gated)  # type: ignore[no-any-return]
 
     def to_colours(self, carried: Tensor, finest: Tensor) -> Tensor:
-        """What hints add to the colours at half size, before tanh: `(n, 2, h / 2, w / 2)`."""
+        """The hints' addition to the colours at half size, before tanh: `(n, 2, h / 2, w / 2)`."""
         return self.colours(torch.cat([carried, finest], dim=1))  # type: ignore[no-any-return]
 
     def _estimate(self, hints: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        """The mean hint of each place's groups, and how sure it is: `(n, 3, h / 8, w / 8)`, 0 without hints."""
+        """The mean hint of each place's groups and its confidence: `(n, 3, h / 8, w / 8)`; 0 without hints."""
         height, width = skips[0].shape[2:]
         scores = [
             F.interpolate(layer(skip), (height, width), mode="bilinear", align_corners=False)
@@ -101,12 +101,12 @@ class HintPath(nn.Module):
         means = of_groups[:, :, :2] / (amount + _LITTLE)
         sure = amount / (amount + _LITTLE)
         of_places = torch.einsum("ngp,ngc->ncp", groups, torch.cat([means, sure], dim=2))
-        # Not len(hints): a converter that follows the code would take the number for a constant.
+        # Not len(hints): a converter that traces the code would treat the number as a constant.
         return of_places.reshape(hints.shape[0], _ESTIMATE, height, width)
 
 
 class PalettePath(nn.Module):
-    """Scales and shifts of the decoder's deepest maps by a palette, as `Modulations` makes them of noise.
+    """Scales and shifts the decoder's deepest maps by a palette, as `Modulations` does by noise.
 
     Args:
         channels: of each map that is modulated.
@@ -120,7 +120,8 @@ class PalettePath(nn.Module):
 
     def forward(self, palette: Tensor) -> list[Modulation]:
         """Scale and shift for each map, of palettes `(n, PALETTE_LENGTH)`; a row of zeros changes nothing."""
-        # The root lets rare colours count; the factor brings its values, of unit length, to about 1.
+        # The root gives rare colours more weight. The factor scales its values, a vector of length 1, to
+        # about 1.
         return self.modulations(4 * palette.sqrt())  # type: ignore[no-any-return]
 
 
@@ -138,7 +139,7 @@ def _cells(hints: Tensor, stride: int) -> Tensor:
 
 
 def _resized(estimate: Tensor, stride: int) -> Tensor:
-    """A map at stride 8 at another stride."""
+    """Resize a map from stride 8 to another stride."""
     if stride >= 8:
         return F.avg_pool2d(estimate, stride // 8)
     return F.interpolate(estimate, scale_factor=8 // stride, mode="bilinear", align_corners=False)

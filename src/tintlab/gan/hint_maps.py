@@ -1,4 +1,4 @@
-"""Colour hints and palettes as the arrays that a generator takes; NumPy alone.
+"""Encode colour hints and palettes as the arrays that a generator takes, with NumPy only.
 
 A hint map has three planes: a* and b* over 110 inside the hints' discs, and a mask, 1 there and 0 elsewhere.
 A palette vector holds the histogram of a picture's ab on a fixed grid, and its mean chroma.
@@ -47,7 +47,7 @@ def disc(shape: tuple[int, int], x: float, y: float, radius: float) -> tuple[sli
 
 
 def draw_hint(hint_map: Array, x: float, y: float, radius: float, ab: tuple[float, float]) -> None:
-    """Put a hint into a map, over those that are there; see `disc`, and ab in units of CIE L*a*b*."""
+    """Draw a hint into a map, over earlier hints; see `disc`. ab is in units of CIE L*a*b*."""
     rows, columns, inside = disc((hint_map.shape[1], hint_map.shape[2]), x, y, radius)
     for plane, value in zip(hint_map, (ab[0] / AB_SCALE, ab[1] / AB_SCALE, 1.0), strict=True):
         plane[rows, columns][inside] = value

@@ -1,8 +1,9 @@
-"""Hints and palettes as people might give them, made from true colours: what the hint layers learn from.
+"""Simulate the hints and palettes of users from true colours, as training data for the hint layers.
 
-Numbers, places and sizes are drawn much as by Zhang et al. 2017 (arXiv 1705.02999, section 3.1). In some pictures
-all colours are turned about grey first, hints and truth alike, so that an unlikely hint is obeyed too. In more of
-them one thing gets another colour, and a hint on it: a hint is to colour its own thing and not what is around it.
+Numbers, places and sizes are drawn much as in Zhang et al. 2017 (arXiv 1705.02999, section 3.1). In some
+pictures all hues are rotated first, in hints and truth alike, so that the network learns to follow unlikely
+hints. In other pictures one object gets a different colour and a hint, so that a hint learns to colour its
+object and not the surroundings.
 """
 
 import math
@@ -34,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 
 class Guidance(NamedTuple):
-    """What a step of the hint layers learns from.
+    """The training data for a step of the hint layers.
 
     Attributes:
         ab: the colours to paint, ab / 110 `(n, 2, h, w)`.
@@ -53,7 +54,7 @@ def simulate_guidance(L: Tensor, ab: Tensor, seed: Sequence[int]) -> Guidance:
     Args:
         L: of the pictures, L / 50 - 1 `(n, 1, h, w)`, on any device.
         ab: their true colours, ab / 110 `(n, 2, h, w)`.
-        seed: of all that is drawn.
+        seed: of all random numbers.
     """
     random = np.random.default_rng(seed)
     targets, maps, palettes = [], [], []
@@ -75,12 +76,12 @@ def simulate_guidance(L: Tensor, ab: Tensor, seed: Sequence[int]) -> Guidance:
 
 
 def recolour_and_hint(light: Array, true: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """The colours to paint, the true ones or others, and a map of hints that fit them.
+    """The target colours, which are the true ones or changed ones, and a map of hints that fit them.
 
     Args:
         light: L / 50 - 1 `(h, w)`.
         true: ab / 110 `(2, h, w)`.
-        random: of all that is drawn.
+        random: generator of all random numbers.
     """
     kind, count = random.random(), draw_count(random)
     if kind < _TURNED:
@@ -95,10 +96,10 @@ def recolour_and_hint(light: Array, true: Array, random: np.random.Generator) ->
 
 
 def draw_region(light: Array, ab: Array, random: np.random.Generator) -> Mask | None:
-    """The part of a picture around a random place that is connected to it and alike in lightness and colour.
+    """The connected part of a picture around a random place that has a similar lightness and colour.
 
-    Where that is nearly nothing or nearly all of the picture, other places and limits are tried a few times; None
-    where they fail, too.
+    If it is nearly nothing or nearly the whole picture, other places and limits are tried a few times.
+    Returns None if they fail, too.
 
     Args:
         light: L / 50 - 1 `(h, w)`.
@@ -116,14 +117,14 @@ def draw_region(light: Array, ab: Array, random: np.random.Generator) -> Mask | 
         own = parts == parts[row, column]
         region: Mask = own | binary_closing(
             own, iterations=2
-        )  # closing alone takes the picture's border away
+        )  # `own |`: closing alone would remove pixels at the picture's border
         if parts[row, column] and _LEAST_REGION < region.mean() < _LARGEST_REGION:
             return region
     return None
 
 
 def paint_region(light: Array, ab: Array, region: Mask, random: np.random.Generator) -> Array:
-    """Give a region of ab / 110 `(2, h, w)` another colour, as paint would; the rest stays."""
+    """Change the colour of a region of ab / 110 `(2, h, w)`, as paint would; the rest stays."""
     angle, chroma = random.uniform(0, 2 * math.pi), random.uniform(*_PAINT_CHROMA)
     own = random.uniform(0, 1)
     painted = ab.copy()
@@ -142,7 +143,7 @@ def _array(pictures: Tensor) -> Array:
 
 
 def draw_count(random: np.random.Generator) -> int:
-    """How many hints a picture gets: most often a few, at times up to 64."""
+    """Draw the number of hints of a picture: usually a few, sometimes up to 64."""
     if random.random() < _FEW:
         return min(int(random.geometric(_STOP)), _MOST)
     return round(math.exp(random.uniform(0, math.log(_MOST))))
@@ -157,8 +158,8 @@ def simulate_hints(
         ab: the picture's colours.
         count: of the hints.
         random: of places and sizes.
-        region: where their middles lie, and what their discs are cut to; None is everywhere.
-        onto: a map that has hints already; these are put over them. None is an empty one.
+        region: the area that contains the discs' centres and clips the discs; None is the whole picture.
+        onto: a map with earlier hints, which the new ones cover; None is an empty map.
     """
     height, width = ab.shape[1:]
     hint_map = empty_map(height, width) if onto is None else onto
@@ -178,7 +179,7 @@ def simulate_hints(
 
 
 def turn_colours(ab: Array, angle: float, strength: float) -> Array:
-    """Turn the hues of ab / 110 `(2, h, w)` by an angle in radians and scale their chroma; greys stay grey."""
+    """Rotate the hues of ab / 110 `(2, h, w)` by an angle in radians, and scale the chroma; grey stays grey."""
     cosine, sine = strength * math.cos(angle), strength * math.sin(angle)
     turned = np.stack([cosine * ab[0] - sine * ab[1], sine * ab[0] + cosine * ab[1]])
     clipped: Array = np.clip(turned, -1, 1).astype(np.float32)

@@ -1,10 +1,10 @@
-"""A loss on sets: coloured pictures, all together, are to look to the encoder as photographs do.
+"""A loss that compares coloured pictures with photographs as sets, by the encoder's features.
 
-L1 and the perceptual loss compare each picture with its own truth, so both prefer the calm answer where the truth
-is uncertain, and a set of calm answers does not look like a set of photographs. This loss is the squared maximum
-mean discrepancy of the two sets (generative moment matching; Li et al. 2015, arXiv 1502.02761), on the encoder's
-pooled features, with the kernel of Bińkowski et al. 2018 (arXiv 1801.01401). A batch is too small a set, so each
-is compared with the pictures before it.
+L1 and the perceptual loss compare each picture with its own truth. So both prefer muted colours where the
+truth is uncertain, and a set of muted pictures does not look like a set of photographs. This loss is the
+squared maximum mean discrepancy of the two sets (generative moment matching; Li et al. 2015, arXiv
+1502.02761). It works on the encoder's pooled features, with the kernel of Bińkowski et al. 2018 (arXiv
+1801.01401). A single batch is too small a set, so each batch is compared with the pictures before it.
 """
 
 import torch
@@ -30,7 +30,7 @@ def kernel_distance(features: Tensor, true: Tensor) -> float:
 
 
 class KernelLoss(nn.Module):
-    """The discrepancy between a batch and the last pictures before it.
+    """The discrepancy between a batch and the most recent pictures before it.
 
     Args:
         features: their number, d.
@@ -52,7 +52,7 @@ class KernelLoss(nn.Module):
         known = min(int(self.count), len(self.seen))
         if not known:
             return seen.sum() * 0
-        # Copies: `remember` writes in place before the gradients are taken.
+        # Copies, because `remember` writes in place before the gradients are computed.
         before, true_before = self.seen[:known].clone(), self.wanted[:known].clone()
         coloured = kernel(seen, before).mean() - kernel(seen, true_before).mean()
         true = kernel(wanted, true_before).mean() - kernel(wanted, before).mean()

@@ -1,4 +1,4 @@
-"""The training loop of the conditional GAN: L1 first where wanted, then GAN + λ·L1, at last the noise."""
+"""The training loop of the conditional GAN: L1 first if wanted, then GAN + λ·L1, hints, and last the noise."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -33,8 +33,8 @@ SAMPLES = 8
 _STEPS_BETWEEN_AGREEMENTS = 10
 
 COLLAPSED_LOSS_D = 1e-4
-"""A mean loss_D below this over a whole epoch: the discriminator tells all fakes from all photographs with
-more than 99.99 % certainty, and the generator can't learn from it."""
+"""Least mean loss_D of an epoch. Below it, the discriminator separates fakes from photographs with more than
+99.99 % certainty, and the generator can't learn from it."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Training:
         params: the `train` section of params.yaml.
         folder: where best and last weights are written; checkpoints go to its subfolder.
         listener: receives the events.
-        parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
+        parent: weights to start from, see `model_files.parent_weights`; None for its initial ones.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Training:
         Args:
             squares: training squares, `(n, side, side, 3)` packed L*a*b*.
             val_squares: validation squares, likewise.
-            asked_to_stop: looked at after each step.
+            asked_to_stop: called after each step; True ends the training.
             mixture: which training squares the batches take; all where it is None.
 
         Raises:
@@ -98,7 +98,8 @@ class Training:
             KeyboardInterrupt: asked to stop, and a checkpoint is saved.
         """
         params = self.params
-        # As much of each square as the generator takes: nearer to use than crops of the training size.
+        # Validate on as much of each square as the generator takes: this is closer to use than training
+        # crops.
         multiple = cast(int, self.networks.kept_generator.multiple)
         val_squares = centre_crops(val_squares, val_squares.shape[1] // multiple * multiple)
         samples = scaled(sample_picks(val_squares, SAMPLES))
@@ -151,7 +152,8 @@ class Training:
             sampler=rest,
             num_workers=params.workers,
             worker_init_fn=be_loader_worker,
-            # Its own generator: a loader draws a number when it starts, and a resumed training starts one more.
+            # A random generator of its own: each loader draws a number when it starts, and a resumed training
+            # starts one more loader.
             generator=torch.Generator(),
         )
 
@@ -162,13 +164,14 @@ class Training:
         return self.steps.take(self.iteration, batch)
 
     def _hold_best(self) -> None:
-        """Go on from the best plain colours so far; no later step changes them."""
+        """Load the best plain colours so far; the later phases don't change them."""
         self._save(LAST_WEIGHTS)
         self.fabric.barrier()
         best = load_file(self.folder / WEIGHTS)
         held = ("noise.", *(f"{name}." for name in GUIDANCE))
         for network in (self.networks.generator.module, self.networks.kept_generator):
-            # These are still the first ones: those in the file may be of a run that was killed.
+            # Noise and hint layers are still untrained here; those in the file may be of a run that was
+            # killed.
             begun = {name: value for name, value in network.state_dict().items() if name.startswith(held)}
             network.load_state_dict(best | begun)
 
@@ -222,7 +225,7 @@ class Training:
             self.listener.validated(epoch, self.iteration, figures)
 
     def _validate(self, validation: Validation) -> dict[str, float]:
-        """An epoch's figures. The best weights are kept; the latest where the plain colours stay as they are."""
+        """Compute an epoch's figures. Keep the best weights, or the latest if the plain colours are fixed."""
         L = validation.L
         predicted = self._predict(L)
         figures = validation.figures(predicted)
@@ -240,7 +243,7 @@ class Training:
         return figures
 
     def _sample_noise(self, L: Tensor) -> Tensor | None:
-        """Noise for pictures, always the same, if the last step was of the last phase; None before."""
+        """The same noise for the sample pictures each time in the noise phase; None before that phase."""
         if not schedule.in_variety_phase(self.params, self.iteration - 1):
             return None
         return torch.randn(
@@ -277,7 +280,7 @@ class Training:
         return f"; best weights: {best}" if best.exists() else ""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a continued training needs to give the same result as an undisturbed one."""
+        """The state with which a resumed training gives the same result as an uninterrupted one."""
         return {
             "iteration": self.iteration,
             "best_score": self.best_score,

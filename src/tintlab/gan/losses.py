@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 METERS = ("loss_D_fake", "loss_D_real", "loss_D", "loss_G_GAN", "loss_G_L1", "loss_G")
-"""The six losses, under the names they bear in lines, tables, checkpoints and MLflow."""
+"""The six losses, by their names in log lines, tables, checkpoints and MLflow."""
 
 GAN_METERS = METERS[:4]
 """Those that need the discriminator."""
@@ -45,7 +45,7 @@ class Meters:
         """Add one step's losses; they stay on their device until `means` asks.
 
         Raises:
-            ValueError: a loss is missing, or has a name that is none of these.
+            ValueError: a loss is missing, or has an unknown name.
         """
         if wrong := sorted((set(losses) - set(_MORE)) ^ set(METERS)):
             raise ValueError(f"losses must be named {', '.join(METERS)}: check {', '.join(wrong)}")

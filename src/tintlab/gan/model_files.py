@@ -1,4 +1,4 @@
-"""A trained generator on disk: weights as safetensors, and the config that says how to build it."""
+"""Save and load a trained generator: its weights as safetensors, and the config from which it is built."""
 
 import re
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def build_generator(config: dict[str, Any], pretrained: bool = True) -> UNet | P
 
     Args:
         config: see `generator_config`.
-        pretrained: load the encoder's ImageNet weights, where there is one; needless before `load_state_dict`.
+        pretrained: load the ImageNet weights of the encoder, if any; not needed before `load_state_dict`.
 
     Raises:
         TintlabError: an unknown kind of generator, or a missing or unfitting value.
@@ -86,7 +86,7 @@ def save_weights(path: Path, network: nn.Module) -> None:
     """Write a network's weights as safetensors, atomically; the bytes depend on the weights alone."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        # Not through safetensors' own writer: on a full disk its error is no OSError.
+        # Not through safetensors' own writer: on a full disk it does not raise an OSError.
         temporary.write_bytes(save(tensors))
 
 
@@ -118,7 +118,7 @@ def load_generator(folder: Path, weights: str = paths.WEIGHTS) -> tuple[nn.Modul
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Within, nothing is drawn for weights: without memory that takes torch's compiler, a second to import."""
+    """Inside this context, weights stay uninitialised: on the meta device torch would import its compiler."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -144,7 +144,7 @@ def _refuse_other_shapes(config: dict[str, Any], weights: Path) -> None:
 
 
 def _refuse_link_outside(file: Path) -> None:
-    """A stranger's model must not bring in files of this machine; DVC's cache is linked to, by content."""
+    """Refuse a link out of the folder, except into DVC's cache: a foreign model must not read our files."""
     target = file.resolve()
     if not target.is_relative_to(file.parent.resolve()) and not _IN_DVC_CACHE.search(target.as_posix()):
         raise TintlabError(f"{file} is a link out of its folder: copy the file that it means to its place")
@@ -184,5 +184,5 @@ def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
         "z_dim": config.get("z_dim", 0),
         "hints": config.get("hints", False),
     }
-    # The fully convolutional one takes any size; pix2pix's has a layer for each halving.
+    # The pretrained U-Net takes any size; pix2pix's U-Net has a layer for each halving of the size.
     return shape | {"depth": depth_for(config["size"]) if config["generator"] == "unet" else 0}

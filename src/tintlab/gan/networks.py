@@ -1,4 +1,4 @@
-"""The networks of a training and their optimisers: all that learns."""
+"""Build the networks of a training and their optimisers, and save and load their state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,12 +23,12 @@ GUIDANCE = ("hints", "palette")
 
 
 class Networks:
-    """Generator, discriminator and latent encoder on their device, in step with those of other processes.
+    """Generator, discriminator and latent encoder on their device, synchronised with the other processes.
 
     Args:
         params: the `train` section of params.yaml.
         announce: called with each line that people should read.
-        parent: the generator's weights to start from, see `model_files.parent_weights`; its own where it is None.
+        parent: weights to start from, see `model_files.parent_weights`; None for its initial ones.
 
     Attributes:
         fabric: device and processes.
@@ -48,14 +48,14 @@ class Networks:
         torch.manual_seed(params.seed)
         discriminator = PatchDiscriminator(params.discriminator_channels, params.discriminator_norm)
         generator = build_generator(generator_config(params))
-        # A pretrained generator brings its own start, and so does a parent.
+        # A pretrained generator and a parent come with initial weights.
         fresh = params.generator == "unet" and parent is None
         for network in (discriminator, generator) if fresh else (discriminator,):
             init_norm(network)
             announce("model initialized with norm initialization")
         if parent is not None:
             generator.load_state_dict(generator.state_dict() | dict(parent))
-        # All that will ever train is known to the optimisers, and to other devices, from the start.
+        # The optimisers and the other devices must know all weights that train in any phase from the start.
         generator.freeze_encoder(params.frozen_epochs is None and params.generator == "pretrained_unet")
         noise = list(generator.get_submodule("noise").parameters()) if params.z_dim else []
         guidance = (
@@ -97,7 +97,7 @@ class Networks:
         torch.manual_seed(params.seed + self.fabric.global_rank)
 
     def _set_up_noise(self, noise: list[nn.Parameter], params: TrainParams) -> None:
-        """Make what trains the generator's noise layers, if it has any."""
+        """Make the latent encoder and the optimiser that train the generator's noise layers, if it has any."""
         self.latent_encoder: Any = None
         self.noise_optimizer: Any = None
         if not noise:
@@ -132,7 +132,7 @@ class Networks:
         return module
 
     def state_dict(self) -> dict[str, Any]:
-        """All that learns, and the random states of all processes."""
+        """The networks, the optimisers, and the random states of all processes."""
         return {
             "generator": self.generator.module.state_dict(),
             "discriminator": self.discriminator.module.state_dict(),
@@ -161,7 +161,8 @@ class Networks:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.kernel.load_state_dict(state["kernel"])
-        # Continued with other processes than it was begun with, a training is no exact repetition.
+        # With another number of processes than before, a resumed training does not reproduce the result
+        # exactly.
         own = self.fabric.global_rank % len(state["random"])
         torch.set_rng_state(state["random"][own].clone())  # torch crashes at a view
         if self._gpu and state["gpu_random"] is not None:
@@ -185,17 +186,18 @@ class Networks:
 
 
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
-    """Copy `network`; `update_parameters` of the copy draws it towards the network, batch statistics included.
+    """Copy `network`; `update_parameters` moves the copy towards the network, batch statistics included.
 
-    Such an exponential moving average has calmer colours than any single step. Early on it follows faster, by
-    (1 + n) / (10 + n) after n updates, because the first weights are soon outdated.
+    Such an exponential moving average has steadier colours than the weights of a single step. Early on it
+    follows faster, with decay (1 + n) / (10 + n) after n updates, because the first weights are soon
+    outdated.
     """
 
     def update(averages: _Tensors, currents: _Tensors, updates: Tensor | int) -> None:
         keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
         for average, current in zip(averages, currents, strict=True):
             if average.is_floating_point():
-                # lerp leaves equal values exactly equal, so a frozen encoder stays itself.
+                # lerp leaves equal values exactly equal, so a frozen encoder does not change.
                 average.lerp_(current, 1 - keep)
             else:
                 average.copy_(current)

@@ -1,8 +1,8 @@
-"""How a noise vector z reaches the decoder, and how training infers it from a true colouring.
+"""Layers that bring a noise vector z into the decoder, and the encoder that infers z from a true colouring.
 
-z stands for what a grey photograph leaves open. It is learnt as in BicycleGAN (Zhu et al. 2017, arXiv
-1711.11586): an encoder reads z off a true colouring, the generator paints that colouring back with it, and
-what it paints with a random z must let the same encoder find that z again.
+z represents the colours that a grey photograph leaves open. It is learnt as in BicycleGAN (Zhu et al. 2017,
+arXiv 1711.11586). An encoder infers z from a true colouring, and the generator must reproduce that colouring
+with it. From a picture that was coloured with a random z, the encoder must recover that z.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _HIDDEN = 64
-_POOL = 4  # the palette and its layout are in a picture of a quarter of the side
+_POOL = 4  # a picture of a quarter of the side still shows the palette and its layout
 
 Modulation = tuple[Tensor, Tensor]
 """Scale and shift of a feature map, `(n, channels, 1, 1)` each."""
@@ -52,7 +52,7 @@ def modulated(x: Tensor, by: Modulation) -> Tensor:
 class LatentEncoder(nn.Module):
     """Reads z off a coloured picture: mean and log-variance of a normal distribution.
 
-    Without normalisation layers: these would take away the mean colours, which are most of z's meaning.
+    It has no normalisation layers: these would remove the mean colours, which z mainly describes.
 
     Args:
         z_dim: length of z.
@@ -77,7 +77,7 @@ class LatentEncoder(nn.Module):
 
 
 def drawn(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """A z of the distribution that lets gradients through to it (Kingma & Welling 2014, arXiv 1312.6114)."""
+    """Draw z so that gradients reach mean and log-variance (Kingma & Welling 2014, arXiv 1312.6114)."""
     return mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
 
 
@@ -87,5 +87,5 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def latent_error(mean: Tensor, z: Tensor) -> Tensor:
-    """How far the z that was found is from the one that was given: mean absolute difference."""
+    """Mean absolute difference between the z that the encoder inferred and the z that was given."""
     return F.l1_loss(mean, z)

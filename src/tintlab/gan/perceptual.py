@@ -1,4 +1,4 @@
-"""A loss on what an ImageNet classifier sees in the coloured picture (Johnson et al. 2016, arXiv 1603.08155)."""
+"""A perceptual loss on the features of an ImageNet classifier (Johnson et al. 2016, arXiv 1603.08155)."""
 
 import contextlib
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from tintlab.gan.efficientnet import load_efficientnet, network_input
 from tintlab.gan.srgb import lab_srgb
 
 ENCODER = "efficientnet_lite0"
-"""The generator's own encoder; never the judge's, or the judge would be taught to be fooled."""
+"""The generator's own encoder. It must not be the judge's, or training would learn to deceive the judge."""
 
-_FIRST_MAP = 2  # the maps at strides 8, 16 and 32: finer ones see texture, which L gives anyway
+_FIRST_MAP = 2  # the maps at strides 8, 16 and 32: finer maps show texture, which L determines anyway
 
 
 class Compared(NamedTuple):
@@ -37,7 +37,7 @@ class PerceptualLoss(nn.Module):
     pooled features: 0 for the same colours, about 1 for grey.
 
     Args:
-        mixed: calculate in bfloat16 where gradients are wanted; figures are always in float32.
+        mixed: calculate in bfloat16 if gradients are wanted; figures are calculated in float32.
     """
 
     def __init__(self, mixed: bool = False) -> None:
@@ -66,7 +66,7 @@ class PerceptualLoss(nn.Module):
 
     @staticmethod
     def distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
-        """The loss, a scalar, between what `features` gave for two colourings."""
+        """The loss, a scalar, between the `features` of two colourings."""
         pairs = zip(seen, wanted, strict=True)
         return torch.stack(
             [(1 - F.cosine_similarity(one, other, dim=1)).mean() for one, other in pairs]
@@ -79,7 +79,7 @@ class PerceptualLoss(nn.Module):
         return self
 
     def features(self, L: Tensor, ab: Tensor) -> list[Tensor]:
-        """What the encoder sees of pictures: its maps, and the pooled features `(n, 1280)`."""
+        """The encoder's features of pictures: its maps, and the pooled features `(n, 1280)`."""
         return self._seen(network_input(lab_srgb(L, ab)))
 
     def _seen(self, pictures: Tensor) -> list[Tensor]:

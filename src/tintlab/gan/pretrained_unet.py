@@ -1,8 +1,8 @@
 """The default generator: a U-Net decoder on an EfficientNet-Lite0 encoder pretrained on ImageNet.
 
-A few hundred photographs can teach which colours go where, not what a dog is; the encoder brings that along.
-It stays frozen, weights and batch statistics, so that it cannot unlearn it (and training runs a third faster).
-Fine-tuning may let the weights go; the batch statistics always stay ImageNet's.
+A few hundred photographs can teach which colours go where, but not what a dog is; the encoder already knows
+that. Its weights and batch statistics stay frozen, so it can't forget, and training runs a third faster.
+Fine-tuning may let the weights train; the batch statistics stay those of ImageNet.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _MODULATED = 3  # the noise reaches the bottleneck and the first two up-blocks
 
 
 class Encoded(NamedTuple):
-    """The encoder's features of pictures: enough to colour them as often as one likes.
+    """The encoder's features of pictures, which can be decoded to colours any number of times.
 
     Attributes:
         skips: maps at the strides 2, 4, 8 and 16.
@@ -49,7 +49,7 @@ class PretrainedUNet(nn.Module):
         context_dropout: share of the pooled features dropped, in [0, 1).
         z_dim: length of the noise vector; 0 is no noise.
         hints: take colour hints and palettes.
-        pretrained: False leaves the encoder at random: for loading weights that hold it, and for tests.
+        pretrained: False gives the encoder random weights, for tests and before loading all weights.
 
     Raises:
         ValueError: an argument out of its range.
@@ -80,14 +80,15 @@ class PretrainedUNet(nn.Module):
             nn.Dropout(context_dropout), nn.Linear(self.encoder.pooled_channels, channels[0])
         )
         self.dropout = nn.Dropout2d(dropout)
-        # deepest first; the shallow scales draw edges, which dropout would only blur
+        # deepest first; the shallow scales draw edges, which dropout would blur
         self.up_blocks = nn.ModuleList(
             _UpBlock(channels[scale], skip, channels[scale + 1], dropout if scale < 2 else 0.0)
             for scale, skip in enumerate(reversed(skips))
         )
         self.output = nn.Conv2d(channels[-1], 2, 3, padding=1)
         self._initialise()
-        # Its weights are drawn aside: all others, here and later, are the same with noise and without.
+        # Its weights are drawn from a separate random state, so the others are the same with noise and
+        # without.
         with torch.random.fork_rng(devices=[]):
             self.noise = Modulations(z_dim, channels[:_MODULATED]) if z_dim else None
             self.hints = HintPath(channels, self.encoder.feature_channels[2:]) if hints else None
@@ -112,7 +113,7 @@ class PretrainedUNet(nn.Module):
         return self.decode(self.encode(L), z, hints, palette)
 
     def encode(self, L: Tensor) -> Encoded:
-        """The first half of `forward`, which the noise does not touch."""
+        """The first half of `forward`, which does not depend on noise, hints or palette."""
         if L.ndim != 4 or L.shape[1] != 1 or L.shape[2] % _STRIDE or L.shape[3] % _STRIDE:
             raise ValueError(f"L is (N, 1, H, W) with H and W multiples of {_STRIDE}, not {tuple(L.shape)}")
         # frozen: no gradient is wanted inside, so no activations are kept
@@ -127,7 +128,7 @@ class PretrainedUNet(nn.Module):
         hints: Tensor | None = None,
         palette: Tensor | None = None,
     ) -> Tensor:
-        """The second half of `forward`: colours for what was encoded.
+        """The second half of `forward`: predict colours from the encoder's features.
 
         Args:
             encoded: of N pictures.
@@ -152,7 +153,7 @@ class PretrainedUNet(nn.Module):
         return _double(torch.tanh(colours))
 
     def freeze_encoder(self, frozen: bool) -> None:
-        """Hold the encoder's weights, or let them train."""
+        """Freeze the encoder's weights, or let them train."""
         self._frozen = frozen
         self.encoder.requires_grad_(not frozen)
 
@@ -163,7 +164,7 @@ class PretrainedUNet(nn.Module):
         return self
 
     def _initialise(self) -> None:
-        """Begin with dull colours, |ab| of 16 in the mean, and with a decoder that hardly uses the context."""
+        """Begin with dull colours, a mean |ab| of 16, and with a decoder that hardly uses the context."""
         nn.init.normal_(self.context[1].weight, 0.0, 0.01)  # type: ignore[arg-type]
         nn.init.normal_(self.output.weight, 0.0, 0.02)
         nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
@@ -190,7 +191,7 @@ class PretrainedUNet(nn.Module):
         return self.hints.carried(hints, (*encoded.skips[2:], encoded.deepest))
 
     def _modulations(self, z: Tensor | None, palette: Tensor | None, pictures: int) -> list[list[Modulation]]:
-        """Scales and shifts by the noise and by the palette, those that are given."""
+        """Scales and shifts by the noise and by the palette, for those inputs that are given."""
         found: list[list[Modulation]] = []
         if z is not None:
             if self.noise is None:

@@ -1,4 +1,4 @@
-"""Weights for rare colours, so that the L1 loss does not settle on the dull mean of all photographs.
+"""Weigh rare colours more, so that the L1 loss does not settle on the dull mean of all photographs.
 
 Class rebalancing as in Zhang et al. 2016 (arXiv 1603.08511, section 2.2): a pixel counts in inverse proportion
 to how often its true colour appears. The frequencies are smoothed over the ab plane and mixed with a uniform
@@ -18,7 +18,7 @@ _IN_GAMUT = 313  # bins of this width that sRGB reaches (ibid.)
 _UNIFORM = 0.5  # share of the uniform distribution (ibid.)
 _SMOOTHING = 5.0  # standard deviation in units of ab (ibid.)
 _SAMPLE = 512  # squares that the frequencies are taken from
-_STEP = 4  # every so many pixels of them
+_STEP = 4  # only every fourth pixel counts, in both directions
 
 
 def colour_weights(squares: Squares, power: float) -> Tensor | None:

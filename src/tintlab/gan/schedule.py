@@ -1,4 +1,4 @@
-"""Everything that changes over a training, as pure functions of the iteration, so resuming needs no state."""
+"""Phases, learning rates and weights as pure functions of the iteration, so that resuming needs no state."""
 
 import math
 
@@ -7,7 +7,7 @@ from tintlab.system.params import TrainParams
 _WARMUP = 50
 """Iterations of rising learning rate at the start of the L1 phase: Adam's statistics are not settled before."""
 _L1_BETA1 = 0.9
-"""Adam's first decay rate without a GAN; beside one, a lower value follows the moving target better."""
+"""Adam's first decay rate without a GAN. With a GAN, a lower value follows the moving target better."""
 
 
 def total_iterations(params: TrainParams) -> int:
@@ -46,7 +46,7 @@ def colours_are_held(params: TrainParams, iteration: int) -> bool:
 
 
 def guidance_learning_rate(params: TrainParams, iteration: int) -> float:
-    """The rate of those layers at a step of their phase: a cosine from the L1 phase's highest rate to 0."""
+    """The rate of the hint and palette layers: a cosine from the L1 phase's highest rate to 0."""
     first, total = guidance_begins(params), variety_begins(params)
     warm = min(1.0, (iteration - first + 1) / _WARMUP)
     return (
@@ -75,7 +75,7 @@ def betas(params: TrainParams, iteration: int) -> tuple[float, float]:
 
 
 def encoder_is_frozen(params: TrainParams, iteration: int) -> bool | None:
-    """Whether the encoder keeps its weights at a step; None where the generator is left as it was built."""
+    """Whether the encoder's weights are frozen at a step; None: leave the generator as it was built."""
     if params.frozen_epochs is None:
         return None
     return iteration < params.frozen_epochs * params.iterations_per_epoch

@@ -1,6 +1,6 @@
-"""L*a*b* to sRGB inside the networks: differentiable, on tensors scaled as in `gan.data`.
+"""Convert L*a*b* to sRGB inside the networks: differentiable, on tensors scaled as in `gan.data`.
 
-The same formulas as `tintlab.imaging.color`, which works on arrays and knows no gradients.
+The formulas are those of `tintlab.imaging.color`, which works on arrays and without gradients.
 """
 
 import torch

@@ -18,15 +18,15 @@ from tintlab.gan.rebalancing import weights_of
 from tintlab.system.params import TrainParams
 
 _DISCRIMINATOR_BESIDE_NOISE = 0.05
-"""Share of its rate in the last phase: the noise alone can't keep up with one that learns as fast as before."""
+"""Factor on the discriminator's rate in the noise phase: the noise alone can't keep up with its full rate."""
 
 
 class Steps:
-    """The training steps that a batch causes.
+    """Takes the training steps, one per batch.
 
     Args:
         params: the `train` section of params.yaml.
-        networks: which learn.
+        networks: the networks that learn.
         colour_weights: see `rebalancing.colour_weights`; None weighs all colours alike.
     """
 
@@ -54,7 +54,7 @@ class Steps:
         """A step of the first two phases."""
         networks = self.networks
         if networks.average is not None and iteration == schedule.l1_iterations(self.params) > 0:
-            # The GAN starts from the average: the calmest colours so far.
+            # The GAN starts from the average, whose colours are the steadiest so far.
             networks.generator.module.load_state_dict(networks.average.module.state_dict())
         for group in networks.generator_optimizer.param_groups:
             group["lr"] = schedule.learning_rate(self.params, iteration)
@@ -113,7 +113,7 @@ class Steps:
         return losses
 
     def _hold_colours(self, *learning: str) -> None:
-        """All but the submodules named is as in use: no dropout, no batch statistics, no gradients."""
+        """Put the generator in evaluation mode, and give gradients only to the submodules named."""
         generator = self.networks.generator
         generator.eval()
         generator.module.requires_grad_(False)
@@ -133,7 +133,7 @@ class Steps:
     def _generator_losses(
         self, L: Tensor, fake_ab: Tensor, gan_weight: float, reconstructed: slice, true_ab: Tensor
     ) -> dict[str, Tensor]:
-        """GAN + λ·L1; the L1 loss of those pictures of the batch that are to have their true colours."""
+        """GAN + λ·L1; the L1 loss counts the `reconstructed` pictures, which are to get their true colours."""
         error = self._colour_error(fake_ab[reconstructed], true_ab[reconstructed])
         losses = {"loss_G_L1": self.params.lambda_l1 * error}
         if gan_weight:
@@ -144,7 +144,7 @@ class Steps:
         return losses
 
     def _encoder_losses(self, batch: Lab, fake_ab: Tensor) -> dict[str, Tensor]:
-        """The losses on what the encoder sees: of each picture, and of the pictures as a set."""
+        """The losses on the encoder's features: of each picture, and of the pictures as a set."""
         params, networks = self.params, self.networks
         if not params.lambda_perceptual and not params.lambda_kernel:
             return {}
@@ -163,7 +163,7 @@ class Steps:
 
     @contextmanager
     def _only_passing_on(self, network: Any) -> Iterator[None]:
-        """Within, a network passes gradients on to its input; its own would be thrown away."""
+        """Inside this context, a network passes gradients to its input but computes none for its weights."""
         network.requires_grad_(False)
         with self.networks.fabric.no_backward_sync(network, enabled=self.networks.fabric.world_size > 1):
             yield

@@ -27,7 +27,7 @@ def run_torchrun(module: str, count: int) -> None:
         TintlabError: it failed; its own messages are on stderr.
     """
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    # torchrun gives each process its own session, so they find their owner by the environment.
+    # torchrun gives each process its own session, so the processes find their owner through the environment.
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
     with subprocess.Popen(
         [sys.executable, *launcher, "-m", module], env=environment | processes.ownership()

@@ -36,7 +36,7 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList()
         for level, width in enumerate(widths):
             outermost, innermost = level == 0, level == depth - 1
-            # In place, so that a skip is what came out of it: the ReLU that takes it makes both the same.
+            # In place: this also changes the stored skip, but the ReLU that reads it gives the same for both.
             down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
             down.append(
                 nn.Conv2d(1 if outermost else widths[level - 1], width, 4, 2, 1, bias=outermost or innermost)

@@ -1,4 +1,4 @@
-"""How the validation squares look under a generator, and the score that chooses the best weights."""
+"""Colour the validation squares with a generator, and compute the score that chooses the best weights."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def predict(
         generator: see `PretrainedUNet`.
         L: of the pictures.
         device: of the generator.
-        inputs: noise, hints and palettes, a row a picture, as far as they are given.
+        inputs: noise, hints and palettes, one row per picture; None for those not given.
     """
     places = torch.split(torch.arange(len(L)), _BATCH)
     with torch.inference_mode():
@@ -54,8 +54,8 @@ class Validation:
 
     Args:
         squares: `(n, h, w, 3)` packed L*a*b*.
-        perceptual: of the generator's own encoder, never the judge's.
-        device: where that one is.
+        perceptual: the loss on the generator's own encoder, which is not the judge's network.
+        device: the device of that loss.
         as_a_set: `val_score` counts the kernel distance, too.
     """
 
@@ -81,11 +81,11 @@ class Validation:
         Returns:
             `val_L1`: mean |ab error| / 110. `val_psnr`: dB of the 8-bit sRGB pictures. `val_colourfulness`:
             mean over the squares. `val_perceptual`: the perceptual loss. `val_kernel`: the kernel distance of
-            the encoder's pooled features. `val_score`: L1 and perceptual loss,
-            each as a share of grey's, plus half the relative gap in colourfulness, |C - C_true| / C_true; less
-            is better, grey scores 2.5, the truth 0. `as_a_set` adds the root of the kernel distance, as a share
-            of grey's, and grey scores 3.5. Grey can't win: what is no better than grey in L1 and to the
-            encoder still wins by having about the right amount of colour. Nor can early, loud colours, which
+            the encoder's pooled features. `val_score`: L1 and perceptual loss, each as a share of grey's,
+            plus half the relative gap in colourfulness, |C - C_true| / C_true; less is better, grey scores
+            2.5, the truth 0. `as_a_set` adds the root of the kernel distance, as a share of grey's, and grey
+            scores 3.5. Grey does not win against colours that equal it in L1 and perceptual loss: they score
+            better by having about the right amount of colour. Early, loud colours score badly, because they
             look wrong to the encoder.
         """
         true = self._true

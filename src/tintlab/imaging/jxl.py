@@ -31,8 +31,7 @@ class JxlFile:
     """A file that is safe to open.
 
     Attributes:
-        file: the file as the decoder is to read it: without the data from which it would rebuild a packed
-        JPEG.
+        file: the file for the decoder, without the data from which it would rebuild a packed JPEG file.
         header: see `headers.Header`.
         width: in pixels, as the picture is seen.
         height: see `width`.

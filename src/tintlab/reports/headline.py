@@ -1,4 +1,4 @@
-"""What a report says first: one sentence about the model, for people who read no table."""
+"""Write the first sentence of a report, which sums up the model for readers who skip the tables."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals as lines of plain text, for terminals."""
+"""Format figures with their 95 % intervals as lines of plain text, for terminals."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What `dvc plots` shows of an evaluation: curves of the figures, and a contact sheet."""
+"""Make the plots of an evaluation for `dvc plots`: curves of the figures, and a contact sheet."""
 
 from collections.abc import Sequence
 

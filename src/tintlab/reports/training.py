@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a progress bar, losses and sample pictures."""
+"""Show the progress of a training: a progress bar, losses and sample pictures."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from tintlab.system.params import TrainParams
 from tintlab.tracking.recorder import Recorder
 
 RESTS = "–"
-"""Stands for the losses of the GAN where there is none."""
+"""Printed in place of the GAN's losses while the GAN is not active."""
 
 SAMPLE_SIDE = 128
 """Pixels of a sample picture's side."""
@@ -56,7 +56,7 @@ class Reporter:
     def displayed(self, iteration: int, meters: dict[str, float]) -> None:
         """Print the position in the training and the six losses; record the losses.
 
-        Losses of a discriminator that rests are no numbers: they are printed as a dash.
+        While the discriminator is not active, its losses are printed as a dash.
         """
         epoch, within = divmod(iteration - 1, self.params.iterations_per_epoch)
         shown = {name: f"{value:.5f}" for name, value in meters.items()}

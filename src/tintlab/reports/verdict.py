@@ -1,4 +1,4 @@
-"""A verdict as a table for terminals, and as a page with the photographs that changed most."""
+"""Show a verdict as a table for terminals, and as a page with the photographs that changed most."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any

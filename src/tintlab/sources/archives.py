@@ -1,7 +1,7 @@
-"""The files of folders and archives, read through one code path, within limits.
+"""Read the files of folders and archives through one interface, within limits.
 
-Archives are never unpacked by name: a member is read into memory and stored under a name of ours. What their
-headers say is looked at as a whole before any member is read.
+Archives are not unpacked under their own names: a member is read into memory, and stored under a name that
+tintlab chooses. All headers of an archive are checked before the first member is read.
 """
 
 import bz2
@@ -81,9 +81,9 @@ def read_members(
         follow_links: enter the linked folders of a folder, see `walk.walk`; links to files are always followed.
 
     Raises:
-        TintlabError: nothing there, no known archive, a damaged or encrypted one, one that passes `limits`,
-            one with members or links that lead outside it, devices or a name twice, or a file larger than 4 GB;
-            a folder that can't be entered, or a linked one that must not be.
+        TintlabError: the path does not exist. An archive is of an unknown kind, damaged or encrypted, exceeds
+            `limits`, or contains a path or link that leaves it, a device, a name twice or a file larger than
+            4 GB. A folder can't be entered, or is linked and must not be entered.
     """
     with _naming_faults(path):
         if path.is_dir():
@@ -110,7 +110,7 @@ def is_archive(path: Path) -> bool:
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which at most `largest` bytes are read at once while that is set: headers claim anything."""
+    """A file that refuses to read more than `largest` bytes at once, while that is set: headers may lie."""
 
     def __init__(self, file: Path | int) -> None:
         super().__init__(io.FileIO(file, closefd=not isinstance(file, int)))
@@ -132,14 +132,14 @@ def _open_archive(path: Path, limits: Limits) -> Iterator[Any]:
         head = file.read(8)
     unpack = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
     if unpack is not None:
-        # Where going back to a member costs nothing.
+        # Into a temporary file, in which seeking back to a member is cheap.
         with tempfile.TemporaryFile() as plain:
             _unpack(path, unpack, plain, limits)
             with _Bounded(plain.fileno()) as bounded, tarfile.open(fileobj=bounded, mode="r:") as tar:
                 yield tar
         return
     with _Bounded(path) as bounded:
-        # tar before zip: a zip is known by its end, and a tar may end with one.
+        # Check tar before zip: a zip is recognised by its end, and the last member of a tar may be a zip.
         if _is_plain_tar(path):
             with tarfile.open(fileobj=bounded, mode="r:") as tar:
                 yield tar
@@ -174,7 +174,7 @@ def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], plain: IO[bytes], l
 def list_files(folder: Path, follow_links: bool = False, with_hidden: bool = False) -> tuple[Path, ...]:
     """All files of a source that is a folder, sorted; see `walk.walk`.
 
-    A model is made from all of a source or not at all, so what a walk would leave out is refused.
+    A model must not be made from a part of a source, so a folder that the walk would leave out is an error.
 
     Raises:
         TintlabError: a folder can't be entered, or is linked without `follow_links`.
@@ -198,7 +198,7 @@ def _read_folder(folder: Path, only: str | None, follow_links: bool) -> Iterator
         if _is_wanted(name, only) and file.is_file():
             size = file.stat().st_size
             refuse_large(folder, str(name), size)
-            # The kernel's own files say 0 and have no end.
+            # The kernel's virtual files state a size of 0 and may never end.
             yield Member(name, _read_content(file) if size else b"")
 
 
@@ -206,7 +206,7 @@ def _read_content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        error.filename = str(file)  # which says more than a bad disk does
+        error.filename = str(file)  # the error of a bad disk does not name the file
         raise
 
 
@@ -236,7 +236,7 @@ def _read_tar(path: Path, archive: tarfile.TarFile, only: str | None, limits: Li
     _refuse_early_end(archive)
     refuse_unfit(path, (entry.name for entry in entries), limits)
     files = [entry for entry in entries if entry.isfile()]
-    # A sparse member, too, is as large as it says.
+    # The stated size also holds for a sparse member.
     refuse_bomb(path, sum(entry.size for entry in files), path.stat().st_size, limits)
     for entry in entries:
         if entry.issym():
@@ -250,7 +250,7 @@ def _read_tar(path: Path, archive: tarfile.TarFile, only: str | None, limits: Li
         if _is_wanted(name := PurePosixPath(entry.name), only):
             refuse_large(path, entry.name, entry.size)
             file = archive.extractfile(entry)
-            assert file is not None  # as it is a regular file
+            assert file is not None  # because it is a regular file
             yield Member(name, file.read())
 
 
@@ -263,12 +263,12 @@ def _list_tar(path: Path, archive: tarfile.TarFile, limits: Limits) -> list[tarf
 
 
 def _lift_bound(file: Any) -> None:
-    """From here on members are read, whose sizes have been looked at."""
+    """Remove the bound of `_Bounded`: from here on only members are read, whose sizes were checked."""
     file.largest = None
 
 
 def _refuse_early_end(archive: tarfile.TarFile) -> None:
-    """tarfile takes a broken header, or no more data, for the end; the true end is a block of zeros."""
+    """Refuse a tar without its final block of zeros: tarfile takes broken or missing data for the end."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -293,7 +293,7 @@ def _naming_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None:  # of the file system; decompressors set none
+        if error.errno is not None:  # an error of the file system; decompressors set no errno
             raise
         raise _damaged(path, error) from error
     except _DECODER_FAULTS as error:

@@ -1,7 +1,7 @@
-"""Copies of what URLs name, in the state folder: `tintlab sources refresh` and `pull`, and nothing else.
+"""Download the archives that URLs name into the state folder, for `tintlab sources refresh` and `pull`.
 
-A download that is cut goes on where it stopped; it becomes a source only when it is whole, is an archive, and is
-what was expected.
+An interrupted download resumes where it stopped. A copy is used as a source only if it is complete, is an
+archive, and has the expected digest.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from tintlab.system.files import read_json, write_json
 from tintlab.system.locks import exclusive
 from tintlab.system.params import FetchParams, SourceParams
 
-_PROGRESS = 1 << 20  # bytes that make a new start of the attempts
+_PROGRESS = 1 << 20  # an attempt that gains so many bytes resets the count of failures
 
 
 def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) -> dict[str, Any]:
-    """The content of the lock file as of now: the digest of each source and of the inbox, keyed by their paths.
+    """The present content of the lock file: the digest of each source and of the inbox, keyed by their paths.
 
-    What URLs name is copied, unless its ETag is that of the copy.
+    Archives that URLs name are downloaded, unless the server's ETag is that of the copy.
 
     Raises:
         TintlabError: a source is missing, can't be copied, is no archive, or not what params.yaml expects.
@@ -40,7 +40,7 @@ def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) ->
 
 
 def pull(params: FetchParams, lock: Any, patience: Patience | None = None) -> list[str]:
-    """Copy the recorded archives that are not on this machine yet; the URLs of what was copied.
+    """Download the recorded archives that are not on this machine yet; returns their URLs.
 
     Raises:
         TintlabError: see `refresh`; or a server now has another archive than the one that was recorded.
@@ -83,7 +83,7 @@ def _refresh_source(
 
 
 def _copy_archive(source: SourceParams, params: FetchParams, patience: Patience) -> tuple[str, Version]:
-    """Copy an archive to its place; its digest, and what the server says of it."""
+    """Download an archive to its place; returns its digest, and its version as the server states it."""
     parts = paths.source_copies() / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     part = parts / hashlib.sha256(source.path.encode()).hexdigest()
@@ -103,7 +103,7 @@ def _copy_archive(source: SourceParams, params: FetchParams, patience: Patience)
 
 
 def _download(url: str, part: Path, max_gigabytes: float, patience: Patience) -> Version:
-    """Bring all of `url` into `part`; on a refusal nothing stays, after a cut what can be gone on with."""
+    """Download `url` to `part`. After a refusal nothing stays; after an interruption, resumable data stays."""
     remote = Remote(url, patience)
     failures = 0
     while True:
@@ -136,7 +136,7 @@ def _try_download(remote: Remote, part: Path, start: Version | None, max_gigabyt
         offset, version = next(pieces)
         _refuse_large(remote.url, version.size or 0, max_gigabytes)
         if not offset:
-            part.write_bytes(b"")  # before the facts are another version's
+            part.write_bytes(b"")  # before the facts describe another version
         write_json(_facts_path(part), {"etag": version.etag, "size": version.size})
         with part.open("ab") as file:
             for piece in pieces:
@@ -150,7 +150,7 @@ def _try_download(remote: Remote, part: Path, start: Version | None, max_gigabyt
 
 
 def _find_resumable(part: Path) -> Version | None:
-    """The version that a part is of, where it can be gone on with."""
+    """The version that a part belongs to, if the download can be resumed; otherwise None."""
     with suppress(FileNotFoundError, TintlabError, TypeError, KeyError, AttributeError):
         facts = read_json(_facts_path(part))
         version = Version(facts["etag"], facts["size"])

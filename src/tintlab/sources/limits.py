@@ -1,4 +1,4 @@
-"""What an archive may hold, and the refusal of one that holds more or worse."""
+"""Limit the contents of archives, and refuse archives that exceed the limits or are hostile."""
 
 import posixpath
 from collections.abc import Iterable
@@ -7,15 +7,15 @@ from pathlib import Path, PurePosixPath
 
 from tintlab.system.errors import TintlabError
 
-_LARGEST = 4 << 30  # bytes of a file: as much as zip and TIFF can hold; more is a bomb or a film
-_TOO_SMALL_TO_HARM = 100_000_000  # unpacked bytes; blank scans shrink as much as bombs do
+_LARGEST = 4 << 30  # bytes of a file: the limit of classic zip and TIFF; a larger file is not a photograph
+_TOO_SMALL_TO_HARM = 100_000_000  # unpacked bytes; blank scans compress as well as bombs do
 LONGEST_NAME = 4096
-"""Letters of a name, as for file systems."""
+"""Greatest length of a name in characters, as in file systems."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold; see `params.FetchParams`."""
+    """The limits of an archive; see `params.FetchParams`."""
 
     files: int = 500_000
     gigabytes: float = 500.0
@@ -26,14 +26,14 @@ DEFAULT_LIMITS = Limits()
 
 
 def refuse_unfit(path: Path, names: Iterable[str], limits: Limits) -> None:
-    """Refuse names that are endless, leave the archive or come twice, and too many of them."""
+    """Refuse names that are too long, leave the archive or occur twice, and too many names."""
     seen: set[str] = set()
     for name in names:
         if len(name) > LONGEST_NAME:
-            raise TintlabError(f"{path} holds a name of {len(name)} letters: don't use archives like this")
+            raise TintlabError(f"{path} is refused: it contains a name of {len(name)} letters")
         refuse_outside(path, name)
         plain = posixpath.normpath(name)
-        # A folder may be listed again and again.
+        # A folder may be listed repeatedly.
         if plain in seen and not name.endswith("/"):
             raise TintlabError(f"{path} holds {_shown(name)} twice: pack it again with only the right one")
         seen.add(plain)
@@ -67,7 +67,7 @@ def refuse_outside(archive: Path, name: str) -> None:
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
         raise TintlabError(
-            f"{archive} holds {_shown(name)}, a path that leaves the archive: don't use archives like this"
+            f"{archive} is refused: it contains {_shown(name)}, a path that leaves the archive"
         )
 
 
@@ -76,13 +76,13 @@ def refuse_link_outside(archive: Path, name: str, target: str) -> None:
     aim = posixpath.normpath(posixpath.join(posixpath.dirname(name), target.replace("\\", "/")))
     if aim.startswith(("/", "../")) or aim == "..":
         raise TintlabError(
-            f"{archive} holds {_shown(name)}, a link that leaves the archive: don't use archives like this"
+            f"{archive} is refused: it contains {_shown(name)}, a link that leaves the archive"
         )
 
 
 def device_fault(archive: Path, name: str) -> TintlabError:
-    """The fault of an archive that holds a device or a pipe."""
-    return TintlabError(f"{archive} holds {_shown(name)}, a device or pipe: don't use archives like this")
+    """The error for an archive that contains a device or a pipe."""
+    return TintlabError(f"{archive} is refused: it contains {_shown(name)}, a device or pipe")
 
 
 def refuse_too_many(path: Path, count: int, limits: Limits) -> None:

@@ -1,6 +1,7 @@
-"""The folders and archives that params.yaml names, and what `tintlab sources refresh` recorded of them.
+"""Find the folders and archives that params.yaml names, and compare them with the lock file.
 
-Nothing here asks the network: what a URL names has been copied into the state folder, see `downloads`.
+`tintlab sources refresh` writes the lock file. This module does not use the network: archives that URLs name
+were downloaded into the state folder before, see `downloads`.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ def compute_digest(path: Path, follow_links: bool = False) -> str:
 
 
 def locate_source(source: SourceParams, lock: Any) -> Path:
-    """Where a source lies on this machine, after a comparison with what `tintlab sources refresh` recorded.
+    """Where a source lies on this machine; it is first compared with its entry in the lock file.
 
     Raises:
         TintlabError: never recorded, changed since, not the archive that params.yaml expects, or not copied
@@ -61,16 +62,16 @@ def locate_source(source: SourceParams, lock: Any) -> Path:
 
 
 def recorded_digest(source: SourceParams, lock: Any) -> str:
-    """The digest that the lock file has of a source.
+    """The digest of a source in the lock file.
 
     Raises:
-        TintlabError: it has none.
+        TintlabError: the lock file has no digest of it.
     """
     try:
         recorded = lock[source.path]["digest"]
     except (KeyError, TypeError):
         recorded = None
-    # It becomes part of a path.
+    # The digest becomes part of a path.
     if not (isinstance(recorded, str) and _DIGEST.fullmatch(recorded)):
         raise TintlabError(
             f"source {source.path} is not in the lock file: run `tintlab sources refresh`"
@@ -93,7 +94,7 @@ def compute_local_digest(source: SourceParams) -> str:
 
 
 def inbox_entry(inbox: Path) -> dict[str, Any] | None:
-    """What the lock file says of an inbox: the digest and the number of its files; None where it is empty.
+    """The lock file's entry for an inbox: the digest and the number of its files; None if it is empty.
 
     Its README belongs to the project and does not count.
     """
@@ -107,7 +108,7 @@ def inbox_entry(inbox: Path) -> dict[str, Any] | None:
 
 
 def record_inbox(lock: dict[str, Any], inbox: Path) -> dict[str, Any]:
-    """The lock file's content with the inbox as it is now."""
+    """The lock file's content with a new entry for the inbox."""
     others = {name: entry for name, entry in lock.items() if name != INBOX}
     entry = inbox_entry(inbox)
     return others | ({INBOX: entry} if entry else {})
@@ -116,8 +117,8 @@ def record_inbox(lock: dict[str, Any], inbox: Path) -> dict[str, Any]:
 def find_inbox(lock: Any) -> Path:
     """The inbox with the files that were recorded: the one here, or in DVC's temporary copies the checkout's.
 
-    An inbox that was never recorded is taken as it is in an ordinary checkout, where DVC follows its content.
-    A temporary copy lacks all that git ignores, so there it has to be recorded.
+    In an ordinary checkout, an inbox that was never recorded is used as it is, because DVC tracks its
+    content. A temporary copy lacks the files that git ignores, so there the inbox must have been recorded.
 
     Raises:
         TintlabError: it holds other files than were recorded, or is not on this machine.
@@ -138,7 +139,7 @@ def find_inbox(lock: Any) -> Path:
 
 
 def check_digest(source: SourceParams, found: str) -> None:
-    """Compare a digest with what params.yaml says of the source, where it says something.
+    """Compare a digest with the one that params.yaml expects of the source, if it names one.
 
     Raises:
         TintlabError: they differ.
@@ -151,5 +152,5 @@ def check_digest(source: SourceParams, found: str) -> None:
 
 
 def copy_of(url: str, recorded: str) -> Path:
-    """Where the copy of what a URL names lies, named by its content."""
+    """The path of the copy of the archive that a URL names; the digest of its content is part of the path."""
     return paths.source_copies() / recorded / urls.file_name(url)

@@ -1,7 +1,7 @@
-"""A file on a server, by http, https, s3 or gs, through fsspec: its version, and its bytes from any place on.
+"""Read a file on a server by http, https, s3 or gs, through fsspec: its version and its bytes.
 
-Credentials come from the environment alone (NETRC, AWS_…, GOOGLE_APPLICATION_CREDENTIALS); messages name a URL as
-params.yaml does, never one that a server redirected to, for those are signed.
+Credentials come from the environment (NETRC, AWS_…, GOOGLE_APPLICATION_CREDENTIALS). Messages contain the URL
+from params.yaml and not the target of a redirect, because that may contain a signature.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ from tintlab.system.errors import TintlabError
 
 _CHUNK = 8 << 20
 _PIECE = 1 << 18
-_LEAST_SPEED = 1000  # bytes a second; a server that sends a byte now and then keeps no one
+_LEAST_SPEED = 1000  # bytes a second; a slower server must not block a download for ever
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -28,11 +28,11 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits of patience with a server.
+    """Time limits and retries of a download.
 
     Attributes:
-        seconds: without data, or at less than 1 kB/s.
-        attempts: in a row, with less than 1 MB gained by each.
+        seconds: time without data, or at less than 1 kB/s, after which an attempt is abandoned.
+        attempts: number of attempts in a row that gain less than 1 MB, after which the download is abandoned.
         pause: seconds before the second attempt; twice as long before each further one.
     """
 
@@ -43,11 +43,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Version:
-    """What a server says of the file that it has now.
+    """The version of a file, as its server states it.
 
     Attributes:
-        etag: identifies the content; empty where there is none that can be relied on.
-        size: bytes; None where it is not said.
+        etag: identifies the content; empty if the server gives no reliable one.
+        size: bytes; None if the server does not state it.
     """
 
     etag: str
@@ -55,7 +55,7 @@ class Version:
 
 
 class InterruptedDownloadError(Exception):
-    """The download may be gone on with; the message says what happened."""
+    """The download was interrupted and can be resumed; the message gives the reason."""
 
 
 class ChangedError(Exception):
@@ -75,7 +75,7 @@ class Remote:
         self.in_store = urlsplit(url).scheme in urls.STORES
 
     def is_still(self, etag: str) -> bool:
-        """Whether the file is still that which had this ETag; False also where the server can't tell."""
+        """Whether the file still has this ETag; False if the server can't say."""
         try:
             if self.in_store:
                 return _version_of(self._open_store().info(self.url)).etag == etag
@@ -85,16 +85,16 @@ class Remote:
             return False
 
     def read_from(self, offset: int, version: Version | None) -> Generator[Any, None, None]:
-        """Where the data starts and what version it is of; then the data, from there on.
+        """Yield the offset of the data and its version; then yield the data from that offset.
 
         Args:
-            offset: how much of `version` is there already; the server may still start at 0.
-            version: what was begun with, or None.
+            offset: number of bytes of `version` that were downloaded before; the server may still start at 0.
+            version: the version of these bytes; None for a new download.
 
         Raises:
-            ChangedError: that version is not there any more.
-            InterruptedDownloadError: the server or the way to it fails, perhaps for a while.
-            TintlabError: the server refuses, or redirects to where it must not.
+            ChangedError: the server no longer has that version.
+            InterruptedDownloadError: the server or the network fails, perhaps temporarily.
+            TintlabError: the server refuses, or redirects to a forbidden address.
         """
         return self._read_store(offset, version) if self.in_store else self._read_http(offset, version)
 
@@ -117,7 +117,7 @@ class Remote:
                 length = said.get("Content-Length", "")
                 yield 0, Version(etag, int(length) if length.isdecimal() else None)
             else:
-                raise ChangedError  # such as 416: it is shorter now
+                raise ChangedError  # such as 416: the file is shorter now
             yield from self._read_pieces(response)
 
     def _read_pieces(self, response: Any) -> Generator[bytes, None, None]:
@@ -140,7 +140,7 @@ class Remote:
             yield piece
 
     def _open_response(self, headers: dict[str, str]) -> Any:
-        """An open response; redirects are followed one by one, each looked at."""
+        """Open a response; each redirect is checked before it is followed."""
         from aiohttp import ClientError, ClientResponseError
 
         url, guard = self.url, AddressGuard(self.url)
@@ -191,7 +191,7 @@ class Remote:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.patience.seconds, sock_read=self.patience.seconds
         )
-        # trust_env: proxies and NETRC; the bytes are wanted as they are stored.
+        # trust_env: use proxies and NETRC. The bytes must arrive as they are stored.
         options = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
         return HTTPFileSystem(get_client=client, client_kwargs=options, skip_instance_cache=True)
 
@@ -221,7 +221,7 @@ class Remote:
             ) from None
         except (TintlabError, ChangedError, GeneratorExit):
             raise
-        except Exception as error:  # each client has its own kinds
+        except Exception as error:  # each client has its own exceptions
             raise InterruptedDownloadError(_reason(error)) from error
 
     def _open_store(self) -> Any:
@@ -245,10 +245,11 @@ class Remote:
 
 
 class AddressGuard:
-    """Lets a download reach public addresses, and those that its own URL names.
+    """Lets a download reach only public addresses, and those that its own URL names.
 
-    A server must not be able to make us ask a service of this machine, or of its network, by a redirect or by
-    a name that resolves to another address the second time: so it is asked where the connection is made.
+    A server must not be able to direct us to a service on this machine or in its network, by a redirect or by
+    a name that resolves to another address the second time. So the address is checked when the connection is
+    made.
     """
 
     def __init__(self, url: str) -> None:
@@ -260,7 +261,7 @@ class AddressGuard:
         """A socket for an address as `getaddrinfo` gives it.
 
         Raises:
-            PermissionError: it is private, and not named.
+            PermissionError: the address is private, and the URL does not name it.
         """
         family, kind, protocol, _, place = address
         if place[0] not in self._named and not _is_public(place[0]):
@@ -288,7 +289,7 @@ def _version_of(info: dict[str, Any]) -> Version:
 
 
 def _reason(error: BaseException) -> str:
-    # Not its words: they may hold the URL that a server redirected to.
+    # Leave out the error's text: it may contain the URL of a redirect.
     if isinstance(error, TimeoutError):
         return "the server sends nothing"
     if isinstance(error, OSError) and error.strerror:

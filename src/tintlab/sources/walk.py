@@ -1,7 +1,7 @@
-"""The files of a folder: one walk, for scoring and for sources, that says what it left out.
+"""List the files of a folder, for scoring and for sources, and report the files and folders left out.
 
-`os.walk` passes over folders that it can't read, and over linked folders, without a word. Here both are named, so
-that nobody takes a part of an archive for all of it.
+`os.walk` silently skips folders that it can't read, and linked folders. This walk reports both, so that
+nobody mistakes a part of an archive for all of it.
 """
 
 import os
@@ -33,7 +33,7 @@ class LeftOut:
     Attributes:
         path: where it lies.
         why: the kind of reason.
-        reason: in words.
+        reason: the reason as text.
         is_folder: a folder that was not entered.
     """
 
@@ -53,7 +53,7 @@ class Walk:
     """What a folder holds.
 
     Attributes:
-        files: sorted; also links to files, links to nowhere and devices: reading them says what is wrong.
+        files: sorted. They include links to files, broken links and devices: reading one reports the fault.
         left_out: sorted.
     """
 
@@ -183,7 +183,7 @@ class _Walker:
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder or a link to one; what can't be asked is taken for a file, which then says why."""
+    """Whether it is a folder or a link to one. If that is unknown, it counts as a file: reading it fails."""
     try:
         return entry.is_dir()
     except OSError:

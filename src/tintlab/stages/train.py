@@ -1,4 +1,4 @@
-"""train: the conditional GAN on squares of L*a*b*. Writes its weights, its history and sample pictures."""
+"""train: train the conditional GAN on squares of L*a*b*, and write weights, history and sample pictures."""
 
 import os
 import shutil
@@ -72,7 +72,7 @@ def number_categories(categories: "pd.Series[str]") -> Places:
 
 
 def draw_places(categories: "pd.Series[str]", power: float, most: int) -> Places:
-    """Draw up to `most` different squares in which the categories have the mixture's shares; ascending."""
+    """Draw up to `most` different squares, with the mixture's shares of the categories; ascending."""
     every = np.arange(len(categories))
     mixture = Mixture(every, every[:0], categories=number_categories(categories), power=power)
     return np.unique(Pool(every, mixture, seed=0, stream=0).take(0, most))

@@ -1,4 +1,4 @@
-"""The photographs of a training as MLflow's datasets: DVC's hash of each split, and what it holds."""
+"""Describe the photographs of a training as MLflow datasets: DVC's hash and the content of each split."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 CONTEXTS = {"train": "train", "val": "validation", "test": "test"}
-"""What MLflow's pages call the splits."""
+"""The names of the splits on MLflow's pages."""
 
 
 def name_of(split: str) -> str:
@@ -25,9 +25,10 @@ def name_of(split: str) -> str:
 
 
 def describe_splits() -> list[dict[str, str]]:
-    """The datasets of the present workspace, as `as_inputs` takes them; none before there are photographs.
+    """The datasets of the present workspace, as `as_inputs` takes them; empty without photographs.
 
-    The digest is DVC's: of the squares that training reads; for the test, of the table of accepted photographs.
+    Each digest is DVC's: for train and val that of the squares, for test that of the table of accepted
+    photographs.
     """
     if not paths.ACCEPTED.exists():
         return []
@@ -71,7 +72,7 @@ def _schema(shape: tuple[int, ...] | None) -> dict[str, Any]:
 
 
 def as_inputs(described: Sequence[Mapping[str, str]]) -> list["DatasetInput"]:
-    """What `describe_splits` gave, as inputs of an MLflow run."""
+    """Convert the result of `describe_splits` to the inputs of an MLflow run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 

@@ -1,8 +1,8 @@
-"""Deliver spools to MLflow: each record once, whatever was killed in between.
+"""Deliver spools to MLflow without losing or repeating records, even if a sender is killed.
 
-A run has the training's fingerprint as a tag, and is searched before it is created. The steps of a metric only
-grow, so a step that the store has is not sent again. This holds when a sender is killed at any point, when two
-senders start at once (each spool has a lock), and when a resumed training repeats its steps.
+A run has the training's fingerprint as a tag, and the sender looks for it before it creates a run. The steps
+of a metric only grow, so a step that the store already has is not sent again. This also works if two senders
+start at once, because each spool has a lock, and if a resumed training repeats its steps.
 """
 
 import math
@@ -46,10 +46,10 @@ def restore_run(
     artifacts: Iterable[tuple[Path, str]] = (),
     datasets: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """The id of the run of a training; where there is none, one is made now, see `Recorder.restore`.
+    """Return the id of a training's run; if there is none, create it, see `Recorder.restore`.
 
     Raises:
-        TrackingUnavailableError: the store can't be reached; the run will be made when it can.
+        TrackingUnavailableError: the store can't be reached; a later `sync` creates the run.
     """
     run = _run(fingerprint)
     if run is None or _half_restored(run):
@@ -66,10 +66,10 @@ def restore_run(
 
 
 def sync() -> int:
-    """Deliver what all spools hold; remove those whose training has ended. Returns the number of records.
+    """Deliver the records of all spools; remove spools of finished trainings. Returns the number of records.
 
     Raises:
-        TrackingUnavailableError: the store can't be reached; what was not delivered waits.
+        TrackingUnavailableError: the store can't be reached; undelivered records stay in their spools.
     """
     return Deliverer().deliver_all()
 
@@ -91,7 +91,7 @@ class _Last:
 
 @dataclass
 class _OpenRun:
-    """A run that is being fed, or will be made by its first record."""
+    """A run that receives records; it is created with the first one if it does not exist."""
 
     run_id: str
     progress: Progress
@@ -99,7 +99,7 @@ class _OpenRun:
 
 
 class Deliverer:
-    """Brings spools to MLflow; remembers its client and its runs between passes."""
+    """Delivers spools to MLflow; keeps its client and its runs between passes."""
 
     def __init__(self) -> None:
         self._target: _Target | None = None
@@ -126,7 +126,7 @@ class Deliverer:
             with store.unavailable_on_error():
                 return self._deliver_records(spool, progress)
         except TrackingUnavailableError:
-            # What the store took of the last batch is not known: ask it next time.
+            # It is unknown how much of the last batch the store has: ask it next time.
             self._runs.pop(spool.fingerprint, None)
             raise
 
@@ -143,7 +143,7 @@ class Deliverer:
                 if error.error_code not in _NEVER:
                     raise
                 if self._target.find(spool.fingerprint) != run.run_id:
-                    # Deleted meanwhile: the next pass creates it again, from the first record on.
+                    # The run was deleted meanwhile: the next pass creates it again from the first record.
                     del self._runs[spool.fingerprint]
                     return count
                 self._send_singly(spool, run, batch)
@@ -153,13 +153,13 @@ class Deliverer:
         return count
 
     def _open_run(self, spool: Spool, progress: Progress) -> _OpenRun:
-        """The run of a spool as we left it, or as it is now where others have fed it since."""
+        """The run of a spool: the one in memory, or looked up again if another sender has delivered since."""
         assert self._target is not None
         known = self._runs.get(spool.fingerprint)
         if known is None or known.progress != progress:
             run_id = self._target.find(spool.fingerprint)
             if progress.store != self._target.name or progress.run_id != run_id:
-                # Another store, or one that lost the run: it gets all that the spool still has.
+                # The store is another one, or has lost the run: send everything that the spool still has.
                 progress = Progress(self._target.name, run_id)
             known = self._runs[spool.fingerprint] = _OpenRun(run_id, progress)
         return known
@@ -235,10 +235,10 @@ class _Target:
             spool.drop_copy(artifact["copy"])
 
     def _ensure_run(self, spool: Spool, run: _OpenRun, record: dict[str, Any]) -> str:
-        """The id of the run, which is made now where there is none.
+        """Return the id of the run; create it if there is none.
 
-        Only a store that was lost makes one from a record that does not start a training: it is left for
-        `restore` to send the rest.
+        If a record other than the start of a training creates the run, the store was lost. `restore` then
+        sends the missing records.
         """
         if not run.run_id:
             tags = record.get("tags", {RESTORED_TAG: "true"}) | {FINGERPRINT_TAG: spool.fingerprint}
@@ -247,7 +247,7 @@ class _Target:
         return run.run_id
 
     def _describe(self, run: _OpenRun, record: dict[str, Any]) -> None:
-        """Tags are renewed; parameters can't change in MLflow, so those that a run has stay."""
+        """Set the tags, and the parameters that the run lacks: parameters can't change in MLflow."""
         from mlflow.entities import Param, RunTag
 
         known = self._client.get_run(run.run_id).data.params
@@ -256,7 +256,7 @@ class _Target:
         for first in range(0, max(len(params), len(tags)), _BATCH_ITEMS):
             part = slice(first, first + _BATCH_ITEMS)
             self._client.log_batch(run.run_id, params=params[part], tags=tags[part])
-        # MLflow keeps a dataset that it has; spools of before there were datasets hold none.
+        # MLflow ignores a dataset that the run already has. Spools of earlier versions have no datasets.
         if described := record.get("datasets"):
             self._client.log_inputs(run.run_id, as_inputs(described))
 
@@ -290,17 +290,17 @@ class _Target:
             self._client.log_artifacts(run_id, str(copy), record["folder"])
         elif copy.exists():
             self._client.log_artifact(run_id, str(copy), record["folder"])
-        # A copy that is gone was sent, by a sender that was killed before it could say so.
+        # A missing copy was already sent, by a sender that was killed before it saved its progress.
         if record.get("kind") == "artifact":
             spool.drop_copy(record["copy"])
 
 
 def _batches(records: Iterable[tuple[dict[str, Any], int]]) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Group records, with the offset after each group: up to `_BATCH_METRICS` figures, all else alone."""
+    """Group records, with the offset after each group: up to `_BATCH_METRICS` figures; others alone."""
     batch: list[dict[str, Any]] = []
     size, end = 0, 0
     for record, offset in records:
-        # A record without figures counts too: else what is no figure would join its batch.
+        # A record of figures counts as at least one: otherwise another kind of record could join its batch.
         figures = max(1, len(record["values"])) if record["kind"] in _FIGURES else _BATCH_METRICS
         if batch and size + figures > _BATCH_METRICS:
             yield batch, end
@@ -319,7 +319,7 @@ def _run(fingerprint: str) -> "Run | None":
 
 
 def _half_restored(run: "Run") -> bool:
-    """Made by `restore` and cut short, or by figures that came without the training that they are of."""
+    """Whether `restore` was interrupted, or the run was created by figures after the store was lost."""
     return run.data.tags.get(RESTORED_TAG) == "true" and run.info.status == "RUNNING"
 
 

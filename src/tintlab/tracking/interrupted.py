@@ -1,7 +1,7 @@
-"""Trainings that were interrupted: where they lie, what they were, and why one is not continued.
+"""Keep track of interrupted trainings: their folders, their inputs, and the reason why one is not continued.
 
-Each has a folder of its own, named by its fingerprint: checkpoints, best weights so far, sample pictures, and
-`inputs.json`, what the fingerprint is of.
+Each training has a folder, named by its fingerprint. The folder holds checkpoints, the best weights so far,
+sample pictures, and `inputs.json`, the inputs from which the fingerprint is computed.
 """
 
 import shutil
@@ -31,7 +31,7 @@ class Unfinished:
         iteration: steps done at its newest checkpoint.
         inputs: see `lineage.training_inputs`; empty where they can't be read.
         time: when that checkpoint was written, in seconds since 1970.
-        tree: the working tree that it ran in; None where that is not known.
+        tree: the working tree that it ran in; None if it is not known.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ def begin(inputs: Mapping[str, Any]) -> Path:
     """Make the folder of a training, or find it again. The caller holds `paths.training_lock`."""
     folder = folder_of(inputs)
     for other in _folders():
-        # A finished training whose removal was cut short, or one that never reached a checkpoint.
+        # The remains of a finished training, or a training without a checkpoint.
         if other.suffix == _FINISHED or (other != folder and not _worth_keeping(other)):
             shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,13 +60,13 @@ def begin(inputs: Mapping[str, Any]) -> Path:
 
 
 def finish(folder: Path) -> None:
-    """Remove a training's folder at one stroke: half of it must not be continued."""
+    """Remove a training's folder atomically, so that a later run can't continue from half of it."""
     gone = folder.replace(folder.with_suffix(_FINISHED))
     shutil.rmtree(gone)
 
 
 def list_interrupted() -> list[Unfinished]:
-    """All that can be continued, newest first."""
+    """All trainings that can be continued, newest first."""
     found = []
     for folder in _folders():
         newest = numbered(folder / "checkpoints")[:1]
@@ -77,7 +77,7 @@ def list_interrupted() -> list[Unfinished]:
 
 
 def explain_restart(folder: Path, inputs: Mapping[str, Any]) -> str | None:
-    """Why a training starts from its first iteration though another is unfinished; None where none is."""
+    """Why a training starts from its first iteration although another is unfinished; None if none is."""
     others = list_interrupted()
     if not others or any(other.folder == folder for other in others):
         return None

@@ -1,4 +1,4 @@
-"""Where a thing came from: hashes of what went in, the state of the git repository, versions of packages."""
+"""Describe the origin of a result: hashes of its inputs, the state of the git repository, and versions."""
 
 import hashlib
 import importlib.metadata
@@ -23,7 +23,7 @@ from tintlab.system.programs import read_output
 
 SOURCE = Path("src")
 DECIDING = (SOURCE, paths.PARAMS, paths.DVC_FILE)
-"""What a person edits; outputs and dvc.lock follow from it, so they never make a repository dirty."""
+"""Files that a person edits. Outputs and dvc.lock follow from them, so they don't make a repository dirty."""
 
 MAX_PATCH_BYTES = 1_000_000
 
@@ -56,7 +56,7 @@ class StageInputs:
 
 @dataclass(frozen=True)
 class GitState:
-    """A repository at one moment; all empty outside of one, or without git."""
+    """The state of a repository at one moment; all fields are empty outside a repository or without git."""
 
     commit: str = ""
     branch: str = ""
@@ -64,17 +64,17 @@ class GitState:
     dirty: bool = False
     """Source, params.yaml or dvc.yaml differ from the commit."""
     patch: str = ""
-    """The difference as `git apply` reads it, after a comment a new file; cut off at `MAX_PATCH_BYTES`."""
+    """The difference as `git apply` reads it, after a comment per new file; cut off at `MAX_PATCH_BYTES`."""
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that name these parts, whatever the order of their keys.
+    """16 hexadecimal digits that identify these parts; the order of their keys does not matter.
 
-    64 bits make a short folder name and tag, and among a million trainings two share one with a chance of
-    3e-8 (n²/2 · 2⁻⁶⁴).
+    64 bits make a short folder name and tag. Among a million trainings, the chance that two share a
+    fingerprint is 3e-8 (n²/2 · 2⁻⁶⁴).
 
     Args:
-        parts: anything that JSON can say; NaN and infinities are refused.
+        parts: values that JSON can represent; NaN and infinities are refused.
     """
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -87,15 +87,15 @@ def training_inputs(
     torch_version: str,
     threads: int,
 ) -> dict[str, Any]:
-    """Everything that decides a training's result: its `fingerprint` names it.
+    """The inputs that decide a training's result; their `fingerprint` identifies the training.
 
-    Equal fingerprints mean equal bytes on one CPU model. The CPU is left out, as in DVC's cache: a training
-    restored on another machine is still the same training.
+    On one CPU model, equal fingerprints mean equal bytes. The CPU itself is left out, as in DVC's cache: a
+    training that is restored on another machine is still the same training.
 
     Args:
         params: the parameters that matter; leave out those that change no result.
         data: files and folders that are read; see `stage_inputs`.
-        sources: modules that are run.
+        sources: the modules that the training runs.
         torch_version: as `torch.__version__` gives it.
         threads: CPU threads of torch; sums are split among them.
 
@@ -138,7 +138,7 @@ def source_digest(files: Iterable[Path], root: Path | None = None) -> str:
 
     Args:
         files: relative to `root`.
-        root: where they lie; no part of the digest. None is where this project's source lies, see `code_lock`.
+        root: where they lie; it does not enter the digest. None: this project's source, see `code_lock`.
 
     Raises:
         TintlabError: a file is missing.
@@ -181,7 +181,8 @@ def is_committed(folder: Path = Path()) -> bool:
 def git_state(repository: Path = Path()) -> GitState:
     """The commit, and what differs from it in source, params.yaml and dvc.yaml.
 
-    Never fails: without git, outside a repository and before the first commit, what can't be known is empty.
+    Without git, outside a repository and before the first commit, the unknown fields are empty; nothing is
+    raised.
     """
     files = [path.as_posix() for path in DECIDING]
     commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
@@ -209,7 +210,7 @@ def experiment_tags() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that results can depend on, of Python, and the CPU's model."""
+    """Versions of Python and of the packages that results can depend on, and the CPU model."""
     found = {"python": platform.python_version(), "cpu": cpu_model()}
     for package in PACKAGES:
         try:
@@ -220,7 +221,7 @@ def versions() -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """What the CPU calls itself, such as `AMD EPYC 7B13`."""
+    """The model name of the CPU, such as `AMD EPYC 7B13`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -230,7 +231,7 @@ def cpu_model() -> str:
 
 
 def run_tags(git: GitState, inputs: Mapping[str, str]) -> dict[str, str]:
-    """All of the above as tags of a tracked run.
+    """Git state, inputs and versions as tags of a tracked run.
 
     Args:
         git: see `git_state`.
@@ -265,8 +266,8 @@ def _file_hash(path: Path, algorithm: str) -> str:
 def _old_index(repository: Path) -> Iterator[Path | None]:
     """A copy of git's index that is older than all files, so that git compares their contents; None without one.
 
-    Else it trusts sizes and times, and misses a change of `dvc exp run -S` that leaves params.yaml's size: DVC
-    writes the file and the index within one tick of the clock.
+    Otherwise git trusts sizes and times. It would then miss a change by `dvc exp run -S` that keeps the size
+    of params.yaml, because DVC writes the file and the index within one tick of the clock.
     """
     index = repository / _git(repository, "rev-parse", "--git-path", "index").strip()
     if not index.is_file():
@@ -279,7 +280,7 @@ def _old_index(repository: Path) -> Iterator[Path | None]:
 
 
 def _git(repository: Path, *arguments: str, index: Path | None = None) -> str:
-    """What git prints, or nothing where it fails; takes no lock that could stop someone else's git."""
+    """Run git and return its output, or nothing if it fails; takes no lock that could block another git."""
     own_index = {"GIT_INDEX_FILE": str(index)} if index else {}
     try:
         return read_output(

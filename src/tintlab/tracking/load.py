@@ -1,4 +1,4 @@
-"""The machine's load while a training runs."""
+"""Record the machine's load while a training runs."""
 
 import sys
 import threading
@@ -10,19 +10,19 @@ import psutil
 from tintlab.tracking.recorder import Recorder
 
 SAMPLE_SECONDS = 10.0
-"""Between two samples."""
+"""Seconds between two samples."""
 
 
 @contextmanager
 def sample_load(recorder: Recorder) -> Iterator[None]:
     """Sample the machine's load every `SAMPLE_SECONDS` under the names that MLflow gives such figures.
 
-    MLflow's own sampler needs a reachable store from the start and forgets what it can't send.
+    MLflow's own sampler needs a reachable store from the start, and drops samples that it can't send.
     """
     ended = threading.Event()
 
     def sample() -> None:
-        psutil.cpu_percent()  # the first answer means nothing: load is measured between two calls
+        psutil.cpu_percent()  # the first result is meaningless: load is measured between two calls
         with suppress(OSError):  # the training itself reports a full disk
             while not ended.wait(SAMPLE_SECONDS):
                 recorder.sample(system_load())

@@ -1,7 +1,8 @@
-"""The lock file of the model that a training starts from: what `train.init_from` stood for when it was recorded.
+"""Read the lock file of the parent, the model that a training starts from (`train.init_from`).
 
-An alias moves and a file changes without DVC's knowing. So what the name stood for is kept in a file that DVC
-follows, and a training loads nothing else, see `registry.parents`.
+An alias can move and a file can change without DVC noticing. So the lock file, which DVC tracks, records the
+version and the weights that the name stood for. A training loads only the recorded weights, see
+`registry.parents`.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from tintlab.system.files import read_json
 
 
 def read_parent(spec: str | None) -> dict[str, Any] | None:
-    """What the lock file says of `train.init_from`: `version` and `weights_sha256`; None where that is null.
+    """The lock file's entry for `train.init_from`: `version` and `weights_sha256`; None if that is null.
 
     Raises:
         TintlabError: it was not recorded.

@@ -1,4 +1,4 @@
-"""Record a training: each figure, file and state becomes one line in its spool. MLflow is never called."""
+"""Record a training: each figure, file and state becomes one line in its spool. This does not call MLflow."""
 
 import json
 import math
@@ -22,7 +22,7 @@ _STEP_COLUMN, _NOT_METRICS = "iteration", {"iteration", "epoch"}
 
 
 class Recorder:
-    """Writes what is to be tracked of one training to its spool; safe to call from several threads.
+    """Writes the records of one training to its spool; safe to call from several threads.
 
     Each method appends one line, whole or not at all.
 
@@ -49,10 +49,10 @@ class Recorder:
         tags: Mapping[str, str],
         datasets: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        """The training starts, or goes on: a run that exists is continued.
+        """Record that the training starts or resumes; an existing run is continued.
 
         Args:
-            run_name: what people see.
+            run_name: the name on MLflow's pages.
             params: flat; see `sections.flatten`.
             tags: see `lineage.run_tags`.
             datasets: see `datasets.describe_splits`.
@@ -61,23 +61,23 @@ class Recorder:
         self._append("start", run_name=run_name, **content)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Figures after `step` iterations. Steps must grow; those that a metric has are left out."""
+        """Record figures after `step` iterations. Steps must grow; steps that a metric has are left out."""
         self._append("metrics", values=_numbers(values), step=step)
 
     def sample(self, values: Mapping[str, float]) -> None:
-        """Figures that have no iteration: they take the step after the last one the run has."""
+        """Record figures without an iteration: they get the step after the last one of the run."""
         self._append("sample", values=_numbers(values))
 
     def summary(self, values: Mapping[str, float]) -> None:
-        """Figures of the trained model: a value that the run has is left out, a new one replaces it."""
+        """Record figures of the trained model: a value equal to the run's is left out, a new one replaces it."""
         self._append("summary", values=_numbers(values))
 
     def artifact(self, path: Path, folder: str) -> None:
-        """Copy a file, or all that a folder holds, to be stored under `folder` of the run's artifacts."""
+        """Copy a file, or the content of a folder, to be stored under `folder` of the run's artifacts."""
         self._append("artifact", copy=self._spool.keep_copy(path), folder=folder)
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """The training has ended; one that is resumed later calls `start` again."""
+        """Record that the training has ended; if it is resumed later, it calls `start` again."""
         self._append("finish", status=status)
 
     def restore(
@@ -90,13 +90,14 @@ class Recorder:
         artifacts: Iterable[tuple[Path, str]] = (),
         datasets: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        """Tell a training again from its outputs, tagged `restored`; ignored where its run exists.
+        """Record a past training from its outputs, tagged `restored`; ignored if its run exists.
 
         Args:
             run_name: as for `start`.
             params: as for `start`.
             tags: as for `start`.
-            tables: a row a step, its number in the column `iteration`; other columns but `epoch` are metrics.
+            tables: one row per step, with its number in the column `iteration`; all other columns except
+                `epoch` are metrics.
             figures: as for `summary`.
             artifacts: paths and folders, as for `artifact`.
             datasets: as for `start`.
@@ -113,12 +114,13 @@ class Recorder:
         )
 
     def close(self) -> None:
-        """Give the spool up; what it holds stays until it is delivered."""
+        """Close the spool; its records stay until they are delivered."""
         self._file.close()
 
     def _append(self, kind: str, **content: Any) -> None:
         with self._lock:
-            # The time of recording, not of sending, and no two alike: what is sent again is known by it.
+            # The time of recording, not of sending. It is unique, so the sender recognises a repeated record
+            # by it.
             self._time = max(self._time + 1, time.time_ns() // 1_000_000)
             record = {"kind": kind, "time": self._time} | content
             line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
@@ -143,6 +145,6 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float]:
 def _series(table: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     names = [name for name in table.columns if name not in _NOT_METRICS]
     for row in table.to_dict("records"):
-        # An empty cell is a figure that this phase of the training has not.
+        # An empty cell is a figure that this phase of the training does not have.
         values = {name: float(row[name]) for name in names if not math.isnan(row[name])}
         yield {"step": int(row[_STEP_COLUMN]), "values": values}

@@ -1,8 +1,9 @@
-"""A store that was copied or moved with its checkout: make its records name the artifacts that came along.
+"""Correct the artifact locations in an MLflow store that was copied or moved with its checkout.
 
-MLflow writes absolute locations of artifacts into its database. Without this, a command in a copied checkout
-would overwrite the verdicts and delete the runs of the original, and one in a moved checkout would make the old
-folder again. So the locations are compared with the database's own place before a client opens it.
+MLflow writes absolute artifact locations into its database. Without a correction, a command in a copied
+checkout would overwrite the verdicts and delete the runs of the original, and a command in a moved checkout
+would create the old folder again. So the locations are compared with the database's own path before a client
+opens it.
 """
 
 import sqlite3
@@ -29,9 +30,9 @@ def former_places(database: Path) -> list[Path]:
 
 
 def follow(database: Path) -> list[Path]:
-    """Rewrite the locations of a store that was copied or moved; the folders that they named before.
+    """Rewrite the locations of a store that was copied or moved. Returns the folders that they named before.
 
-    All of it happens in one transaction, under the database's own lock: two commands at once rewrite it once.
+    This happens in one transaction under the database's lock, so two commands at once rewrite it only once.
 
     Raises:
         TintlabError: the artifacts were left behind.
@@ -50,7 +51,7 @@ def follow(database: Path) -> list[Path]:
                 )
             for old, new in (
                 (_artifacts(folder).as_uri(), _artifacts(place).as_uri()),
-                # MLflow's own experiment, which it places beside the folder in which it was started.
+                # MLflow's default experiment, which lies beside the folder in which MLflow was started.
                 (f"{folder.parent}/mlruns/", f"{place.parent}/mlruns/"),
             ):
                 _replace(connection, old, new)
@@ -61,7 +62,7 @@ def follow(database: Path) -> list[Path]:
 
 
 def _follow_cache(old: Path, new: Path) -> None:
-    """The clone of scheduled retrainings shares the checkout's DVC cache: the copy's clone shares the copy's."""
+    """Make the clone of scheduled retrainings use this checkout's DVC cache instead of the original's."""
     config = paths.workspace() / ".dvc" / "config.local"
     if config.exists():
         text = config.read_text(encoding="utf-8", errors="surrogateescape")
@@ -83,7 +84,7 @@ def _former(connection: sqlite3.Connection, place: Path) -> Iterator[Path]:
 
 
 def _is_same(folder: Path, place: Path) -> bool:
-    """By the file system: a checkout can be reached by a link as well."""
+    """Compare by the file system, because a link may lead to a checkout."""
     try:
         return folder.samefile(place)
     except OSError:
@@ -91,7 +92,7 @@ def _is_same(folder: Path, place: Path) -> bool:
 
 
 def _replace(connection: sqlite3.Connection, old: str, new: str) -> None:
-    """Replace the start of all texts that are `old` or lie below it, whatever tables MLflow has by now."""
+    """Replace the path `old` by `new` in all texts of all tables that are this path or begin with it."""
     tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
     for (table,) in tables:
         for _, column, kind, *_ in connection.execute(f'pragma table_info("{table}")').fetchall():

@@ -1,10 +1,11 @@
-"""The process that delivers to MLflow what a stage records.
+"""Run the sender, a process that delivers a stage's records to MLflow.
 
-A stage never calls MLflow: a `Recorder` appends lines to a file, and a process of its own, the sender,
-delivers them in batches whenever the store can be reached. What it leaves, the next sender or `sync` takes.
-The sender is a process and not a thread because MLflow's client draws from Python's global random numbers
-(names, pauses between retries), which would change a training's course, holds the interpreter for seconds
-while it makes its database, and can't be stopped within a request.
+While a stage records, its `Recorder` appends lines to a file and does not call MLflow. The sender delivers
+the lines in batches whenever the store can be reached. The next sender, or `sync`, delivers the rest.
+
+The sender is a process and not a thread for three reasons. MLflow's client draws from Python's global random
+numbers (names, pauses between retries), which would change the course of a training. It blocks the
+interpreter for seconds while it creates its database. And it can't be stopped during a request.
 """
 
 import os
@@ -29,9 +30,9 @@ _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 8.0
 
 @contextmanager
 def start_recording(fingerprint: str) -> Iterator[Recorder]:
-    """Record, while a sender of its own delivers; at the end it gets `LINGER_SECONDS` and leaves the rest.
+    """Yield a recorder, and run a sender meanwhile. At the end, the sender gets `LINGER_SECONDS` to finish.
 
-    The sender delivers what earlier stages left, too.
+    The sender also delivers the records that earlier stages left.
     """
     with Recorder(fingerprint) as recorder:
         sender = _start_sender()
@@ -61,7 +62,7 @@ def _start_sender() -> subprocess.Popen[bytes]:
 
 
 def _dismiss(sender: subprocess.Popen[bytes]) -> None:
-    """Ask the sender to end; a sender that does not is killed."""
+    """Ask the sender to end, and kill it if it does not."""
     assert sender.stdin is not None
     try:
         with suppress(OSError):
@@ -93,8 +94,8 @@ def _keep_delivering(asked_to_end: threading.Event) -> None:
 
 
 def _send_for(owner: int) -> None:
-    """Deliver until the owner ends, says so, or is killed; then for `LINGER_SECONDS` at most."""
-    # Ctrl-C is for the owner, which then asks us to end.
+    """Deliver until the owner ends or asks this process to end; then go on for `LINGER_SECONDS` at most."""
+    # The owner handles Ctrl-C, and then asks this process to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
     asked_to_end = threading.Event()
@@ -105,7 +106,7 @@ def _send_for(owner: int) -> None:
             break
     asked_to_end.set()
     delivery.join(LINGER_SECONDS)
-    # Leaves a request that is under way behind: what it did is asked for next time.
+    # This abandons a running request; the next sender asks the store how much of it was stored.
     os._exit(0)
 
 

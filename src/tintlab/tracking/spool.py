@@ -1,7 +1,8 @@
-"""What waits to be tracked: a folder a training, written by its stages and read by the sender.
+"""Spools: folders of records that wait to be sent to MLflow, one per training.
 
-A spool is named by the training's fingerprint and holds `records.jsonl`, `delivered.json` (how far it was
-sent), `artifacts/` (copies that wait) and `refused.jsonl` (what the store will never take, and why).
+The stages of a training write its spool, and the sender reads it. A spool is named by the training's
+fingerprint. It holds `records.jsonl`, `delivered.json` (how far it was sent), `artifacts/` (copies that wait)
+and `refused.jsonl` (records that the store rejected for good, with the reason).
 """
 
 import fcntl
@@ -27,7 +28,7 @@ class Progress:
     run_id: str = ""
     offset: int = 0
     ended: bool = True
-    """No training is under way that could go on: none started, or the last one finished."""
+    """No training is running or can be resumed: none was started, or the last one has finished."""
 
 
 class Spool:
@@ -45,7 +46,7 @@ class Spool:
         self._progress = self.folder / "delivered.json"
 
     def open_records(self) -> Any:
-        """Open the records to append, without a torn last line; the spool stays while this is open."""
+        """Open the records for appending, without an incomplete last line; this keeps the spool from removal."""
         while True:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ class Spool:
         return data.rfind(b"\n") + 1
 
     def keep_copy(self, path: Path) -> str:
-        """Copy a file or folder into the spool; the copy's path within it."""
+        """Copy a file or folder into the spool; returns the copy's path within it."""
         target = self.folder / "artifacts" / str(time.time_ns()) / path.name
         target.parent.mkdir(parents=True)
         if path.is_dir():
@@ -81,18 +82,18 @@ class Spool:
         shutil.rmtree((self.folder / copy).parent, ignore_errors=True)
 
     def progress(self) -> Progress:
-        """How far the spool was delivered; nowhere at first."""
+        """How far the spool was delivered; at first, to no store and from offset 0."""
         try:
             return Progress(**read_json(self._progress))
         except FileNotFoundError:
             return Progress()
 
     def save_progress(self, progress: Progress) -> None:
-        """Remember how far the spool was delivered."""
+        """Save how far the spool was delivered."""
         write_json(self._progress, vars(progress))
 
     def pending(self, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """The whole lines after `offset`, each with the offset after it."""
+        """The complete lines after `offset`, each with the offset after it."""
         with suppress(FileNotFoundError), self.records.open("rb") as file:
             file.seek(offset)
             for line in file:
@@ -105,7 +106,7 @@ class Spool:
                     yield {"kind": "unreadable", "text": line.decode("utf-8", "replace")}, offset
 
     def refuse(self, record: Mapping[str, Any], reason: str) -> None:
-        """Lay a record aside that will never be taken, so that those after it are."""
+        """Move a record that the store rejects for good to `refused.jsonl`: it must not block later ones."""
         line = json.dumps({"reason": reason, "record": record}, ensure_ascii=False) + "\n"
         with self.refused.open("a", encoding="utf-8") as file:
             file.write(line)
@@ -128,13 +129,13 @@ class Spool:
             except BlockingIOError:
                 return
             if self.progress().ended and not self.undelivered():
-                # First the file that says there is something here: the rest without it is rubbish.
+                # Remove the file that marks a spool first: without it, the rest counts as garbage.
                 self.records.unlink()
                 shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def list_spools() -> list[Spool]:
-    """All that there are, sorted by fingerprint."""
+    """All spools, sorted by fingerprint."""
     root = paths.spool()
     names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     return [Spool(name) for name in names]
@@ -142,7 +143,7 @@ def list_spools() -> list[Spool]:
 
 @contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Hold the kernel's lock on a folder; it ends with the process, however that dies.
+    """Hold the kernel's lock on a folder; it ends with the process, however the process ends.
 
     Raises:
         FileNotFoundError: the folder is not there, or was removed while we waited.

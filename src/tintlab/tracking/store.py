@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, a client for it, and what an unreachable or an empty one means."""
+"""Locate the MLflow store, connect to it, and handle a store that is missing or can't be reached."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ T = TypeVar("T")
 EXPERIMENT = "tintlab"
 FINGERPRINT_TAG = "tintlab.fingerprint"
 
-# One attempt and no wait for an absent server, instead of minutes: the caller tries again later.
+# One attempt without waiting for an absent server, instead of minutes: the caller tries again later.
 _IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-# MLflow's pages then show trainings, and not calls of language models.
+# MLflow's pages then show trainings instead of calls of language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _SERVERS = ("http", "https", "databricks")
 
@@ -57,9 +57,9 @@ def ui_page(path: str) -> str:
 
 
 def store_exists() -> bool:
-    """Whether there can be anything in the store: another than the default one is taken to exist.
+    """Whether the store can hold anything: a store other than the default one is assumed to exist.
 
-    Creates nothing, so that colouring in a folder that is no project leaves no state there.
+    This creates nothing, so colouring in a folder that is not a project leaves no state there.
     """
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return True
@@ -67,7 +67,7 @@ def store_exists() -> bool:
 
 
 def require_store() -> None:
-    """Refuse to go on where there can't be anything in the store, before asking it would make one.
+    """Check that there is a store, before a query would create one.
 
     Raises:
         TintlabError: there is no store.
@@ -80,7 +80,7 @@ def require_store() -> None:
 
 
 def why_missing() -> str:
-    """Why nothing can be read where `store_exists` says no, and what to do."""
+    """The message for a store that does not exist: why nothing can be read, and what to do."""
     return (
         f"there is no registry in {paths.state()}. Run this in the project's folder, or set TINTLAB_STATE or "
         "MLFLOW_TRACKING_URI; `make run` fills a new one"
@@ -88,9 +88,9 @@ def why_missing() -> str:
 
 
 def prepare_store() -> None:
-    """Make the default store where it is used and missing, whole or not at all (seconds).
+    """Create the default store, atomically, if it is in use and missing; this takes seconds.
 
-    One that was copied or moved with its checkout follows it, see `relocation`.
+    If the store was copied or moved with its checkout, its locations are corrected, see `relocation`.
 
     Raises:
         TintlabError: it was copied without its artifacts.
@@ -114,10 +114,10 @@ def prepare_store() -> None:
 
 @contextmanager
 def connect() -> Iterator["MlflowClient"]:
-    """MLflow's client for the store, which is made where it is missing; it neither waits nor tries again.
+    """MLflow's client for the store, which is created if it is missing. The client does not wait or retry.
 
     Raises:
-        TrackingUnavailableError: for whatever goes wrong within and is no `TintlabError`.
+        TrackingUnavailableError: an error occurred in this context that is not a `TintlabError`.
     """
     with unavailable_on_error():
         prepare_store()
@@ -125,7 +125,7 @@ def connect() -> Iterator["MlflowClient"]:
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking URI names a server, which decides itself where artifacts lie, and not a database."""
+    """Whether a tracking URI names a server instead of a database; a server decides where artifacts lie."""
     return urlsplit(uri).scheme in _SERVERS
 
 
@@ -135,7 +135,7 @@ def shown_uri() -> str:
 
 
 def find_or_none(ask: Callable[..., T], *arguments: str) -> T | None:
-    """What MLflow answers to a question for one thing by its name; None where it has no such thing."""
+    """The result of a query for one object by its name; None if MLflow has no such object."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -154,12 +154,12 @@ def search_run(client: "MlflowClient", experiment: str, fingerprint: str) -> "Ru
 
 
 def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
-    """The id of an experiment of ours, made or undeleted where it has to be."""
+    """The id of one of our experiments, which is created or undeleted if necessary."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A server knows best where its artifacts lie; a database leaves it to us.
+        # A server chooses the location of its artifacts; for a database, this code has to.
         location = None if is_server(tracking_uri()) else paths.tracking_artifacts().as_uri()
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
@@ -173,7 +173,7 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
 
 
 def new_client(uri: str) -> "MlflowClient":
-    """MLflow's client for a store; it neither waits nor tries again."""
+    """MLflow's client for a store; it does not wait or retry."""
     prepare_environment()
     for name, value in (_IMPATIENCE | _QUIET).items():
         os.environ.setdefault(name, value)
@@ -184,7 +184,7 @@ def new_client(uri: str) -> "MlflowClient":
 
 @contextmanager
 def unavailable_on_error() -> Iterator[None]:
-    """MLflow raises its own errors, its database's, its connection's and the disk's: all mean not now."""
+    """Turn errors of MLflow, its database, its connection and the disk into `TrackingUnavailableError`."""
     try:
         yield
     except TintlabError:

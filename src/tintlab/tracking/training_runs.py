@@ -1,4 +1,4 @@
-"""The pipeline's runs in MLflow: parameters, lineage and files of a training; also created afterwards."""
+"""Record the pipeline's trainings as MLflow runs with parameters, lineage and files; restore missing runs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from tintlab.tracking import datasets, delivery, lineage, load, parent_lock, sen
 from tintlab.tracking.recorder import Recorder
 
 NOTE_TAG = "mlflow.note.content"
-"""MLflow's pages show it as the description."""
+"""The tag that MLflow's pages show as the description."""
 
 _USES = {"train": "learn from", "validation": "choose the best weights", "test": "judge"}
 
@@ -26,7 +26,7 @@ CHANGES_NO_RESULT = {"workers", "checkpoint_every"}
 
 
 def training_inputs(params: Params) -> dict[str, Any]:
-    """What the result of a training with these parameters, this source and this data depends on."""
+    """The inputs that decide the result of a training: these parameters, this source and this data."""
     import torch
 
     inputs = lineage.stage_inputs("train")
@@ -74,9 +74,9 @@ def record_evaluation(metrics: Mapping[str, Any]) -> None:
 
 
 def restore_missing_run() -> str:
-    """The MLflow run of the present model; where the store has none, one tagged `restored` is made.
+    """Return the id of the present model's MLflow run; if the store has none, create one tagged `restored`.
 
-    So a model that came from DVC's cache or from another machine has a run as well.
+    So a model from DVC's cache or from another machine also gets a run.
 
     Raises:
         TrackingUnavailableError: the store can't be reached.
@@ -106,7 +106,7 @@ def model_fingerprint() -> str:
 
 
 def flat_metrics(metrics: Mapping[str, Any], prefix: str = "test") -> dict[str, float]:
-    """Nested figures as `test.model.psnr: 21.4`; what is no number is left out."""
+    """Nested figures as `test.model.psnr: 21.4`; values that are not numbers are left out."""
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):

@@ -21,7 +21,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(repository: P
         assert loaded == [], page
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"])
 def test_relative_links_lead_to_files(name: str, repository: Path) -> None:
     place = repository / name
     pages = [place] if place.is_file() else list(place.glob("*.md"))

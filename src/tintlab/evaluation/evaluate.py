@@ -41,9 +41,9 @@ class Trial:
         raw: the folder of the photographs.
         max_megapixels: see `photos.read_photo`.
         median_ab: a* and b* of the baseline of that name, `(2,)`.
-        side: None judges photographs at full size. A number is the published protocol (as of DDColor, Kang et
-            al. 2023, arXiv 2212.11613, with 256): photographs are resampled to squares of this side, whatever
-            their shape, and colourfulness is `metrics.unsigned_colourfulness`.
+        side: None judges photographs at full size. A number is the published protocol (that of DDColor, Kang
+            et al. 2023, arXiv 2212.11613, with 256): photographs are resampled to squares of this side,
+            whatever their shape, and colourfulness is `metrics.unsigned_colourfulness`.
     """
 
     raw: Path

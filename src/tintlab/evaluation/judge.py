@@ -24,8 +24,8 @@ _LONGEST = 4  # times the short side
 def view(rgb: Byte) -> Byte:
     """Resize a photo `(h, w, 3)` for the judge: the short side has the network's own size.
 
-    Nothing is cropped or squashed, because colour counts everywhere. Only the ends of a photo longer than four
-    times its short side are cut off.
+    The proportions stay, and the whole photo counts, because colour matters everywhere. Only a photo longer
+    than four times its short side loses its ends.
     """
     height, width = rgb.shape[:2]
     short = min(height, width)

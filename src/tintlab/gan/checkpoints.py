@@ -59,14 +59,14 @@ class Checkpoints:
 
 
 def numbered(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, newest first; none where there is no such folder."""
+    """The checkpoints in a folder, newest first; empty if the folder does not exist."""
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def iteration_of(path: Path) -> int:
-    """How many steps were done at a checkpoint of `numbered`."""
+    """The number of steps that a checkpoint of `numbered` was saved after."""
     return int(path.name[:8])
 
 

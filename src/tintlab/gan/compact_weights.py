@@ -33,7 +33,7 @@ def encoder_entries(name: str) -> dict[str, str]:
 
 
 def compact(weights: Mapping[str, Tensor], encoder: str) -> dict[str, Tensor]:
-    """Leave out what the encoder's package holds bit for bit, and store the other kernels as float16.
+    """Leave out the weights that the encoder's package holds bit for bit; store the other kernels as float16.
 
     Args:
         weights: of a generator.

@@ -45,7 +45,7 @@ class _Stage:
     repeats: int
 
 
-# Lite0, of which the others are scalings
+# Lite0; the other variants scale it
 _STAGES: Final = (
     _Stage(3, 1, 1, 16, 1),
     _Stage(3, 2, 6, 24, 2),

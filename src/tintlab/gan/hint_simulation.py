@@ -40,7 +40,7 @@ class Guidance(NamedTuple):
     Attributes:
         ab: the colours to paint, ab / 110 `(n, 2, h, w)`.
         hints: `(n, 3, h, w)`, see `hint_maps`.
-        palettes: `(n, PALETTE_LENGTH)`; rows of zeros where a picture has none.
+        palettes: `(n, PALETTE_LENGTH)`; a row of zeros for a picture without a palette.
     """
 
     ab: Tensor

@@ -11,23 +11,23 @@ class Listener(Protocol):
     """Receives the events of a training; it changes nothing in it."""
 
     def announced(self, text: str) -> None:
-        """Something that people should read."""
+        """Receive a message for the user."""
 
     def stepped(self, iteration: int) -> None:
-        """`iteration` steps are done."""
+        """Called after `iteration` steps."""
 
     def displayed(self, iteration: int, meters: dict[str, float]) -> None:
-        """The running means of the six losses since the epoch's start."""
+        """Receive the running means of the six losses since the epoch's start."""
 
     def sampled(self, iteration: int, pictures: Lab, predicted: Tensor) -> None:
-        """Validation pictures, and what the generator makes of their L now."""
+        """Receive validation pictures, and the colours that the generator now predicts for them."""
 
     def validated(self, epoch: int, iteration: int, figures: dict[str, float]) -> None:
-        """An epoch's figures on the validation squares."""
+        """Receive an epoch's figures on the validation squares."""
 
 
 class Silent:
-    """A listener that ignores all events: for processes that only help."""
+    """A listener that ignores all events, for the processes of a training that don't report."""
 
     def announced(self, text: str) -> None:
         """As of `Listener`."""

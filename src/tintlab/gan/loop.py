@@ -89,9 +89,9 @@ class Training:
 
         Args:
             squares: training squares, `(n, side, side, 3)` packed L*a*b*.
-            val_squares: validation squares, likewise.
+            val_squares: validation squares, of the same form.
             asked_to_stop: called after each step; True ends the training.
-            mixture: which training squares the batches take; all where it is None.
+            mixture: which training squares the batches take; None for all.
 
         Raises:
             TintlabError: a loss is no longer finite, or the discriminator has collapsed.

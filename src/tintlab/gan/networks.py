@@ -37,8 +37,8 @@ class Networks:
         discriminator: and `discriminator_optimizer`.
         latent_encoder: and `noise_optimizer`, for it and the generator's noise; None without noise.
         average: the moving average of the generator; None without one.
-        perceptual: a loss, whose network never learns.
-        kernel: the loss on sets of pictures; it remembers the last ones.
+        perceptual: the perceptual loss; its network is frozen.
+        kernel: the loss on sets of pictures; it keeps the features of the most recent ones.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Networks:
 
     @property
     def kept_generator(self) -> nn.Module:
-        """The generator that is judged and saved: the moving average, where there is one."""
+        """The generator that is validated and saved: the moving average, if there is one."""
         module: nn.Module = self.average.module if self.average is not None else self.generator.module
         return module
 
@@ -180,7 +180,7 @@ class Networks:
 
     @property
     def _gpu(self) -> Any:
-        """`torch.cuda` or `torch.mps`, where dropout draws its random numbers there; None on the CPU."""
+        """`torch.cuda` or `torch.mps`, if dropout draws its random numbers there; None on the CPU."""
         device = self.fabric.device
         return None if device.type == "cpu" else torch.get_device_module(device)
 

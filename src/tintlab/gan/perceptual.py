@@ -52,7 +52,7 @@ class PerceptualLoss(nn.Module):
         return self.compare(L, ab, true_ab).loss
 
     def compare(self, L: Tensor, ab: Tensor, true_ab: Tensor) -> Compared:
-        """As `forward`, with the pooled features."""
+        """Like `forward`, but also returns the pooled features."""
         # The colours themselves stay in float32: bfloat16 would round them to a hundredth.
         pictures = network_input(lab_srgb(L, ab))
         true_pictures = network_input(lab_srgb(L, true_ab))
@@ -73,7 +73,7 @@ class PerceptualLoss(nn.Module):
         ).sum()
 
     def train(self, mode: bool = True) -> "PerceptualLoss":
-        """As of any module, but the encoder stays in evaluation mode: its batch statistics are ImageNet's."""
+        """Like `nn.Module.train`, but the encoder stays in evaluation mode, with ImageNet's batch statistics."""
         super().train(mode)
         self.encoder.eval()
         return self

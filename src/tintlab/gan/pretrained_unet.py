@@ -134,7 +134,7 @@ class PretrainedUNet(nn.Module):
             encoded: of N pictures.
             z: noise (N, z_dim); None gives the colours of z = 0.
             hints: (N, 3, H, W), see `hint_maps`; None or an empty map gives the plain colours to the last bit.
-            palette: (N, PALETTE_LENGTH), see `hint_maps`; None, or zeros, likewise.
+            palette: (N, PALETTE_LENGTH), see `hint_maps`; None or zeros give the plain colours.
 
         Raises:
             ValueError: an input that this generator does not take, or of another shape.
@@ -158,7 +158,7 @@ class PretrainedUNet(nn.Module):
         self.encoder.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> "PretrainedUNet":
-        """As of any module, but the encoder stays in evaluation mode: its batch statistics are ImageNet's."""
+        """Like `nn.Module.train`, but the encoder stays in evaluation mode, with ImageNet's batch statistics."""
         super().train(mode)
         self.encoder.eval()
         return self

@@ -36,9 +36,9 @@ class Steps:
         self.colour_weights = None if colour_weights is None else colour_weights.to(networks.fabric.device)
 
     def take(self, iteration: int, batch: Lab) -> dict[str, Tensor]:
-        """Step `iteration` of the discriminator, then of the generator, on the same fakes; the losses.
+        """Take step `iteration` of the discriminator, then of the generator, on the same fakes; returns losses.
 
-        In the L1 phase the discriminator rests and its losses are 0.
+        In the L1 phase the discriminator is not trained, and its losses are 0.
         """
         if schedule.in_variety_phase(self.params, iteration):
             losses = self._variety_step(iteration, batch)
@@ -156,7 +156,7 @@ class Steps:
         return losses
 
     def _colour_error(self, ab: Tensor, true_ab: Tensor) -> Tensor:
-        """Mean absolute difference, weighted by the rarity of the true colours where the recipe says so."""
+        """Mean absolute difference, weighted by the rarity of the true colours if the parameters ask for it."""
         if self.colour_weights is None:
             return F.l1_loss(ab, true_ab)
         return ((ab - true_ab).abs() * weights_of(self.colour_weights, true_ab)).mean()

@@ -7,7 +7,7 @@ MAX_DEPTH = 8
 
 
 def depth_for(size: int) -> int:
-    """How often a square of `size` pixels is halved: down to 1 pixel where it can be, 8 times at most."""
+    """How often a square of `size` pixels is halved: as long as the size is even, at most 8 times."""
     depth = 0
     while depth < MAX_DEPTH and size % 2 ** (depth + 1) == 0:
         depth += 1
@@ -59,7 +59,7 @@ class UNet(nn.Module):
             self.ups.append(nn.Sequential(*up))
 
     def freeze_encoder(self, frozen: bool) -> None:
-        """Hold the weights of the down-blocks, or let them train; their batch statistics follow the pictures."""
+        """Freeze the weights of the down-blocks, or let them train; their batch statistics still change."""
         self.downs.requires_grad_(not frozen)
 
     def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
@@ -67,7 +67,7 @@ class UNet(nn.Module):
 
         Args:
             L: `(n, 1, h, w)` in [-1, 1], sides multiples of `self.multiple`.
-            z: no noise vector is taken; must be None.
+            z: must be None; this generator takes no noise vector.
 
         Returns:
             ab / 110, `(n, 2, h, w)` in [-1, 1].

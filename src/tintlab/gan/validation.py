@@ -127,5 +127,5 @@ class Validation:
 
 
 def sample_picks(squares: Squares, count: int) -> Squares:
-    """`count` squares spread evenly over the set: always the same ones."""
+    """`count` squares spread evenly over the set, the same ones at each call."""
     return squares.take(np.linspace(0, len(squares) - 1, min(count, len(squares))).astype(int), axis=0)

@@ -29,7 +29,7 @@ KAPPA = np.float32(7.787)
 SLOPE_AT_BLACK = np.float32(903.292)
 KNEE = np.float32(6 / 29)
 ROUNDING = np.float32(1e-4)  # linear light may leave [0, 1] by this share; clipped, it moves L* by < 0.005
-CHROMA_ROUNDS = 6  # chroma is exact to 1/4096 of what was asked for
+CHROMA_ROUNDS = 6  # chroma is exact to 1/4096 of the requested chroma
 
 
 def rgb_to_lab(rgb: NDArray[np.generic]) -> Float:

@@ -75,7 +75,7 @@ def kernels(pixels: int) -> ModuleType | None:
 
 
 def lightness(pixels: NDArray[np.generic]) -> Float:
-    """As `color.lightness`."""
+    """The same as `color.lightness`, compiled if possible."""
     if pixels.ndim == 2 or pixels.dtype != np.uint8:
         return color.lightness(pixels)
     loops = kernels(pixels.size // 3)
@@ -93,7 +93,7 @@ def lightness(pixels: NDArray[np.generic]) -> Float:
 
 
 def lab_to_pixels(lightness: Float, a: Float, b: Float, dtype: type[np.uint8 | np.uint16]) -> Pixels:
-    """As `color.lab_to_pixels`."""
+    """The same as `color.lab_to_pixels`, compiled if possible."""
     loops = kernels(lightness.size)
     if loops is None:
         return color.lab_to_pixels(lightness, a, b, dtype)

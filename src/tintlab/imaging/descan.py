@@ -57,7 +57,7 @@ def even_out(lightness: color.Float) -> Stretch:
         lightness: L* `(h, w)` float32 in [0, 100].
 
     Returns:
-        What was done.
+        The stretch that was applied.
     """
     found = _find_stretch(lightness)
     found.apply(lightness)

@@ -1,4 +1,4 @@
-"""Arrays of pixels as pictures to look at: labelled contact sheets, thumbnails, pictures inside a page."""
+"""Make pictures for people from arrays of pixels: labelled contact sheets, thumbnails, images inside a page."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ def draw_grid(rows: Sequence[Sequence[Byte]], side: int, titles: Sequence[str]) 
     Args:
         rows: sRGB pictures `(h, w, 3)` uint8 of any size, as many in each row as there are titles.
         side: width of a column in pixels.
-        titles: a word or two a column; no title line where all are empty.
+        titles: a word or two per column; no title line if all are empty.
     """
     fitted = [[_fit(Image.fromarray(pixels), side) for pixels in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in fitted]
@@ -50,7 +50,7 @@ def make_thumbnail(pixels: Byte, side: int) -> Byte:
 
 
 def to_data_uri(pixels: Byte, quality: int = 90) -> str:
-    """The picture `(h, w, 3)` as a `data:` URI: JPEG, its colour not subsampled, for colour is the point."""
+    """The picture `(h, w, 3)` as a `data:` URI: JPEG without chroma subsampling, because colour matters here."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

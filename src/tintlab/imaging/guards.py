@@ -44,7 +44,7 @@ class WatchedFile:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, or all that are left.
+        """Read up to `size` bytes, or the rest of the file.
 
         Raises:
             PhotoError: the file has been read too often.

@@ -42,15 +42,15 @@ _JP2_SPACES = {0, 12, 15, 16, 17, 18}
 
 @dataclass(frozen=True)
 class Header:
-    """What a file states about its values.
+    """The properties of the values that a file states.
 
     Attributes:
-        calibration: of its colours; None where they are sRGB or have a profile.
+        calibration: of its colours; None if they are sRGB or have a profile.
         profile: an ICC profile that Pillow does not find, or empty.
         ignores_profile: whether a profile that Pillow finds must be ignored.
-        depth: bits of a sample in the file; 0 where it says nothing.
+        depth: bits of a sample in the file; 0 if the file does not state it.
         is_shifted: whether Pillow shifts such samples to 8 or 16 bits instead of scaling them.
-        significant: bits of each colour's samples that have a meaning; empty where all have.
+        significant: number of significant bits of each colour's samples; empty if all bits are.
         is_negative: whether white is zero.
         is_deep_with_alpha: whether it is a PNG of 16-bit grey with transparency.
     """
@@ -70,7 +70,7 @@ def read_header(file: WatchedFile, head: bytes) -> Header:
 
     Args:
         file: its position stays.
-        head: its first bytes, 64 or more where it has them.
+        head: its first bytes, at least 64 if it is long enough.
 
     Raises:
         PhotoError: the file says that its values mean something that is not read.
@@ -89,7 +89,7 @@ def read_header(file: WatchedFile, head: bytes) -> Header:
         elif head.startswith(b"BM"):
             found = _bmp(file, head)
     except (struct.error, IndexError, KeyError, ValueError):
-        return Header()  # the decoder will say what is wrong
+        return Header()  # the decoder will report the fault
     finally:
         file.seek(place)
     return found

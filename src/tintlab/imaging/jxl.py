@@ -207,7 +207,7 @@ def _depth(bits: _Bits) -> int:
 
 
 def _transfer(bits: _Bits) -> int:
-    """The transfer function, by its number in H.273; sRGB's where a profile says it."""
+    """The transfer function, by its number in H.273; sRGB's if a profile describes it."""
     if bits.flag():  # all by default
         return 13
     has_profile, space = bits.flag(), bits.enum()

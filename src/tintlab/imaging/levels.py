@@ -42,7 +42,7 @@ def read_grey(file: WatchedFile, ifd: ImageFileDirectory_v2, layout: tiff.Layout
     """Grey levels `(h, w)`, black is zero; transparency lies on white. uint8 for up to 8 bits, else uint16.
 
     Raises:
-        PhotoError: what white is can't be known, or the samples can't be read.
+        PhotoError: the white level can't be known, or the samples can't be read.
     """
     levels = _read_levels(file, ifd, layout, np.uint8 if layout.bits <= 8 else np.uint16)
     negative = layout.photometric == tiff.WHITE_IS_ZERO
@@ -141,10 +141,10 @@ def _scaled(values: Block, scale: Range, most: int) -> Block:
 
 
 def _range(file: WatchedFile, ifd: ImageFileDirectory_v2, layout: tiff.Layout) -> Range:
-    """What black and white are among the samples.
+    """Find the samples that mean black and white.
 
     Raises:
-        PhotoError: that can't be known.
+        PhotoError: the file does not make them clear.
     """
     stated = _stated_range(layout)
     plain = layout.kind == "unsigned" and layout.bits <= 16

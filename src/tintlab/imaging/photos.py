@@ -45,7 +45,7 @@ class Photo:
         pixels: `(h, w)` for grey photographs or `(h, w, 3)`; uint8, or uint16 for deep grey.
         format: the file's format as Pillow names it, such as `JPEG`.
         mode: the pixel mode that the file was stored in, such as `CMYK` or `I;16`.
-        metadata: what the file says of its capture.
+        metadata: the capture's metadata from the file.
         notes: one line about each part of the file that the pixels lack.
         more_pages: pages or frames of the file beside the one that was read.
     """

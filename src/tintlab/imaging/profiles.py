@@ -35,7 +35,7 @@ Transfer = float | tuple[float, ...] | Literal["srgb", "bt709"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a file without a profile states about its values.
+    """The colour space that a file without a profile states.
 
     Attributes:
         transfer: the exponent from value to light; or the light of evenly spaced values from 0 to 1; or
@@ -107,7 +107,7 @@ def grey_curve(profile: bytes, size: int) -> NDArray[np.uint16] | None:
 
 @functools.lru_cache(maxsize=8)
 def profile_space(profile: bytes) -> str:
-    """`GRAY`, `RGB`, `CMYK` or another of ICC's names; empty where the profile is broken."""
+    """`GRAY`, `RGB`, `CMYK` or another of ICC's names; empty if the profile is broken."""
     try:
         return str(ImageCms.getOpenProfile(io.BytesIO(profile)).profile.xcolor_space).strip()
     except _ERRORS:

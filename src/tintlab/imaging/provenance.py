@@ -93,16 +93,16 @@ class Provenance:
         run_id: of that training in MLflow.
         working_size: see `colorizer.working_shape`.
         saturation: factor on the predicted ab.
-        seed: of the noise vector, where there is one.
+        seed: of the noise vector, if there is one.
         variant: its number among those of this seed and source, from 1.
-        descan: how fading was evened out, where it was; see `descan.Stretch.text`.
+        descan: how fading was evened out, if it was; see `descan.Stretch.text`.
         steps: along directions of the noise, as in `warm +1, sky -0.5`.
-        hints: colours that a person gave to places: how many, and each.
+        hints: the number of colour hints, and each hint.
         like: of the palette that guided the colours, the start of its sha256.
         source_sha256: of the file that was coloured.
-        source_page: its page, where it has several that are photographs.
-        engine: what ran the network, and its precision. Files say it only where it is not `torch fp32`, which
-            ran all networks before there was a choice.
+        source_page: its page, if several of its pages are photographs.
+        engine: the engine that ran the network, and its precision. Files name it only if it is not `torch
+            fp32`, which ran all networks before there was a choice.
     """
 
     software: str = ""
@@ -159,7 +159,7 @@ def read_provenance(data: bytes) -> Provenance | None:
     """The provenance that a picture file holds, or None.
 
     Raises:
-        TintlabError: it is no picture.
+        TintlabError: the data is not a picture.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

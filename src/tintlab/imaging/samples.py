@@ -34,7 +34,7 @@ COMPRESSIONS = {
 """Compressions that are undone here. The others define their own kinds of samples, and Pillow reads them."""
 
 _BLOCK = 2 << 20  # bytes of samples that are converted together
-_BAND = 16 << 20  # bytes of samples that are decoded together, where segments are smaller
+_BAND = 16 << 20  # bytes of samples that are decoded together, if segments are smaller
 _MOST_SEGMENT = 640 << 20
 _MOST_SEGMENTS = 100_000
 _NO_PREDICTOR, _HORIZONTAL, _FLOATING = 1, 2, 3
@@ -167,7 +167,7 @@ def _segments(ifd: ImageFileDirectory_v2, layout: tiff.Layout) -> _Segments:
 
 
 def _height(segments: _Segments, layout: tiff.Layout, row: int, ifd: ImageFileDirectory_v2) -> int:
-    """Rows that a segment has: the last strip has only those that are left, tiles are always whole."""
+    """Rows of a segment: the last strip has only the rows that are left, and tiles are whole."""
     if tiff.TILE_OFFSETS in ifd:
         return segments.height
     return min(segments.height, layout.height - row * segments.height)

@@ -76,7 +76,7 @@ class _Stored(BaseModel):
 
 
 class Bins(_Stored):
-    """How one figure is spread over a set: how many photos lie in each bin."""
+    """The distribution of one figure over a set: the number of photos in each bin."""
 
     edges: tuple[float, ...]
     """Between two bins, ascending; a value on an edge belongs to the lower bin."""
@@ -106,13 +106,13 @@ class Reference(_Stored):
     """Description of a training set: the content of `training_summary.json`."""
 
     photos: int = Field(ge=0)
-    """How many."""
+    """Number of photographs."""
     bins: dict[str, Bins]
-    """Of each of `SCALARS`."""
+    """The distribution of each of `SCALARS`."""
     histogram: tuple[float, ...]
     """Mean of each share of `HISTOGRAM`."""
     covariance: tuple[tuple[float, ...], ...]
-    """Of these shares, from photo to photo."""
+    """Covariance of the shares of `HISTOGRAM` over the photographs."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -130,7 +130,7 @@ class Reference(_Stored):
         count = len(HISTOGRAM)
         means = shares.mean(axis=0) if len(table) else np.zeros(count)
         apart = shares - means
-        # Not by a matrix product, whose last digits depend on the number of threads.
+        # Not with a matrix product: its last digits depend on the number of threads.
         covariance = np.einsum("ni,nj->ij", apart, apart) / max(len(table) - 1, 1)
         return cls(
             photos=len(table),
@@ -156,6 +156,6 @@ class Reference(_Stored):
 
 
 def count_by_bin(values: NDArray[np.float64], edges: tuple[float, ...]) -> tuple[int, ...]:
-    """How many of `values` `(n,)` lie in each of the bins between `edges`."""
+    """Count the `values` `(n,)` in each of the bins between `edges`."""
     places = np.searchsorted(np.asarray(edges, np.float64), values, side="left")
     return tuple(np.bincount(places, minlength=len(edges) + 1).tolist())

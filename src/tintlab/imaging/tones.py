@@ -25,7 +25,7 @@ def turn(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation; 1 where the block is broken."""
+    """EXIF's orientation; 1 if the EXIF block is broken."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Pillow's parsers raise nearly anything; such a block says nothing about orientation
@@ -56,7 +56,7 @@ def finish_image(image: Image.Image, header: Header) -> Pixels:
 
 
 def _deep_levels(image: Image.Image, header: Header) -> NDArray[np.uint16] | None:
-    """Grey levels of more than 8 bits; None of other pictures."""
+    """Grey levels of more than 8 bits; None for other pictures."""
     if header.is_deep_with_alpha:
         deep = np.asarray(image).view(">u2").astype(np.uint16)
         return cast(NDArray[np.uint16], on_white(deep[..., :1], deep[..., 1:])[..., 0])
@@ -177,7 +177,7 @@ def on_white(colours: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pix
 
 
 def _grey_of(image: Image.Image) -> NDArray[np.uint8] | None:
-    """The one channel of an RGB picture whose channels are all the same; None of another."""
+    """The channel of an RGB picture whose channels are all the same; None for other pictures."""
     red, green, blue = image.split()
     same = red.tobytes() == green.tobytes() == blue.tobytes()
     return np.asarray(green) if same else None

@@ -24,7 +24,7 @@ SAMPLE_SIDE = 128
 
 
 class Reporter:
-    """A training's listener: prints above a progress bar, saves sample pictures, records for MLflow.
+    """A listener that prints above a progress bar, saves sample pictures, and records for MLflow.
 
     Args:
         params: the number and length of the epochs.

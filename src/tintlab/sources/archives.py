@@ -76,7 +76,7 @@ def read_members(
 
     Args:
         path: of the folder or archive.
-        only: take just the files of this name, in whatever folder.
+        only: take only the files with this name, in any folder.
         limits: of an archive.
         follow_links: enter the linked folders of a folder, see `walk.walk`; links to files are always followed.
 

@@ -28,7 +28,7 @@ def refresh(params: FetchParams, lock: Any, patience: Patience | None = None) ->
     Archives that URLs name are downloaded, unless the server's ETag is that of the copy.
 
     Raises:
-        TintlabError: a source is missing, can't be copied, is no archive, or not what params.yaml expects.
+        TintlabError: a source is missing, can't be copied, is not an archive, or not the one in params.yaml.
     """
     entries = {}
     for source in params.sources:

@@ -28,7 +28,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file, or a folder with all that is in it, that the walk did not take.
+    """A file, or a folder with its content, that the walk did not take.
 
     Attributes:
         path: where it lies.
@@ -44,13 +44,13 @@ class LeftOut:
 
     @property
     def may_hide_photographs(self) -> bool:
-        """Whether it may hold photographs that nobody meant to leave out."""
+        """Whether it may hold photographs that were left out unintentionally."""
         return self.why in (Why.UNREADABLE, Why.LINKED)
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What a folder holds.
+    """The result of a walk: the files of a folder, and what was left out.
 
     Attributes:
         files: sorted. They include links to files, broken links and devices: reading one reports the fault.

@@ -79,7 +79,7 @@ def make_report(
 
 
 def read_plain_unet(per_photo: pd.DataFrame) -> dict[str, float]:
-    """Read the figures of the baseline `PLAIN_UNET`. Without its table, or with one that does not fit: empty."""
+    """Read the figures of the baseline `PLAIN_UNET`; empty if its table is missing or does not fit."""
     if not paths.PLAIN_UNET.exists():
         return {}
     figures = baseline_figures(pd.read_csv(paths.PLAIN_UNET), per_photo)

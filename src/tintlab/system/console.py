@@ -87,7 +87,7 @@ def printable(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error` on a single line, or its type's name where it has none."""
+    """The message of `error` on a single line, or the name of its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -41,7 +41,7 @@ class DriftParams(Section):
     threshold: Positive
     """Least population stability index, corrected for chance, that counts as drift."""
     significance: Annotated[float, Field(gt=0, lt=1)]
-    """Probability of a false warning."""
+    """Probability that photographs like those of the training raise a false warning."""
     min_photos: Count
     """With fewer photographs there is no verdict."""
 

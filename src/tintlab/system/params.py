@@ -56,7 +56,8 @@ class FetchParams(Section):
     sources: Annotated[tuple[SourceParams, ...], Field(strict=False)]
     """More folders and archives, besides data/inbox/; run `tintlab sources refresh` after a change."""
     limit: Count | None
-    """Keep at most this many photographs, with the smallest salted hashes: a larger limit only adds some."""
+    """Keep at most this many photographs, those with the smallest salted hashes. So a larger limit keeps the
+    same photographs and adds others."""
     salt: str
     """Selects other photographs for a limit."""
     max_files: Count
@@ -143,13 +144,13 @@ class TrainParams(Section):
     """Length of the noise vector, which chooses among the colourings that a photograph allows; 0 is none. The
     default colours are those of z = 0."""
     image_size: Annotated[int, Field(ge=32, multiple_of=32)]
-    """Side in pixels of what the networks see while training."""
+    """Side in pixels of the pictures that the networks see while training."""
     channels: Annotated[int, Field(ge=2, multiple_of=2)]
     """Width of the generator: of its outermost layer (unet), or of its decoder at a quarter of the size."""
     dropout: BelowOne
     """Dropout in the generator's inner up-blocks: pix2pix's noise."""
     context_dropout: BelowOne
-    """Dropout of the pooled features that tell the decoder what the whole picture shows (pretrained_unet)."""
+    """Dropout of the pooled features, which describe the whole picture to the decoder (pretrained_unet)."""
     discriminator_channels: Count
     """Width of the discriminator's first layer."""
     discriminator_norm: Literal["batch", "instance"]
@@ -172,7 +173,7 @@ class TrainParams(Section):
     batch_size: Count
     """Crops a step."""
     crop: Annotated[tuple[Count, Count], Field(strict=False)]
-    """Smallest and largest side, in pixels of the squares, of random crops, brought to `image_size`."""
+    """Smallest and largest side of random crops, in pixels of the squares; crops are resized to `image_size`."""
     contrast: BelowOne
     """L* of a crop is stretched about 50 by a random factor in 1 ± this."""
     brightness: Annotated[float, Field(ge=0, le=50)]

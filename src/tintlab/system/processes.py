@@ -233,7 +233,7 @@ def worker_pool(workers: int | None = None, spawned: bool = False) -> ProcessPoo
 def map_in_order(
     pool: ProcessPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], chunk: int
 ) -> Iterator[Result]:
-    """As `pool.map`, but only a few chunks are underway at a time: memory does not grow with the items."""
+    """Like `pool.map`, but only a few chunks are queued at a time: memory does not grow with the items."""
     waiting, left = deque[Future[list[Result]]](), iter(items)
     while True:
         while len(waiting) < _UNDERWAY and (part := list(itertools.islice(left, chunk))):

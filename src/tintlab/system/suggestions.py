@@ -7,7 +7,7 @@ from tintlab.system import paths
 from tintlab.system.console import printable
 
 MODEL_NAMES = ("champion", "challenger", "base")
-"""What a model may be called beside `models:/tintlab/3` and a folder."""
+"""Names of a model besides `models:/tintlab/3` and folders."""
 
 _SHOWN = 60  # characters of a name in a message
 
@@ -20,7 +20,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def advise(name: str, known: Sequence[str]) -> str:
-    """`did you mean smoke?`, or a list of what is known."""
+    """`did you mean smoke?`, or a list of the known names."""
     near = closest(name, known)
     return f"did you mean {near}?" if near else f"there are {', '.join(known) or 'none'}"
 
@@ -37,10 +37,10 @@ def preset_names() -> list[str]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """What `--model` offers on Tab; the shell itself offers folders."""
+    """The completions of `--model` on Tab; the shell itself offers folders."""
     return [name for name in MODEL_NAMES if name.startswith(incomplete)]
 
 
 def complete_preset(incomplete: str) -> list[str]:
-    """What `--preset` offers on Tab."""
+    """The completions of `--preset` on Tab."""
     return [name for name in preset_names() if name.startswith(incomplete)]

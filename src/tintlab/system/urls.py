@@ -24,7 +24,7 @@ def is_url(text: str) -> bool:
 
 
 def fault_of(url: str) -> str | None:
-    """Why a URL can't be a source, in words without the URL; None where it can."""
+    """Why a URL can't be a source, as text without the URL; None if it can."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -48,7 +48,7 @@ def fault_of(url: str) -> str | None:
 
 
 def file_name(url: str) -> str:
-    """A plain name for a copy of what `url` names: its last part, letters and digits as they are."""
+    """A safe file name for a copy of `url`: its last part, with letters and digits kept."""
     name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[-80:] or "archive"
 
@@ -71,7 +71,7 @@ def redacted(text: str) -> str:
 
 
 def without_userinfo(text: str, url: str) -> str:
-    """The same text without the user name and the password that a URL holds, whatever stands around them."""
+    """Remove the user name and the password of `url` from a text, wherever they occur."""
     secret = urlsplit(url).netloc.rpartition("@")[0]
     return text.replace(f"{secret}@", "") if secret else text
 

@@ -189,7 +189,7 @@ class _Target:
         self._experiment = store.experiment_id(self._client)
 
     def find(self, fingerprint: str) -> str:
-        """The id of a training's run; empty where there is none."""
+        """The id of a training's run; empty if there is none."""
         run = store.search_run(self._client, self._experiment, fingerprint)
         return run.info.run_id if run else ""
 

@@ -29,7 +29,7 @@ class Unfinished:
     Attributes:
         folder: where it lies.
         iteration: steps done at its newest checkpoint.
-        inputs: see `lineage.training_inputs`; empty where they can't be read.
+        inputs: see `lineage.training_inputs`; empty if they can't be read.
         time: when that checkpoint was written, in seconds since 1970.
         tree: the working tree that it ran in; None if it is not known.
     """

@@ -179,7 +179,7 @@ def is_committed(folder: Path = Path()) -> bool:
 
 
 def git_state(repository: Path = Path()) -> GitState:
-    """The commit, and what differs from it in source, params.yaml and dvc.yaml.
+    """The commit, and the differences from it in source, params.yaml and dvc.yaml.
 
     Without git, outside a repository and before the first commit, the unknown fields are empty; nothing is
     raised.
@@ -204,7 +204,7 @@ def git_state(repository: Path = Path()) -> GitState:
 
 
 def experiment_tags() -> dict[str, str]:
-    """Baseline commit and name of the experiment where `dvc exp run` started this process, else nothing."""
+    """Baseline commit and name of the experiment, if `dvc exp run` started this process; otherwise empty."""
     variables = {"dvc.baseline": "DVC_EXP_BASELINE_REV", "dvc.experiment": "DVC_EXP_NAME"}
     return {tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)}
 

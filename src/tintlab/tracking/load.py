@@ -37,7 +37,7 @@ def sample_load(recorder: Recorder) -> Iterator[None]:
 
 
 def system_load() -> dict[str, float]:
-    """CPU and memory in use; of the first GPU too, where this process uses one."""
+    """CPU and memory in use; also those of the first GPU, if this process uses one."""
     memory = psutil.virtual_memory()
     load = {
         "cpu_utilization_percentage": psutil.cpu_percent(),

@@ -23,7 +23,7 @@ from tintlab.tracking.recorder import Recorder
 from tintlab.tracking.store import TrackingUnavailableError, shown_uri
 
 LINGER_SECONDS = 4.0
-"""How long a sender may go on after its stage has ended."""
+"""Seconds for which a sender may go on after its stage has ended."""
 
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 8.0
 

@@ -60,7 +60,7 @@ class Spool:
             file.close()
 
     def last_time(self) -> int:
-        """When the last record was written, in milliseconds; 0 where there is none."""
+        """The time of the last record in milliseconds since 1970; 0 if there is none."""
         return max((record.get("time", 0) for record, _ in self.pending(0)), default=0)
 
     def _whole_size(self) -> int:
@@ -112,7 +112,7 @@ class Spool:
             file.write(line)
 
     def undelivered(self) -> int:
-        """How many records wait or were refused."""
+        """Number of records that wait or were refused."""
         refused = self.refused.read_bytes().count(b"\n") if self.refused.exists() else 0
         return refused + sum(1 for _ in self.pending(self.progress().offset))
 

@@ -48,10 +48,10 @@ def is_default() -> bool:
 
 
 def ui_page(path: str) -> str:
-    """What follows `ADDRESS/` for a page of MLflow's UI, with the menu of trainings and models.
+    """The part of a URL after `ADDRESS/` for a page of MLflow's UI, with the menu of trainings and models.
 
-    Without the query the menu is that of language models, until the browser has remembered another choice. The
-    server has no setting for it.
+    Without the query, MLflow shows the menu of language models until the browser remembers another choice.
+    The server has no setting for it.
     """
     return f"#/{path}?workflowType=machine_learning"
 

@@ -1,1 +1,1 @@
-"""What a trained generator knows and leaves open: its noise, directions in it, its units, its use of contrast."""
+"""Explore a trained generator: its noise, directions in the noise, single units, the effect of contrast."""

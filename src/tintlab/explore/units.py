@@ -2,7 +2,7 @@
 
 As in GAN dissection (Bau et al. 2019, arXiv 1811.10597). There a segmenter names the objects that a unit's map
 overlaps. Here the photo's own colours and places do: "blue, top" is mostly sky. Then units are forced off or on
-and the change of ab is measured, because an overlap is no proof of a cause.
+and the change of ab is measured, because an overlap does not prove a cause.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

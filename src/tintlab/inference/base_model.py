@@ -1,4 +1,4 @@
-"""The model that ships with the package: `base`."""
+"""Find `base`, the model that ships with the package."""
 
 from pathlib import Path
 

@@ -1,9 +1,7 @@
-"""A trained model as people use it: a grey photo of any size in, the same photo in colour out.
+"""Colour a grey photo of any size with a trained model.
 
-The network sees the photo small; its ab is brought back to full size along the photo's own edges and joined
-with the photo's own L*, see `guided`. The steps can be called one by one, and only the network's needs torch:
-`working_shape`, `reduced`, `Colorizer.predict_working_ab`, `GuidedColours`, `coloured`. None of them looks at
-other photos, so a photo's colours are the same alone and in a batch.
+The network sees a small copy. `guided` enlarges its ab along the photo's edges and joins it with the photo's L*.
+The steps can be called one by one. A photo's colours do not depend on the other photos of a batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -146,8 +144,7 @@ class Colorizer:
         Args:
             photo: its colours are ignored. Arrays are grey `(h, w)` or sRGB `(h, w, 3)`, uint8 or uint16.
             working_size: see `working_shape`; the model's own where it is None.
-            z: a noise vector `(z_dim,)`, which chooses among the colourings that a photo allows; None, as zeros,
-                is the one that training held to the truth.
+            z: a noise vector `(z_dim,)`, which chooses among colourings; None and zeros are the plain one.
             hints: colours that the photo has at points.
             like: the palette of a picture whose colours the photo shall take.
             descan: even out the fading of a print first; see `imaging.descan`.

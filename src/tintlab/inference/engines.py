@@ -1,7 +1,7 @@
-"""What runs a generator: torch, or OpenVINO where it is faster.
+"""Choose and open the engine that runs a generator: torch, or OpenVINO where it is faster.
 
-An engine runs the generator in two halves. The first sees the photograph, once; the second makes colours of what
-the first found, as often as there are variants. Arrays go in and come out, so no caller needs to know which
+An engine runs the generator in two halves. The first encodes the photograph once. The second computes colours
+from that encoding, once per variant. Arrays go in and come out, so no caller needs to know which
 library runs.
 """
 

@@ -1,4 +1,4 @@
-"""A trained model as ONNX, with a JSON that says what comes before it and after it."""
+"""Export a trained model as ONNX, with a JSON file that describes its pre- and postprocessing."""
 
 import warnings
 from importlib.metadata import version
@@ -40,7 +40,7 @@ def export(model: Path, target: Path) -> None:
 
 
 def write_export(model: Path, folder: Path) -> None:
-    """As `export`, into a folder that is there.
+    """As `export`, into an existing folder.
 
     Raises:
         TintlabError: no model there, or a damaged one.
@@ -58,7 +58,7 @@ def write_export(model: Path, folder: Path) -> None:
         for name, one in examples.items()
     }
     with warnings.catch_warnings(), torch.no_grad():
-        # Tracing follows one path through the checks of shapes, and says so.
+        # Tracing follows one path through the checks of shapes, and warns about that.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

@@ -1,4 +1,4 @@
-"""An exported model, run by ONNX Runtime; each fault of its files or inputs is one line."""
+"""Run an exported model by ONNX Runtime; report each fault of its files or inputs in one line."""
 
 import importlib.util
 from pathlib import Path
@@ -61,7 +61,7 @@ class ExportedModel:
         return cast(Float, self._session.run(None, arrays)[0])
 
     def try_out(self) -> None:
-        """Run it once on nothing.
+        """Run it once on inputs of zeros.
 
         Raises:
             TintlabError: it can't be run.

@@ -1,7 +1,7 @@
-"""The two halves of a generator as networks of their own, which converters to other formats can follow.
+"""Split a generator into two networks that converters to other formats can trace.
 
-Tensors go in and out one by one, and each input that the generator takes is always there: zeros say that
-nothing is asked for. What a converter needs to know is in `Halves`.
+Tensors go in and out one by one. Every input of the generator is required; zeros mean that it is not used.
+`Halves` has everything that a converter needs to know.
 """
 
 from dataclasses import dataclass

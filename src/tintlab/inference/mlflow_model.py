@@ -1,4 +1,4 @@
-"""A trained model as a folder that MLflow can load anywhere, without a pickle in it."""
+"""Write a trained model as a folder that MLflow can load on other machines, without pickles."""
 
 import ast
 import importlib.metadata
@@ -62,7 +62,7 @@ _EXAMPLE_SIDE = 16
 
 
 def file_hashes(model: Path) -> dict[str, str]:
-    """The sha256 of each file of a model, by its name: what the model is.
+    """The sha256 of each file of a model, by its name: they identify the model.
 
     Raises:
         FileNotFoundError: one is missing.

@@ -1,4 +1,4 @@
-"""Noise vectors as a seed and a photograph decide them: neither order, batch nor number of samples matters."""
+"""Draw noise vectors from a seed and a photograph's sha256; order, batch and sample count do not matter."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def draw(seed: int, sha256: str, count: int, z_dim: int) -> Float:
         raise TintlabError(f"the seed is a whole number from 0 up, not {seed}")
     from scipy.special import ndtri  # a quarter of a second
 
-    # Normal numbers by numpy's ziggurat would do, but numpy does not promise the same ones for ever.
+    # Normal numbers by numpy's ziggurat would do, but numpy does not promise the same ones in later versions.
     bits = np.random.Philox(np.random.SeedSequence([seed, int(sha256, 16)])).random_raw(count * z_dim)
     uniform = ((bits >> np.uint64(11)) + 0.5) * 2.0**-53
     return ndtri(uniform).astype(np.float32).reshape(count, z_dim)  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""A generator run by OpenVINO, the fastest on CPUs.
+"""Run a generator by OpenVINO, the fastest engine on CPUs.
 
 A model is converted once, through a trace of torch's network, and its graphs are kept in the state folder under a
-hash of all they were made from. After that, torch is not even imported. Shapes stay open: OpenVINO prepares its
-code for each new shape in a few milliseconds and remembers it, and pictures come in few shapes, padded to the
-generator's multiple.
+hash of everything they were made from. After that, torch is not even imported. Shapes stay dynamic: OpenVINO
+prepares its code for each new shape in a few milliseconds and keeps it. Pictures have few different shapes,
+because they are padded to the generator's multiple.
 
 In bf16 the encoder's fine scales stay in fp32. They hold the photograph's texture, and rounding it costs as much
 colour as all other rounding together: see docs/decisions.md.

@@ -1,4 +1,4 @@
-"""Make the model that ships with the package from a trained one: `python -m tintlab.inference.pack_base FOLDER`.
+"""Pack a trained model as `base`, which ships with the package: `python -m tintlab.inference.pack_base FOLDER`.
 
 The same trained folder gives the same bytes. The card, README.md, is written by hand and stays as it is.
 """

@@ -1,4 +1,4 @@
-"""The model as MLflow loads it: the bytes of a photograph in, the bytes of a PNG in colour out.
+"""The model as MLflow loads it: it takes the bytes of a photograph and returns the bytes of a coloured PNG.
 
 MLflow copies this file into a registered model and runs it there, see `mlflow_model`; nothing of a model
 is pickled. The package's modules lie beside it, as they were when the model was registered.

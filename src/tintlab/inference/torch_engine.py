@@ -1,4 +1,4 @@
-"""A generator run by torch: on every machine, and the reference for other engines."""
+"""Run a generator by torch, which works on all supported machines and is the reference for other engines."""
 
 import contextlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""New photographs, changed sources and drift since the last retraining: is another one worthwhile?"""
+"""Find reasons for another retraining: new photographs, changed sources, and drift since the last one."""
 
 import hashlib
 from contextlib import suppress
@@ -90,7 +90,7 @@ def find_drifted_archives() -> list[Drift]:
 
 
 def read_seen() -> set[str]:
-    """Read the causes that were acted on before: digests of arrivals and of sources, runs of drift."""
+    """Read the causes that have already led to a reaction: digests of arrivals and of sources, runs of drift."""
     with suppress(FileNotFoundError, TintlabError):
         return set(read_json(paths.watch_record())["seen"])
     return set()

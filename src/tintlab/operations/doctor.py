@@ -1,4 +1,4 @@
-"""Check the state of everything, and advise."""
+"""`tintlab doctor`: check versions, disk, stores, locks and unfinished trainings, and advise."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def text(findings: list[Finding]) -> str:
 
 
 def _place() -> Iterator[Finding]:
-    """Which checkout this is, and what of it points elsewhere."""
+    """Which checkout this is, and which of its settings point elsewhere."""
     here = Path.cwd()
     if checkout.has_other_code():
         yield Finding(
@@ -184,7 +184,7 @@ def _trainings() -> Iterator[Finding]:
 
 
 def _who_goes_on(training: interrupted.Unfinished) -> str:
-    """What continues a training: it depends on the working tree that it ran in."""
+    """What continues an unfinished training; that depends on the working tree in which it ran."""
     if training.tree in (None, Path.cwd()):
         return "`dvc repro` goes on with it"
     if training.tree == paths.workspace():

@@ -1,4 +1,4 @@
-"""Repair what killed processes leave behind: a dvc.lock cut in half, and DVC's locks."""
+"""Repair the leftovers of killed processes: a truncated dvc.lock, and DVC's locks."""
 
 import fcntl
 import json
@@ -97,7 +97,7 @@ def _clear_dead_locks() -> list[str]:
     """Remove the entries of dead processes from DVC's lock files.
 
     DVC itself removes an entry only if its process number is unused. If another process has the number, DVC waits
-    for ever; if the file is damaged, DVC fails. `.dvc/tmp/lock` needs no repair: it is a kernel lock.
+    forever; if the file is damaged, DVC fails. `.dvc/tmp/lock` needs no repair: it is a kernel lock.
     """
     cleared = []
     for path in _rwlocks():

@@ -1,4 +1,4 @@
-"""Where things are: the pages of MLflow and Prefect that one wants to land on, and exports for a shell."""
+"""Addresses: links to the useful pages of MLflow and Prefect, and exports for a shell."""
 
 import shlex
 import socket
@@ -80,7 +80,7 @@ def prefect_pages(address: str) -> list[tuple[str, str]]:
 
 
 def exports() -> str:
-    """Lines for a shell: after them `mlflow` and `prefect` find what this project's commands use."""
+    """Export lines for a shell, so that `mlflow` and `prefect` use the same services as our commands."""
     running = find_running()
     values = {"MLFLOW_TRACKING_URI": running.mlflow if running else store.tracking_uri()}
     values |= {"TINTLAB_STATE": str(paths.state())}

@@ -67,7 +67,7 @@ def _refuse_without_git() -> None:
 
 
 def record_inbox() -> None:
-    """Record what was dropped into the inbox, so that experiments in DVC's temporary copies train on it too.
+    """Record the content of the inbox, so that experiments in DVC's temporary copies train on it too.
 
     An empty inbox is not recorded over a full one: on another machine its photographs may be missing, and `fetch`
     says so.

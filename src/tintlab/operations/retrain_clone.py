@@ -189,7 +189,7 @@ def _snapshot(inbox: Path, target: Path) -> None:
 
 
 def _record_inbox(folder: Path) -> None:
-    """The snapshot is what this retraining is made from, whatever the commit has recorded."""
+    """Record the snapshot as the inbox of this retraining, in place of the one that the commit has recorded."""
     lock = folder / paths.SOURCES_LOCK
     recorded = read_json(lock) if lock.exists() else {}
     now = sources_lock.record_inbox(recorded, folder / paths.INBOX)

@@ -1,4 +1,4 @@
-"""A contact sheet of test photographs coloured by a model: what a newcomer looks at first."""
+"""`tintlab sheet`: a contact sheet of test photographs, coloured by a model."""
 
 import hashlib
 import tempfile
@@ -23,9 +23,9 @@ from tintlab.system.tables import read_table
 
 
 def make_sheet(output: Path, spec: str | None, count: int) -> str:
-    """Colour the first test photographs by name; they are not picked.
+    """Colour the first test photographs by name, which are not hand-picked.
 
-    Once the pipeline has run, these are the photographs that judge; before, those of the starter set that will.
+    After a run of the pipeline they are its test photographs; before, the starter set's future test photographs.
 
     Args:
         output: a JPEG file.

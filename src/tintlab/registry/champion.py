@@ -1,4 +1,4 @@
-"""The alias `champion`, which MLflow's pages and `mlflow models serve` use: kept equal to the history.
+"""Keep MLflow's alias `champion`, which its pages and `mlflow models serve` use, in line with the history.
 
 Anyone can move or delete an alias, MLflow drops it silently with a deleted version, and a command can be cut
 short before it sets it. The history decides, so each reader here corrects the alias and prints a note.
@@ -28,7 +28,7 @@ def correct_alias(client: "MlflowClient", log: History, say: Callable[[str], Non
 
     Args:
         client: of the registry.
-        log: as it was read.
+        log: the history as it was read.
         say: called with a sentence where the alias was wrong or the log has been changed by hand.
     """
     for number in log.lost:

@@ -3,7 +3,7 @@
 MLflow has no compare-and-swap: the last write of an alias wins, and no earlier one is kept. But MLflow numbers
 the versions of a registered model atomically, and writes each with its tags in one transaction. So every
 promotion and rollback is a version of a second registered model, `tintlab-history`. An entry names the entry
-that was the last to count when its writer looked, and counts only if that is still so. Of two entries written
+that was valid last when its writer looked, and is valid only if that is still so. Of two entries written
 at once the lower number wins, and every reader comes to the same result. The alias `champion` is derived from
 the log, see `tintlab.registry.champion`.
 """
@@ -52,7 +52,7 @@ class UncertainError(TintlabError):
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be written into the log."""
+    """A change to be written into the log."""
 
     action: Action
     version: int
@@ -79,7 +79,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class History:
-    """The log, and what follows from it."""
+    """The log, and the facts that follow from it."""
 
     counted: tuple[Entry, ...]
     """The entries that changed the champion, in order."""
@@ -101,7 +101,8 @@ class History:
     def former(self) -> list[Change]:
         """The champions that a rollback can go back to, the latest first: those before the present one's reign.
 
-        A rollback takes back what came after the champion it restores, so the next one goes further back.
+        A rollback also undoes the promotions after the champion that it restores. So the next rollback goes
+        further back.
         """
         reigns: list[Change] = []
         for entry in self.counted:
@@ -130,7 +131,7 @@ def project(entries: Iterable[Entry], numbers: Iterable[int] = ()) -> History:
     for number in range(1, last + 1):
         entry = known.get(number)
         if entry is None:
-            # One that is gone has counted if others saw it as the head.
+            # A deleted entry was valid if later entries name it as the head.
             head = number if number in seen_as_head else head
         elif entry.change.expected == head:
             counted.append(entry)
@@ -149,7 +150,7 @@ def read(client: "MlflowClient") -> History:
 
 
 def append(client: "MlflowClient", change: Change) -> History:
-    """Write an entry; the log in which it counts.
+    """Write an entry; return the log in which it is valid.
 
     Raises:
         BeatenError: the champion has been changed since `change.expected`.
@@ -178,7 +179,7 @@ def registered_model(client: "MlflowClient", name: str) -> "RegisteredModel | No
 
 
 def _answer_lost(client: "MlflowClient", change: Change, nonce: str, error: Exception) -> History:
-    """The log where it has the entry although its writing failed: only the answer may have been lost."""
+    """The log if it has the entry although writing it failed: perhaps only the answer was lost."""
     with suppress(Exception):
         history = read(client)
         if _counts(history, nonce):

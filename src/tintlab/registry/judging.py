@@ -1,8 +1,8 @@
 """`tintlab judge`: two models colour the same test photographs, and the comparison becomes a verdict.
 
-Scores are kept under a hash of everything that decides them: the model's files, the test photographs, the code
-and the network that judge, and the working size. So a champion is judged once, and again when any of these
-changes, and a verdict records what it is valid for.
+Scores are kept under a hash of everything that decides them: the model's files, the test photographs, the judging
+code and network, and the working size. So a champion is judged once, and again only when one of these changes.
+A verdict records the same hashes, because it is valid only for them.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "pillow")
 
 @dataclass(frozen=True)
 class Exam:
-    """What models are judged with.
+    """The photographs and conditions by which models are judged.
 
     Attributes:
         photos: columns `photo`, `cluster` and `category`.
@@ -103,7 +103,7 @@ class Exam:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model scores: as `evaluate.Evaluation`, whether judged now or before."""
+    """The scores of a model, as in `evaluate.Evaluation`, measured now or read from an earlier judgement."""
 
     per_photo: pd.DataFrame
     totals: dict[str, Any]
@@ -150,7 +150,7 @@ def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Ou
     chosen = verdict_page.changed_most(gains)
     pictured = _pictures([photo for some in chosen.values() for photo in some], ours, theirs, exam)
     write_text(page, verdict_page.verdict_page(written, gains, chosen, pictured))
-    # What made it champion is not to be replaced by a comparison with itself.
+    # The verdict that made it champion must not be replaced by a comparison with itself.
     stored = ours.version is not None and not (theirs and theirs.version == ours.version)
     if stored and ours.version is not None:
         verdicts.store_verdict(ours.version, written, page)
@@ -158,7 +158,7 @@ def judge(challenger: str = models.CHALLENGER, against: str | None = None) -> Ou
 
 
 def load_exam(params: Params) -> Exam:
-    """The present workspace's test photographs, and all else that models are judged with.
+    """Load the workspace's test photographs, and everything else that a judgement needs.
 
     Raises:
         TintlabError: a file of the pipeline is missing.
@@ -181,7 +181,7 @@ def load_exam(params: Params) -> Exam:
 
 
 def score_model(model: LocatedModel, exam: Exam) -> Scores:
-    """What a model scores; from what is kept, where it was judged under the same conditions.
+    """The scores of a model; read from the state folder if it was judged before under the same conditions.
 
     Raises:
         TintlabError: see `evaluate.evaluate`.
@@ -209,7 +209,7 @@ def verdict_record(
     own: Scores,
     other: Scores | None,
 ) -> dict[str, Any]:
-    """A verdict as JSON: the decision, its figures, and under `bound` the hashes of what it holds for."""
+    """A verdict as JSON: the decision, its figures, and under `bound` the hashes that it is valid for."""
     bound = {"weights_sha256": ours.weights_sha256, "config_sha256": _config_hash(ours)}
     if theirs:
         bound |= {"champion_weights_sha256": theirs.weights_sha256}
@@ -249,7 +249,7 @@ def _champion(against: str | None) -> LocatedModel | None:
 
 
 def _against_base(exam: Exam, own: Scores) -> dict[str, Any]:
-    """The change of the first figure against the model that ships, where that was judged before: for the card."""
+    """The difference of the first figure from `base`, if `base` was judged before: for the model card."""
     try:
         path = scores_path(models.locate(BASE), exam)
     except TintlabError:  # this installation lacks it
@@ -293,7 +293,7 @@ def _write(path: Path, scores: Scores) -> None:
 
 
 def _read(path: Path) -> Scores | None:
-    """What is kept, or None where it is damaged."""
+    """Read kept scores; None if they are damaged."""
     try:
         content = read_json(path)
         return Scores(pd.DataFrame(content["per_photo"]), content["totals"])

@@ -1,4 +1,4 @@
-"""The registry as text tables: the versions that exist, and which were champion, when and why."""
+"""Text tables of the registry: its versions, and the history of champions with times and reasons."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A version as MLflow's logged model: its files, and its figures linked to the photographs that they are of."""
+"""A version as MLflow's logged model: its files, and its figures, each linked to its dataset."""
 
 import json
 import shutil

@@ -41,7 +41,7 @@ class NoSuchVersionError(TintlabError):
 
 @dataclass(frozen=True)
 class LocatedModel:
-    """A model as it lies on this disk, and what the registry knows of it."""
+    """A model on this disk, with the registry's facts about it."""
 
     folder: Path
     """Has config.json and generator.safetensors: what `Colorizer.load` takes."""
@@ -138,7 +138,7 @@ def hash_stored(client: "MlflowClient", version: "ModelVersion") -> dict[str, st
 
 
 def _parsed(spec: str) -> tuple[str, int | None]:
-    """Alias and number of what is asked for; neither where it is a folder."""
+    """The alias and the number that a spec names; neither if it is a folder."""
     if spec in (CHAMPION, CHALLENGER):
         return spec, None
     if not spec.startswith("models:"):

@@ -1,7 +1,7 @@
-"""Versions that hold old serving code: which they are, and what to do about them.
+"""Find the versions whose serving code has a security hole, and advise what to do about them.
 
-A registered version holds the code of its day, and MLflow serves that. Code with a hole stays with the versions
-that were registered with it, so such a model is registered again.
+A registered version holds the code of its day, and MLflow runs that code when it serves the version. Updating
+tintlab does not repair it, so the model has to be registered again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _MOST_NAMED = 5
 
 
 def has_old_code(version: "ModelVersion") -> bool:
-    """Whether a version was registered with code that must not be served, see `mlflow_model.SERVING_CODE`."""
+    """Whether a version was registered with unsafe serving code, see `mlflow_model.SERVING_CODE`."""
     generation = version.tags.get(CODE_TAG, "1")
     return not generation.isdecimal() or int(generation) < mlflow_model.SERVING_CODE
 
@@ -37,7 +37,7 @@ def find_successor(version: "ModelVersion", versions: Iterable["ModelVersion"]) 
 
 
 def notes() -> list[str]:
-    """All that there is to say of this registry: a fault and an advice each, with a colon between them.
+    """Notes about this registry: each is a fault and an advice, with a colon between them.
 
     Raises:
         TintlabError: MLflow can't be reached.
@@ -49,7 +49,7 @@ def notes() -> list[str]:
 
 
 def champion_notes(versions: Sequence["ModelVersion"], champion: Change | None) -> list[str]:
-    """A line where the champion has old code, else nothing."""
+    """A line if the champion has old code, else nothing."""
     reigning = [v for v in versions if champion and int(v.version) == champion.version and has_old_code(v)]
     if not reigning:
         return []

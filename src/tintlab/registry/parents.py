@@ -1,4 +1,4 @@
-"""The model that a training starts from: find what `train.init_from` names, and find it again when it trains."""
+"""The parent of a training: resolve `train.init_from`, record the result, and find the recorded weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Parent:
 
 
 def find(spec: str) -> Parent:
-    """What `train.init_from` names now.
+    """Find the model that `train.init_from` names now.
 
     Raises:
         TintlabError: there is no such model, or MLflow can't be reached.
@@ -41,7 +41,7 @@ def find(spec: str) -> Parent:
 
 
 def lock_content(spec: str | None) -> dict[str, Any]:
-    """The content of the lock file: what `train.init_from` stands for now; empty where it is null.
+    """The content of the lock file: the model that `train.init_from` names now; empty if it is null.
 
     Raises:
         TintlabError: see `find`.
@@ -53,7 +53,7 @@ def lock_content(spec: str | None) -> dict[str, Any]:
 
 
 def find_recorded(spec: str, known: dict[str, Any]) -> Path:
-    """The recorded parent's weights on this disk, whatever an alias names by now.
+    """Find the recorded parent's weights on this disk, even if an alias has moved since.
 
     Args:
         spec: `train.init_from`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def promote(version: int | None = None, why: str = "", forced: bool = False) -> str:
-    """Make a version champion, on a passing verdict for exactly this version; a line that says what was done.
+    """Make a version champion, on a passing verdict for exactly this version; return a line about it.
 
     Args:
         version: None is the challenger.
@@ -68,7 +68,7 @@ def promote_if_passed(version: int | None = None, why: str = "") -> str:
 def rollback(why: str = "") -> str:
     """Bring back the champion before the present one, and the next time the one before that; a line about it.
 
-    A former champion whose files have changed is passed over with a note.
+    It skips a former champion whose files have changed, with a note.
 
     Raises:
         TintlabError: there is none to go back to; someone else was faster; MLflow can't be reached.
@@ -104,7 +104,7 @@ def _carry_out(client: "MlflowClient", before: History, change: Change) -> str:
 
 
 def _withdraw(version: int) -> str:
-    """Take the alias `challenger` from a rejected version; the one before comes back if it still waits."""
+    """Take the alias `challenger` from a rejected version; the version before gets it back if it still waits."""
     with store.connect() as client:
         model = history.registered_model(client, MODEL_NAME)
         if model is None or str(model.aliases.get(models.CHALLENGER)) != str(version):

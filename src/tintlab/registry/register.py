@@ -1,4 +1,4 @@
-"""From the pipeline's outputs to a version in MLflow's model registry."""
+"""`tintlab register`: make the pipeline's model a version in MLflow's model registry."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -46,8 +46,8 @@ class Registered:
 def register(model: Path | str = paths.GENERATOR) -> Registered:
     """Make a version of a trained model, and its run in MLflow where there is none. It becomes challenger.
 
-    The same model, that is weights and config of the same bytes, is registered once; and once more where all
-    its versions have code that must not be served any longer.
+    The same model (weights and config of the same bytes) is registered once, and once more if all its versions
+    have unsafe serving code.
 
     Args:
         model: see `models.locate`.
@@ -76,7 +76,7 @@ def register(model: Path | str = paths.GENERATOR) -> Registered:
 
 
 def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["ModelVersion"]) -> "ModelVersion":
-    """A new version; `former`: those of the same model with older code, whose files stay as they are."""
+    """Make a new version. `former` are the same model's versions with older code; their files stay."""
     run_id = _run_id(folder, hashes)
     name = lineage.fingerprint({**hashes, "again": len(former)} if former else hashes)
     with tempfile.TemporaryDirectory() as temporary, store.connect() as client:
@@ -89,7 +89,7 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
         _make_registered_model(client)
         tags = _former_facts(former) | _tags(folder, hashes, run.data.tags) | _challenger_tag(client)
         model_id = logged_model.find_or_create(client, run, name, tags)
-        # The version comes after its files and whole: what was cut short is uploaded again to the same place.
+        # The version is created after all its files. An interrupted upload is repeated to the same place.
         return client.create_model_version(
             MODEL_NAME,
             source=f"{run.info.artifact_uri}/registered/{name}",
@@ -101,10 +101,10 @@ def _new_version(folder: Path, hashes: Mapping[str, str], former: Sequence["Mode
 
 
 def _run_id(folder: Path, hashes: Mapping[str, str]) -> str:
-    """The run of the training that made a model; where the store has none, one is made."""
+    """The run of the training that made a model; it is created if the store has none."""
     if _is_the_pipelines(folder):
         return training_runs.restore_missing_run()
-    # Of a model from elsewhere no more is known than its files.
+    # A model from elsewhere has no history: only its files are known.
     fingerprint = read_json(folder / paths.MODEL_CONFIG).get("fingerprint") or lineage.fingerprint(hashes)
     return delivery.restore_run(fingerprint, {}, {}, [], {}, [(folder, "model")])
 
@@ -130,7 +130,7 @@ def _challenger_tag(client: "MlflowClient") -> dict[str, str]:
 
 
 def _former_facts(former: Sequence["ModelVersion"]) -> dict[str, str]:
-    """Of the tags of the same model's earlier version, those that are true of the model and not of a version."""
+    """The tags of the same model's earlier version that describe the model and not the version."""
     tags = former[-1].tags if former else {}
     return {name: value for name, value in tags.items() if name.startswith(_FACTS)}
 

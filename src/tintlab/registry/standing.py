@@ -1,4 +1,4 @@
-"""The model that ships with the package as the first champion, and which model stands as champion and why."""
+"""Make `base` the first champion, and describe which model is champion and why."""
 
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ _WHY = "the model that ships with tintlab, the first champion"
 
 
 def adopt_base() -> str:
-    """Register `base` and make it champion, where there is no champion yet; a line that says what was done.
+    """Register `base` and make it champion, where there is no champion yet; return a line about it.
 
-    It needs no verdict: there is nothing to compare it with, and what follows must beat it.
+    It needs no verdict: there is nothing to compare it with, and later versions must beat it.
 
     Raises:
         TintlabError: this installation lacks the model, or MLflow can't be reached.

@@ -58,7 +58,7 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
             copy.write_bytes(page.read_bytes())
             client.log_artifact(run.info.run_id, str(copy), _FOLDER)
         path = Path(temporary) / f"{version}.json"
-        # Last of the two: what is read back is this file.
+        # The verdict comes after its page, because `read_verdict` looks for this file.
         write_json(path, dict(verdict))
         client.log_artifact(run.info.run_id, str(path), _FOLDER)
         client.set_model_version_tag(MODEL_NAME, str(version), VERDICT_TAG, verdict_summary(verdict))
@@ -69,7 +69,7 @@ def store_verdict(version: int, verdict: Mapping[str, Any], page: Path | None) -
 
 
 def verdict_link(experiment_id: str, run_id: str, version: int, suffix: str = "html") -> str:
-    """Where MLflow's UI shows the verdict on a version: what follows `#/` in the address."""
+    """Where MLflow's UI shows the verdict on a version: the part of the address after `#/`."""
     return f"experiments/{experiment_id}/runs/{run_id}/artifacts/{_FOLDER}/{version}.{suffix}"
 
 
@@ -97,7 +97,7 @@ def verdict_summary(verdict: Mapping[str, Any]) -> str:
 def check_verdict(
     verdict: Mapping[str, Any] | None, version: int, hashes: Mapping[str, str], champion: Change | None
 ) -> None:
-    """Whether a verdict allows to promote.
+    """Check that a verdict allows a promotion.
 
     Args:
         verdict: see `store_verdict`.

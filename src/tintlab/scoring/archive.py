@@ -1,8 +1,8 @@
-"""Whole archives: `tintlab score` from its arguments to its last word.
+"""Score a whole archive: the work behind `tintlab score`, from planning to the summary.
 
 `open_scoring` locks the output folder, so that one scoring at a time writes to it, and finds out what is left to
 do. Give its photographs to `chunk.score_chunk` at once, or in chunks to several processes. `finish_scoring` then
-merges their parts and compares what was seen with what the model was trained on.
+merges their parts and compares the photographs with the model's training photographs.
 """
 
 from collections.abc import Callable, Iterable, Iterator

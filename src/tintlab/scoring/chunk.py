@@ -1,4 +1,4 @@
-"""The colouring of many photographs: a list of them in, files with their origin and rows of a manifest out.
+"""Colour a list of photographs: write their coloured files, with their origin, and their rows of the manifest.
 
 Each worker, a thread, takes one photograph from its file to its coloured file: while one waits for the disk
 or decodes, others are in the network or encode, and nothing is handed over. The network sees one photograph

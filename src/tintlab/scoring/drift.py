@@ -1,11 +1,11 @@
-"""How far photographs differ from those that a model was trained on: population stability indices.
+"""Measure how far photographs differ from a model's training photographs, by population stability indices.
 
 PSI = Σ (pᵢ - qᵢ)·ln(pᵢ/qᵢ) over bins, p of the photos seen and q of the training set. As a rule of thumb
 below 0.1 is no shift, 0.1 to 0.25 a moderate one, above 0.25 a large one. That rule is for large samples:
 without any drift n photos beside m have about (bins - 1)·(1/n + 1/m), 0.23 for 47 beside 219, and
 PSI / (1/n + 1/m) follows a χ² distribution of bins - 1 degrees of freedom (Yurdakul 2018, "Statistical
-properties of population stability index"). So drift is what lies above the threshold after that expectation
-is taken off, *and* can't be chance.
+properties of population stability index"). So a figure has drifted if its PSI less that expectation exceeds the
+threshold, *and* chance is an unlikely cause.
 """
 
 from collections.abc import Mapping

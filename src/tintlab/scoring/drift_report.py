@@ -1,4 +1,4 @@
-"""Drift as people meet it: a table in the terminal, a file, an MLflow run of its own beside the manifest's."""
+"""Report drift: as a table in the terminal, as drift.json, and as an MLflow run with the manifest."""
 
 from collections.abc import Mapping
 from pathlib import Path

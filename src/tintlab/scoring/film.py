@@ -1,8 +1,8 @@
-"""Films: `tintlab film` from its arguments to its last word.
+"""Colour a film: the work behind `tintlab film`, from finding the shots to the finished file.
 
 `open_colouring` locks the film's state folder beside the output and finds its shots. `colour_shot` colours one,
-in any process; what it has done it leaves as parts, so that it goes on where it was killed. `finish_colouring`
-puts the parts and the sound together.
+in any process. It writes its results as parts, so that a second call resumes where the first was killed.
+`finish_colouring` joins the parts and the sound.
 """
 
 import dataclasses

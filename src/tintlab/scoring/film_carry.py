@@ -1,11 +1,11 @@
 """Colours that stay with things from frame to frame.
 
-Colours live at the size at which the network sees a frame. From one frame to the next they move along optical
+Colours are kept at the size at which the network sees a frame. From one frame to the next they move along optical
 flow (DIS, Kroeger et al. 2016, arXiv 1603.03590). Each place has a confidence: 1 where the network coloured it,
-less where the flow forth and back disagree, where the picture changed, or where something new came into view.
-The network runs on key frames, and where too much has lost its colours; it gets the carried colours as hints, and
-what it says is taken where they are not sure. Elsewhere a shot's colours move slowly towards the mean of
-what it said of all key frames.
+less where forward and backward flow disagree, where the picture changed, or where something new came into view.
+The network runs on key frames, and on frames where too much of the picture has lost its colours. It gets the
+carried colours as hints. Its output replaces them where their confidence is low; elsewhere a shot's colours move
+slowly towards the mean of its outputs for all key frames.
 """
 
 from collections.abc import Mapping, Sequence

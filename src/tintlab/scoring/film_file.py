@@ -1,4 +1,4 @@
-"""A film as it is read: what its header says, and its frames as L*, upright, in turn or from a point on."""
+"""Read a film: its header, and its frames as upright L*, in order, from the start or from a given time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ def _video(container: "InputContainer", path: Path) -> "VideoStream":
     stream: VideoStream = streams[0]
     if stream.codec_context is None:
         raise TintlabError(f"{path}: its video is of a codec that is not read")
-    # Threads that decode a frame each can wait for ever for Python's lock when the decoder is closed.
+    # Threads that decode a frame each can wait forever for Python's lock when the decoder is closed.
     stream.thread_type = "SLICE"
     stream.codec_context.thread_count = 1
     return stream

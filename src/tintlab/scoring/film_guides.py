@@ -1,4 +1,4 @@
-"""What a person says of single shots of a film: hints and reference pictures, by a file."""
+"""Read a file of guides: the hints and reference pictures that a person gives for single shots of a film."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""A film as it is written: shots as parts of coded packets, then all of them with the sound in one container.
+"""Write a film: first shots as parts of encoded packets, then all parts with the sound in one container.
 
-A part is a file of the coded packets of some frames. Codecs are told to use a fixed number of threads and no
-frames that look ahead of time, so that the same frames always become the same bytes.
+A part is a file of the encoded packets of some frames. Codecs use a fixed number of threads and no B-frames, so
+that the same frames become the same bytes.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""What a coloured film says of its making: its container's comment, and the manifest by shots beside it."""
+"""Read the origin of a coloured film from its container's comment and from its manifest of shots."""
 
 import csv
 import json

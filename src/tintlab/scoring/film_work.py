@@ -1,4 +1,4 @@
-"""A film that is being coloured: its settings, its shots, and the folder of what is done so far."""
+"""The state of a film that is being coloured: its settings, its shots, and the folder of finished parts."""
 
 import csv
 import dataclasses

@@ -1,8 +1,8 @@
-"""What became of each photograph of an archive: a journal, its parts, the merged manifest, the quarantine list.
+"""Record the result of each photograph of an archive: journals, parts, the merged manifest, the quarantine list.
 
-In OUTPUT/.tintlab-score/parts/ each writer appends a line a photograph to a journal of its own, at once, and
-now and then turns the journal into a Parquet file that never changes. A process killed at any moment loses
-nothing that it has appended. A photograph may occur twice; its last row counts.
+In OUTPUT/.tintlab-score/parts/ each writer appends one line per finished photograph to its own journal. Now and
+then it turns the journal into a Parquet file, which is not changed later. A process killed at any moment loses
+no appended line. A photograph may occur twice; its last row counts.
 """
 
 import json

@@ -5,8 +5,8 @@ settings, lock, journal, parts. Each finished part goes to the store at once, un
 uses. A new machine starts with what the store has. A killed process goes on with its journal; where the whole
 working folder is lost, the photographs since its last part are coloured again, to the same bytes.
 
-A number, the generation, changes whenever a scoring starts over. Who finds another one in the store than its own
-stops, so that the files of two models never lie beside each other.
+A number, the generation, changes whenever a scoring starts over. A process that finds another generation in the
+store than its own stops, so that the files of two models are not mixed.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Which photographs an archive holds, and the name that each gets: a folder tree, a list or a pattern."""
+"""Plan a scoring: find the photographs of a folder tree, a list or a pattern, and name their coloured files."""
 
 import functools
 import os

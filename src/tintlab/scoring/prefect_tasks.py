@@ -1,7 +1,7 @@
-"""The chunks of an archive, and the shots of a film, as Prefect's tasks.
+"""Prefect tasks that colour the chunks of an archive and the shots of a film.
 
-Here and not among the flows, for what goes to the machines of a cluster is named by its module, and this package
-is what they have.
+They are here and not among the flows, because a cluster's machines import a task by its module's name, and they
+have only this package.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def colour_chunk(photos: Sequence[PlannedPhoto], settings: ScoreSettings, part_n
     return score_chunk(photos, settings, part_name)
 
 
-# Not tried twice: what a worker that died left is given to another one by Dask, and goes on where it was.
+# No retries: Dask gives the task of a dead worker to another one, which resumes it.
 _colour = task(name="colour", task_run_name="{part_name}", cache_policy=NO_CACHE)(colour_chunk)
 _colour_shot = task(name="colour-shot", task_run_name="shot-{shot.number:05d}", cache_policy=NO_CACHE)(
     colour_shot

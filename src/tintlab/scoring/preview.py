@@ -1,4 +1,4 @@
-"""A contact sheet of a scored archive, small enough to stand in a page of Prefect."""
+"""A contact sheet of a scored archive, small enough for a page in Prefect."""
 
 import itertools
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What an archive is coloured with, and how: the user's options and the model's own values."""
+"""The settings of a scoring: its model, and how that is used, from the user's options and the model's values."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Which photographs a folder in a store holds, and the name that each gets."""
+"""Plan a scoring from an object store: find the photographs of a folder, and name their coloured files."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The names of coloured files: the photographs' own, and never two that any file system takes for one.
+"""Name coloured files after their photographs, so that no two names are the same on any common file system.
 
 exFAT, Windows shares and macOS fold case, and macOS writes accents in another normal form. So names are compared
 case-folded and in one normal form, on every file system: a folder that is copied to another disk stays whole.

@@ -1,4 +1,4 @@
-"""Photographs in several threads at once: how many in memory, how many threads each, and what ends them all."""
+"""Run work in several threads: limit the photographs in memory and torch's threads, and end all after a fault."""
 
 import os
 import queue
@@ -19,7 +19,7 @@ def cpus() -> int:
 
 
 class Budget:
-    """What workers share, such as megapixels in memory. Who needs more than all waits until it is alone.
+    """What workers share, such as megapixels in memory. One that needs more than all waits until it is alone.
 
     Args:
         amount: of it all.

@@ -1,4 +1,4 @@
-"""Where a coloured file came from: what it says itself, what the manifest beside it says, what MLflow knows."""
+"""`tintlab trace`: find the origin of a coloured file in its metadata, in its manifest and in MLflow."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A photograph in and its coloured files out: by paths, or by an object store and this process's memory."""
+"""Read photographs and save coloured files, on disks or, by way of memory, in object stores."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A ZIP file that is sent while it is made."""
+"""Write a ZIP file in pieces, so that it can be sent while it is made."""
 
 import re
 import zipfile

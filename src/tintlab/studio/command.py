@@ -1,4 +1,4 @@
-"""`tintlab colorize` with hints, a reference, steps or variants: the bytes that the page gives for the same."""
+"""`tintlab colorize` with hints, a reference, steps or variants; it writes the same bytes as the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much at a time: requests that are admitted, those that compute, and the bytes of one."""
+"""Limits of the server: how many requests are admitted, how many compute at once, how long a body may be."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""A look: all that decides how one photograph is coloured, as the page saves it and the command reads it."""
+"""A look: every setting that decides how one photograph is coloured. The page saves it, the command reads it."""
 
 import json
 from collections.abc import Mapping

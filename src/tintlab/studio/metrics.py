@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it."""
+"""Count requests and times of the server, in the format of Prometheus."""
 
 import time
 from collections.abc import Callable

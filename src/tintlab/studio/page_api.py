@@ -1,4 +1,4 @@
-"""What the page asks for: photographs that stay open, and small pictures of them that follow every change."""
+"""The HTTP interface of the page: open photographs, and small pictures of them that follow every change."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""A photograph that is open: decoded once, seen by the encoder once, coloured as often as one likes."""
+"""An open photograph: it is decoded once and encoded by the network once, then coloured as often as needed."""
 
 import hashlib
 import threading

@@ -1,4 +1,4 @@
-"""What clients send: a photograph as bytes, and how it is to be coloured. No text is ever a path or URL."""
+"""Read clients' requests: a photograph as bytes, and its look. Text is not opened as a path or URL."""
 
 import json
 from dataclasses import dataclass

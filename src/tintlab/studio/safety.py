@@ -1,7 +1,7 @@
-"""Which requests are let in, and what every answer says to browsers.
+"""Decide which requests are admitted, and set the security headers of every answer.
 
-A page elsewhere can make a browser send requests to this machine: by a name that it has turned to 127.0.0.1 (DNS
-rebinding, told by `Host`), or across sites (told by `Origin` and `Sec-Fetch-Site`).
+A web page elsewhere can make a browser send requests to this machine: by a name that now resolves to 127.0.0.1
+(DNS rebinding, detected by `Host`), or across sites (detected by `Origin` and `Sec-Fetch-Site`).
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""What one server holds: models, photographs, and how much is done at a time."""
+"""The parts that one server holds: models, photographs, and the limits of simultaneous work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
-"""The photographs that pages have open: in memory alone, bounded, and gone an hour after their last use.
+"""Keep the photographs that pages have open: in memory only, within limits, until an hour after their last use.
 
-Nothing is written to the disk, so that nothing can be left there. Ids are random: one can't be guessed, and none
-is a path.
+Nothing is written to the disk, so a killed server leaves no files. Ids are random, so they can't be guessed or
+name a path.
 """
 
 import secrets

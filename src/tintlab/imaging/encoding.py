@@ -86,7 +86,7 @@ def encode(
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB ICC profile without a date, so that its bytes never change."""
+    """An sRGB ICC profile with a fixed date, so that its bytes don't depend on the time."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[_ICC_DATE] = _A_DATE  # LittleCMS writes the current time
     return bytes(profile)

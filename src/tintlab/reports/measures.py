@@ -1,4 +1,4 @@
-"""How figures are shown: names, units, digits, and which values are better."""
+"""Define how figures are shown: names, units, digits, and which values are better."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which checkout of the project a process works in, and whether it runs that checkout's code."""
+"""Find out which checkout of the project a process works in, and whether it runs that checkout's code."""
 
 import filecmp
 from pathlib import Path

@@ -24,7 +24,7 @@ def exclusive(
     """Hold the kernel's lock on `path`. The lock ends with this process, however the process ends.
 
     Args:
-        path: the lock file. It names the holder and is never deleted, so its existence alone means nothing.
+        path: the lock file. It names the holder and stays when the lock ends, so its existence means nothing.
         what: the activity that the lock protects, for messages, as in `another training`.
         wait_seconds: how long to wait for another holder.
         announce: called once with a message if there is another holder to wait for.

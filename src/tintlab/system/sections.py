@@ -1,4 +1,4 @@
-"""Sections of a YAML file as strictly typed objects, and their faults as one line."""
+"""Parse sections of a YAML file into strictly typed objects, and report a fault in one line."""
 
 import difflib
 import reprlib

@@ -59,10 +59,10 @@ def export(
     folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
     model: ScoringModel = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only look whether the files in it are whole and run.")
+        bool, typer.Option("--check", help="Only check the digest of its network and run that once.")
     ] = False,
 ) -> None:
-    """Write a model as ONNX, with a JSON of what comes before and after it: see docs/export.md."""
+    """Write a model as ONNX, with a JSON of its pre- and postprocessing: see docs/export.md."""
     if check:
         from tintlab.inference.exported import ExportedModel
 

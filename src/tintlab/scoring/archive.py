@@ -61,7 +61,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What came of a scoring, its earlier runs included.
+    """The result of a scoring, including its earlier runs.
 
     Attributes:
         coloured: how many photographs.
@@ -100,7 +100,7 @@ class ScoringResult:
 
 
 def say_result(result: ScoringResult) -> int:
-    """Print what came of a scoring; the exit status."""
+    """Print the result of a scoring; return the exit status."""
     for name, reason in list(result.quarantined.items())[:_NAMED]:
         console.say(f"{console.printable(name)}: {reason}", error=True)
     if len(result.quarantined) > _NAMED:
@@ -215,7 +215,7 @@ def open_scoring(
         TintlabError: there are no photographs.
     """
     settings = with_source(settings, source)
-    planned = _plan(source, settings, follow_links)  # what is refused leaves nothing behind
+    planned = _plan(source, settings, follow_links)  # a refused scoring leaves nothing behind
     state = settings.output / STATE
     with exclusive(state / _LOCK, f"another scoring to {settings.place()}"):
         found = _compare(planned, settings)

@@ -56,13 +56,13 @@ _FEW = 50  # coloured files that a store is asked for one by one
 _WAITING_FOR_STORE = 6  # workers beyond the CPUs: requests take longer than disks
 _SUMMARY_SIZE = 224  # see `statistics.summarize`
 
-# What the next photograph would meet as well: the run stops, and is resumed when there is room again.
+# Faults that the next photograph would meet, too: the run stops, and resumes when there is room again.
 _STOPS_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENODEV}
 
 
 @dataclass(frozen=True)
 class ChunkSummary:
-    """What became of the photographs of a chunk, now or when it was begun.
+    """The results of the photographs of a chunk, from this call and from earlier ones.
 
     Attributes:
         coloured: how many.
@@ -159,7 +159,7 @@ def score_photo(
         if error.errno in _STOPS_ALL:
             raise
         record = replace(record, reason=f"can't be written: {error.strerror or error}")
-    except Exception as error:  # one photograph, whatever is with it, must not stop a night's work
+    except Exception as error:  # no fault of a single photograph may stop a night's work
         reason = console.printable(console.one_line(error))[:200]
         record = replace(record, reason=f"can't be coloured: {type(error).__name__}: {reason}")
     return replace(record, seconds=round(time.monotonic() - began, 4))

@@ -16,7 +16,7 @@ _KEYS = {"shot", "hints", "like"}
 def read_guides(
     path: Path | None, like: Path | None, shape: tuple[int, int], shots: int
 ) -> Mapping[int, Guide]:
-    """The guide of each shot that has one, by its number.
+    """Read the guide of each shot that has one, by the shot's number.
 
     The file is a JSON list of objects with `shot`, its number from 1; `hints`, as in `hints.read_hints`, at
     places of the shot's first frame; and `like`, a picture whose path is relative to the file.

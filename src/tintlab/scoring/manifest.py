@@ -83,7 +83,7 @@ _WHOLE_NUMBERS = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one photograph: a row.
+    """The result of one photograph: a row.
 
     Attributes:
         input: its path below INPUT; bytes that are no UTF-8 are spelled out.

@@ -83,7 +83,7 @@ def _is_no_repetition(record: logging.LogRecord) -> bool:
 
 
 def task_runner(dask: str | None) -> TaskRunner[Any]:
-    """What runs the tasks of a flow: a Dask cluster by its scheduler's address, or this process.
+    """The task runner of a flow: a Dask cluster by its scheduler's address, or this process.
 
     Raises:
         TintlabError: prefect-dask is not installed.

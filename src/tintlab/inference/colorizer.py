@@ -187,12 +187,12 @@ class Colorizer:
         return Canvas(self, small, lightness.shape)
 
     def predict_working_ab(self, lightness: color.Float) -> color.Float:
-        """What the network says: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
+        """The network's output: ab `(n, h, w, 2)` of photos of one working shape, L* `(n, h, w)`."""
         (ab,) = self._predict(lightness, [None])
         return ab
 
     def predict_variants(self, lightness: color.Float, z: color.Float | None) -> color.Float:
-        """What the network says of one photo at working shape, L* `(h, w)`: ab `(k, h, w, 2)`.
+        """The network's output for one photo at working shape, L* `(h, w)`: ab `(k, h, w, 2)`.
 
         Args:
             lightness: of the photo.
@@ -271,7 +271,7 @@ class _Work:
     def _inputs(
         self, code: color.Float | None, palette: Palette | None, hints: color.Float | None
     ) -> dict[str, color.Float]:
-        """What the decoder takes besides the encoded photos: only what is given."""
+        """The decoder's inputs besides the encoded photos: only the given ones."""
         found: dict[str, color.Float] = {}
         if code is not None:
             found["z"] = _repeated(code, self.count)

@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What else the second half takes: `z` (n, z_dim), `hints` (n, 3, h, w), `palette` (n, its length)."""
+        """Further inputs of the second half: `z` (n, z_dim), `hints` (n, 3, h, w), `palette` (n, its length)."""
 
     def encode(self, scaled: Float) -> Any:
         """The first half for L* / 50 - 1 `(n, 1, h, w)`; the result is for `decode` alone."""
@@ -67,7 +67,7 @@ class EngineChoice:
 
 
 TORCH = EngineChoice()
-"""What runs on every machine, and the reference for the rest."""
+"""The engine that needs nothing installed besides tintlab, and the reference for the others."""
 
 
 def choose(engine: str = "auto", precision: str = "auto", generator: str = _MEASURED) -> EngineChoice:

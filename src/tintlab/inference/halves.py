@@ -29,7 +29,7 @@ class FirstHalf(nn.Module):
 
 
 class SecondHalf(nn.Module):
-    """What the first half gives, and named inputs, to ab / 110 `(n, 2, h, w)`.
+    """From the first half's output and named inputs to ab / 110 `(n, 2, h, w)`.
 
     Args:
         generator: whose second half it is.

@@ -131,7 +131,7 @@ def describe_hints(hints: Sequence[Hint]) -> str:
 
 
 def read_list(path: Path, of: str) -> Any:
-    """What a JSON file holds that a person wrote.
+    """Read a JSON file that a person wrote.
 
     Args:
         path: of the file.

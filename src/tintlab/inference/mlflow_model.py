@@ -41,7 +41,7 @@ MEANING = {
     "variants": "colourings of each photograph, one after another: 0 is one, without noise; at most 64",
     "seed": "of the variants' noise",
 }
-"""What the signature's names stand for, kept in the model's MLmodel file."""
+"""The meaning of the signature's names, kept in the model's MLmodel file."""
 
 _PACKAGES = (
     "mlflow",

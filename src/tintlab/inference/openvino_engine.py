@@ -128,7 +128,7 @@ def import_openvino() -> Any:
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "not installed": it has a stub
         openvino = import_module("openvino")
         # The first request makes a table of numpy's types. Two threads that do so at once would wait for each
-        # other for ever: one has the table's guard and wants Python's lock, the other has it the other way round.
+        # other forever: one has the table's guard and wants Python's lock, the other has it the other way round.
         openvino.Type.f32.to_dtype()
         return openvino
 
@@ -164,7 +164,7 @@ def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:
 
 
 def _key(folder: Path) -> str:
-    """A hash of all that the graphs are made from: weights, config, OpenVINO and this module's format."""
+    """A hash of everything that the graphs are made from: weights, config, OpenVINO and this module's format."""
     openvino = import_openvino()
     digest = hashlib.sha256(f"{_FORMAT} {openvino.__version__}".encode())
     for name in (paths.MODEL_CONFIG, paths.WEIGHTS):

@@ -1,1 +1,1 @@
-"""What runs the project as a whole: the pipeline, services, scheduled retrainings and clearing up."""
+"""Run the project as a whole: the pipeline, services, scheduled retrainings and clean-up."""

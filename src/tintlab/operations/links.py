@@ -67,7 +67,7 @@ def refuse_taken(port: int, options: str) -> None:
 
 
 def mlflow_pages(address: str) -> list[tuple[str, str]]:
-    """What to look at in MLflow, by name: training runs, and champion and latest verdict if there are any."""
+    """Links to MLflow's pages, by name: training runs, and champion and latest verdict if there are any."""
     base = redacted(address).rstrip("/")
     with suppress(store.TrackingUnavailableError):
         return [(name, f"{base}/{store.ui_page(page)}") for name, page in _pages()]
@@ -75,7 +75,7 @@ def mlflow_pages(address: str) -> list[tuple[str, str]]:
 
 
 def prefect_pages(address: str) -> list[tuple[str, str]]:
-    """What to look at in Prefect."""
+    """Links to Prefect's pages, by name."""
     return [("deployments", f"{address}/deployments"), ("runs", f"{address}/runs")]
 
 

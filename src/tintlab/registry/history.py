@@ -95,7 +95,7 @@ class History:
 
     @property
     def champion(self) -> Change | None:
-        """What made the present champion."""
+        """The entry that made the present champion."""
         return self.counted[-1].change if self.counted else None
 
     def former(self) -> list[Change]:
@@ -116,7 +116,7 @@ class History:
 
 
 def project(entries: Iterable[Entry], numbers: Iterable[int] = ()) -> History:
-    """What a log says; the same for every reader of the same entries.
+    """Derive the history from a log; every reader of the same entries gets the same result.
 
     Args:
         entries: in any order.

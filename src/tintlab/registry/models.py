@@ -50,7 +50,7 @@ class LocatedModel:
     """None: a local folder, not registered."""
     run_id: str | None
     uri: str
-    """What was asked for, its alias resolved: `models:/tintlab/3`, `base`, or the folder."""
+    """The requested model, with its alias resolved: `models:/tintlab/3`, `base`, or the folder."""
 
     @property
     def name(self) -> str:

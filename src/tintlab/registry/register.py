@@ -35,7 +35,7 @@ _FACTS = (*_OF_RUN, "tintlab.test_set", "test.model.")
 
 @dataclass(frozen=True)
 class Registered:
-    """What `register` did."""
+    """The result of `register`."""
 
     version: int
     run_id: str

@@ -48,7 +48,7 @@ class Scoring:
 
     Attributes:
         settings: for `chunk.score_chunk`.
-        plan: all that the archive holds.
+        plan: everything that the archive holds.
         left: the photographs that are still to be done.
         words: what the user should know before it starts.
     """
@@ -78,7 +78,7 @@ class ScoringResult:
     more_pages: tuple[int, ...] = ()
 
     def line(self) -> str:
-        """The sums, in a line: coloured, quarantined and skipped files are all that were found."""
+        """The sums, in a line: coloured, quarantined and skipped files add up to the files found."""
         found = f"{self.plan.found_text()}: " if self.plan else ""
         noun = "page" if self.plan and self.plan.pages > self.plan.files else "file"
         bad = counted(len(self.quarantined), noun)
@@ -136,7 +136,7 @@ def score(
 
 
 def preview(found: Scoring) -> str:
-    """What a scoring would do, in lines; see `plan_scoring`."""
+    """Describe in lines the effect of a scoring; see `plan_scoring`."""
     settings = found.settings
     shown = [
         f"{printable(label(photo.name, photo.page))} -> "
@@ -187,7 +187,7 @@ def colorize(photos: Iterable[Path], settings: ScoreSettings) -> ScoringResult:
 
 
 def plan_scoring(source: str | Path, settings: ScoreSettings, follow_links: bool = False) -> Scoring:
-    """What `open_scoring` would do; nothing is written.
+    """Plan like `open_scoring`, but write nothing.
 
     Raises:
         TintlabError: there are no photographs; see also `plan.plan`.
@@ -231,7 +231,7 @@ def open_scoring(
 
 
 def finish_scoring(work: Scoring, with_page: bool = True) -> ScoringResult:
-    """Merge the parts; compare all that was seen with the training set, and record that in MLflow.
+    """Merge the parts; compare the photographs with the training set, and record that in MLflow.
 
     Args:
         work: as `open_scoring` gives it; all of it is coloured.

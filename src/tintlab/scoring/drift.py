@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 THRESHOLD = 0.25
-"""What `drift.threshold` of params.yaml is where there is no such file."""
+"""The default of `drift.threshold`, where there is no params.yaml."""
 
 SIGNIFICANCE = 0.01
 """The same of `drift.significance`."""
@@ -184,7 +184,7 @@ def compare(
         reference: of the training set.
         threshold: PSI beyond chance that counts as drift.
         significance: chance of finding drift in any figure where there is none.
-        min_photos: with fewer, seen or trained on, nothing is told.
+        min_photos: with fewer, seen or trained on, there is no verdict.
     """
     table = seen[[*HISTOGRAM, *COMPARED]].astype(np.float64).dropna()
     figures: tuple[FigureDrift, ...] = ()

@@ -59,7 +59,7 @@ def examine(rows: pd.DataFrame, reference: Reference, rules: DriftParams | None 
 
 
 def read_reference(model: Path) -> Reference:
-    """What a model in a folder was trained on.
+    """Read the statistics of a model's training photographs from its folder.
 
     Raises:
         TintlabError: that was not recorded, or is damaged.
@@ -136,7 +136,7 @@ def log_report(report: DriftReport, manifest_path: Path, tags: Mapping[str, str]
     """Give a scored archive its MLflow run: the figures, the manifest and drift.json; a line on what was done.
 
     The same manifest has one run, however often this is called. MLflow out of reach is no failure: the line
-    says so, and calling this again is all that is to be done.
+    says so, and a later call records it.
 
     Args:
         report: see `drift.compare`.

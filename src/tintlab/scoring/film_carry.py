@@ -40,7 +40,7 @@ _FILL = 12.0  # pixels
 
 @dataclass(frozen=True)
 class Guide:
-    """What a person says of a shot.
+    """A person's hints and palette for a shot.
 
     Attributes:
         hints: colours at places of its first frame.

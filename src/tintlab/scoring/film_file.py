@@ -35,7 +35,7 @@ _FORMATS = (
 
 @dataclass(frozen=True)
 class Film:
-    """What a film's header says.
+    """The facts in a film's header.
 
     Attributes:
         path: of the file.

@@ -63,7 +63,7 @@ def find_shots(frames: Iterable[Frame]) -> Iterator[Shot]:
 
 
 def look_of(lightness: NDArray[np.float32]) -> Look:
-    """What is compared: the histogram of L* in each of the picture's parts, `(parts, levels)`."""
+    """The features that are compared: the histogram of L* in each of the picture's parts, `(parts, levels)`."""
     small = cv2.resize(lightness, _SMALL, interpolation=cv2.INTER_AREA)
     place = np.clip(small * ((_LEVELS - 1) / 100), 0, _LEVELS - 1.001)
     low = place.astype(np.int64)

@@ -65,7 +65,7 @@ class FilmSettings:
         return self.output.with_name(f".{self.output.name}.tintlab-film")
 
     def comment(self, source_sha256: str) -> str:
-        """What the container says of the film's making; all that decides the result."""
+        """The origin that the container records: every setting that decides the result."""
         origin = dataclasses.asdict(self.score.provenance(source_sha256))
         said = {name: value for name, value in origin.items() if value}
         said |= {"digital_source_type": SOURCE_TYPE, "codec": self.coding.codec}

@@ -139,7 +139,7 @@ class PartWriter:
     Args:
         folder: of the parts.
         name: of the journal, and the beginning of its parts' names.
-        on_part: told of each finished part.
+        on_part: called with each finished part.
     """
 
     def __init__(self, folder: Path, name: str, on_part: Callable[[Path], None] = lambda _: None) -> None:
@@ -186,7 +186,7 @@ class PartWriter:
 def open_part(
     output: Path, name: str, on_part: Callable[[Path], None] = lambda _: None
 ) -> Iterator[PartWriter]:
-    """Append rows to the manifest of `output` under a name that nobody else uses at the same time.
+    """Append rows to the manifest of `output` under a name that no other process uses at the same time.
 
     Raises:
         HeldError: somebody does.

@@ -161,7 +161,7 @@ def _pull_parts(store: stores.Store, folder: Path, names: set[str]) -> None:
 
 
 def _own_parts(folder: Path) -> Iterator[Path]:
-    """The parts that this machine has written; what was skipped is found anew by each run."""
+    """The parts that this machine has written; each run lists skipped files again."""
     for path in sorted(parts_folder(folder).glob("*.parquet")):
         if _OWN.fullmatch(path.name) and not path.name.startswith("skipped."):
             yield path

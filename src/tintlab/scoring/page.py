@@ -40,7 +40,7 @@ _MARK_WITHIN = 4096  # bytes from the start
 
 @dataclass(frozen=True)
 class Summary:
-    """What the page says at its top.
+    """The text at the top of the page.
 
     Attributes:
         line: the sums of the scoring.
@@ -150,7 +150,7 @@ def _facts(settings: ScoreSettings) -> list[tuple[str, str]]:
 
 
 def _facts_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the manifest says of one photograph."""
+    """The manifest's facts about one photograph."""
     size = f"{row['width']} × {row['height']} pixels"
     facts = [
         ("size", size),

@@ -21,7 +21,7 @@ NO_PHOTOS = {
     *(".json", ".xml", ".xmp", ".yaml", ".yml", ".ini", ".db", ".log", ".md5", ".sha256", ".parquet"),
     *(".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv", ".zip", ".tar", ".gz", ".7z"),
 }
-"""What lies beside photographs in archives: not worth a word in the quarantine list."""
+"""Files that are usual beside photographs in archives; they are left out of the quarantine list."""
 
 _PAGED = {".tif", ".tiff"}
 """Files that may hold several photographs; others are not opened to plan."""
@@ -103,7 +103,7 @@ class Plan:
         return sum(not one.is_folder for one in self.skipped)
 
     def found_text(self) -> str:
-        """What was found, as the summary begins."""
+        """The number of files found, for the beginning of the summary."""
         pages = f"{self.pages} pages in " if self.pages > self.files else ""
         return f"{pages}{counted(self.files, 'file')} found"
 
@@ -113,7 +113,7 @@ class Plan:
         return not any(one.may_hide_photographs for one in self.skipped)
 
     def skipped_text(self) -> str:
-        """What was left out, by kind; empty where nothing was."""
+        """The number of files left out, by kind; empty if there are none."""
         files = [one for one in self.skipped if not one.is_folder]
         folders = [one for one in self.skipped if one.is_folder]
         return ", ".join(
@@ -126,7 +126,7 @@ class Plan:
 def plan(
     source: str | Path, output: Path, suffix: str, variants: int = 0, follow_links: bool = False
 ) -> Plan:
-    """What scoring `source` to `output` means.
+    """Plan a scoring from `source` to `output`.
 
     Hidden files and folders are left out, as are `output` itself and the output of other scorings. Linked folders
     are entered only on request.

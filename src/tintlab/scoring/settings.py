@@ -29,7 +29,7 @@ DEFAULT_MAX_MEGAPIXELS = 200.0
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What photographs are coloured with, and how; can be sent to another process.
+    """The model and the settings that colour photographs; can be sent to another process.
 
     Attributes:
         output: the folder of the coloured photographs.
@@ -116,12 +116,12 @@ class ScoreSettings:
         }
 
     def digest(self) -> str:
-        """A short name of all that `deciding` says."""
+        """A short hash of everything in `deciding`."""
         text = json.dumps(self.deciding(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def provenance(self, source_sha256: str, variant: int = 0, page: int = 0) -> Provenance:
-        """What a coloured file says of its making; 0 is no variant, and the page of a file that has one."""
+        """The origin that a coloured file records; 0 is no variant, and the page of a file that has one."""
         return Provenance(
             software=f"tintlab {_version()}",
             model=self.model,
@@ -141,7 +141,7 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may ask for.
+    """The user's options.
 
     Attributes:
         file_format: see `ScoreSettings`, as for all of these; None is the model's own value.
@@ -259,7 +259,7 @@ def load_max_megapixels() -> float:
 
 
 def list_changes(settings: ScoreSettings) -> list[str]:
-    """What decides the result and differs from the last scoring to this folder; nothing for a new one."""
+    """The deciding settings that differ from the last scoring to this folder; none for a new one."""
     before, now = recorded_settings(settings.output), settings.deciding()
     if not before:
         return []

@@ -19,7 +19,7 @@ _LONGEST_KEY = 1024  # bytes, in S3 and Azure
 
 
 def plan_store(url: str, settings: ScoreSettings) -> Plan:
-    """What scoring a folder in a store means; as `plan.plan` for folders on disk.
+    """Plan the scoring of a folder in a store, as `plan.plan` does for folders on disk.
 
     A pattern begins at the first part of the URL with a wildcard. A key that no file could have, such as one with
     `..`, is left out and named.

@@ -19,7 +19,9 @@ def cpus() -> int:
 
 
 class Budget:
-    """What workers share, such as megapixels in memory. One that needs more than all waits until it is alone.
+    """A resource that workers share, such as megapixels in memory.
+
+    A worker that needs more than the whole waits until it is alone.
 
     Args:
         amount: of it all.
@@ -32,7 +34,7 @@ class Budget:
 
     @contextmanager
     def take(self, amount: float) -> Iterator[None]:
-        """Hold an amount; wait for it, and let nobody pass meanwhile."""
+        """Hold an amount; wait for it, and let no later request pass meanwhile."""
         share = min(amount, self._all)
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= share)

@@ -29,7 +29,7 @@ class _Pieces:
 
 
 class ZipStream:
-    """A ZIP file in pieces; pictures are stored as they are, for they are compressed."""
+    """A ZIP file in pieces; pictures are stored without compression, because they are compressed already."""
 
     def __init__(self) -> None:
         self._pieces = _Pieces()

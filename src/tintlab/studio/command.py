@@ -23,7 +23,7 @@ from tintlab.system.files import atomic_path
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asks for.
+    """The user's request.
 
     Attributes:
         settings: a file that the page saved, or None.

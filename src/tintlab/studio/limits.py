@@ -19,7 +19,7 @@ RETRY_SECONDS = 2
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server takes.
+    """The limits of one server.
 
     Attributes:
         body_bytes: of a request.

@@ -52,7 +52,7 @@ class Model:
         return f"{self.settings.weights_sha256} {self.settings.model_folder}"
 
     def facts(self) -> dict[str, Any]:
-        """What the page needs to know of it."""
+        """The facts about it that the page needs."""
         return {
             "model": self.settings.model,
             "version": self.settings.model_version,

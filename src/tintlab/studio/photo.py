@@ -184,7 +184,7 @@ def noise(model: Model, look: Look, sha256: str) -> Float | None:
 
 
 def origin(model: Model, look: Look, sha256: str) -> Provenance:
-    """What the coloured file of a look says of its making."""
+    """The origin that the coloured file of a look records."""
     settings = replace(model.settings, seed=look.seed)
     if look.saturation is not None:
         settings = replace(settings, saturation=look.saturation)

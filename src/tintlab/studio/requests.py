@@ -84,7 +84,7 @@ class VariantsQuery(LookQuery):
 
 @dataclass(frozen=True)
 class Sent:
-    """What a client sent.
+    """The content of a client's request.
 
     Attributes:
         image: the bytes of a photograph's file.

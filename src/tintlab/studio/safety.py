@@ -46,7 +46,7 @@ _DRAINED_BYTES = 256 << 20  # of a refused body are read, so that the client hea
 
 @dataclass(frozen=True)
 class Access:
-    """Who may come in.
+    """The addresses and the token that the server accepts.
 
     Attributes:
         host: the address that the server listens on.
@@ -211,7 +211,7 @@ def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
 
 
 def check_access(host: str, token: str, names: Sequence[str] = ()) -> Access:
-    """Who may come in, from what the command is given.
+    """Check the options of the command, and make an `Access` of them.
 
     Raises:
         TintlabError: another address than this machine's without a token, or with one that is too short.

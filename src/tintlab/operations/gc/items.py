@@ -11,7 +11,7 @@ _DAY_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Rules:
-    """What always stays, besides the data of history and rollback."""
+    """Rules for what stays, besides the data of history and rollback."""
 
     keep: int
     """The newest items of each kind: this many."""

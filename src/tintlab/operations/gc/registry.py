@@ -34,7 +34,7 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Needed:
-    """What stays, and what it needs from other stores."""
+    """The versions and runs that stay, and the data that they need from other stores."""
 
     versions: frozenset[int]
     """Versions that stay."""

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import encode, make_picture
+from tests.hostile.albums_and_raws import album, of_camera_raw, of_pages
 from tests.hostile.odd_tiffs import of_odd_samples, tiff_bombs
 from tests.hostile.picture_files import (
     bmp,
@@ -37,6 +38,7 @@ from tests.hostile.picture_files import (
     webp,
     with_chunk,
 )
+from tests.imaging import raws
 from tintlab.imaging.formats import pillow_formats
 
 Files = Iterator[tuple[bytes, bytes]]  # a path, not always UTF-8, and a content
@@ -56,7 +58,7 @@ def make(folder: Path, large: bool = False) -> int:
     """Write the corpus; how many entries there are."""
     makers: list[Callable[[], Files]] = [
         in_every_mode, cut_short, flipped, gigapixels, bombs, of_many_frames, with_broken_metadata,
-        misnamed, with_odd_names, of_odd_shapes,
+        misnamed, with_odd_names, of_odd_shapes, of_pages, of_camera_raw,
     ]  # fmt: skip
     makers += [of_25_megapixels] if large else []
     count = 0
@@ -86,6 +88,7 @@ def seeds() -> dict[str, bytes]:
     found["cmyk.jpg"] = encode(Image.fromarray(pixels).convert("CMYK"), "JPEG")
     found["plain.ppm"] = b"P3 8 6 255\n" + b" ".join(b"%d" % value for value in pixels[:6, :8].ravel())
     found["small.psd"] = psd(64, 48, pixels.transpose(2, 0, 1).tobytes())
+    found["album.tif"], found["preview.nef"] = album(), raws.sample()[0]
     return found | of_odd_samples(pixels)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import encode, make_picture
-from tests.hostile import corpus, fuzz, odd_tiffs, picture_files
+from tests.hostile import albums_and_raws, corpus, fuzz, odd_tiffs, picture_files
 from tests.hostile.examine import (
     MEGAPIXELS,
     colorize,
@@ -224,6 +224,43 @@ def test_guard_strips_that_share_their_data_are_refused() -> None:
 @pytest.mark.parametrize("name", ["many-pages.tif", "same-metadata.tif"])
 def test_guard_pages_larger_than_their_file_are_refused(name: str) -> None:
     assert "its pages claim more data than the file has" in reason(tiff_bomb(name))
+
+
+def test_files_of_pages_and_camera_raw_are_used_or_refused(tmp_path: Path) -> None:
+    for maker in (albums_and_raws.of_pages, albums_and_raws.of_camera_raw):
+        for name, data in maker():
+            (tmp_path / os.fsdecode(name)).write_bytes(data)
+
+    def use(path: Path) -> None:
+        faults = []
+        for page in range(1, count_pages(path) + 1) if count_pages(path) > 1 else [0]:
+            try:
+                read_photo(path, MEGAPIXELS, page)
+            except PhotoError as error:
+                faults.append(f"{page}: {error}")
+        if faults:
+            raise PhotoError(" · ".join(faults))
+
+    found = {finding.path.name: finding for finding in examine_files(files_in(tmp_path), use, batch=20)}
+    assert [str(finding) for finding in found.values() if not finding.is_handled] == []
+    outcomes = {name: finding.outcome for name, finding in found.items()}
+    assert all(
+        len(part) < 200 and part.isprintable() for one in outcomes.values() for part in one.split(" · ")
+    )
+    expected = {
+        "page-beyond-the-end.tif": "refused: 5: it is not where the file says: the file is cut short or damaged",
+        "circle.tif": "used",
+        "a-page-of-3-gigapixels.tif": ("refused: 2: 3600.0 megapixels, more than photos.max_megapixels 200"),
+        "25-megapixels-each.tif": "used",
+        "1001-pages.tif": "refused: 0: 1001 pages, more than 1000: split the file",
+        "preview.nef": "used",
+        "mosaic.dng": "used",
+        "preview-60000x60000.nef": "refused: 0: 3600.0 megapixels, more than photos.max_megapixels 200",
+        "mosaic-60000.dng": "refused: 0: 3600.0 megapixels, more than photos.max_megapixels 200",
+    }
+    assert {name: outcomes[name] for name in expected} == expected
+    assert outcomes["a-page-of-nothing.tif"].startswith("refused: 2: ")
+    assert "scans over 16.0 megapixels, as bombs have" in outcomes["scans.nef"]
 
 
 def test_guard_long_lists_in_tags_are_refused() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging import matrix
+from tests.imaging import matrix, other_formats
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scoring.md"
 
@@ -35,3 +35,7 @@ def test_most_cells_are_read(found: list[matrix.Cell]) -> None:
 
 def test_docs_have_the_table_that_the_matrix_finds(found: list[matrix.Cell]) -> None:
     assert matrix.table(found) in DOCUMENT.read_text()
+
+
+def test_docs_have_the_table_of_other_formats() -> None:
+    assert other_formats.table() in DOCUMENT.read_text()

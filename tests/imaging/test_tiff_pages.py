@@ -6,6 +6,7 @@ import pytest
 from tests.imaging import making
 from tests.imaging.making import Page, grey_page, tiff_of
 from tests.imaging.test_faults import read, reason
+from tintlab.imaging import camera_raw
 from tintlab.imaging.photos import PhotoError, count_pages, megapixels_of, read_photo
 
 
@@ -45,6 +46,7 @@ def test_each_page_of_an_album_is_read_by_its_number() -> None:
 def test_a_smaller_photograph_among_others_is_no_preview() -> None:
     assert count_pages(tiff_of([page(4800, 20, None), page(2400, 10, None)])) == 2
     assert count_pages(tiff_of([page(4800, 20, None), page(480, 2, None)])) == 1
+    assert count_pages(tiff_of([page(160, 120, None), page(90, 120, None), page(40, 30, None)])) == 3
 
 
 def test_previews_with_their_pictures_behind_them_are_a_photograph_each() -> None:
@@ -131,10 +133,12 @@ def raw(make: bytes, **tags: object) -> bytes:
         pytest.param(raw(b"NIKON CORPORATION", tags={262: ("H", [34892])}), id="linear raw"),
     ],
 )
-def test_camera_raw_is_refused_by_its_name(data: bytes) -> None:
-    assert reason(data).startswith("camera raw (NIKON CORPORATION), which is not read: develop it")
+def test_camera_raw_is_refused_by_its_name(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_raw, "is_libraw_installed", lambda: False)
+    assert reason(data).startswith("camera raw (NIKON CORPORATION), which is not read: `pip install")
 
 
-def test_dng_without_a_maker_is_refused() -> None:
+def test_dng_without_a_maker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_raw, "is_libraw_installed", lambda: False)
     plain = page(160, 120, 0, channels=3, more={50706: ("B", [1, 4, 0, 0])})
     assert reason(tiff_of([plain])).startswith("camera raw (DNG")

@@ -29,7 +29,6 @@ HEAD_SIZE = 2100
 """Bytes at the start of a file that `unread_reason` looks at."""
 
 _CONVERT = "convert it to JPEG, PNG or TIFF"
-_DEVELOP = "develop it and save it as TIFF or JPEG"
 _FRAME = "save single frames as PNG"
 _PAGES = "export its pages as TIFF or PNG"
 
@@ -50,14 +49,14 @@ class _Format:
 
 
 _UNREAD = (
-    _Format("camera raw (Canon CR2)", _DEVELOP, ((8, b"CR\x02"),)),
-    _Format("camera raw (Canon CRW)", _DEVELOP, ((6, b"HEAPCCDR"),)),
-    _Format("camera raw (Fujifilm RAF)", _DEVELOP, ((0, b"FUJIFILMCCD-RAW"),)),
-    _Format("camera raw (Olympus ORF)", _DEVELOP, ((0, b"IIRO"), (0, b"IIRS"), (0, b"MMOR"))),
-    _Format("camera raw (Panasonic RW2)", _DEVELOP, ((0, b"IIU\0"),)),
-    _Format("camera raw (Minolta MRW)", _DEVELOP, ((0, b"\0MRM"),)),
-    _Format("camera raw (Sigma X3F)", _DEVELOP, ((0, b"FOVb"),)),
-    _Format("camera raw (Phase One IIQ)", _DEVELOP, ((8, b"IIII"), (8, b"MMMM"))),
+    _Format("camera raw (Canon CR2)", "", ((8, b"CR\x02"),)),
+    _Format("camera raw (Canon CRW)", "", ((6, b"HEAPCCDR"),)),
+    _Format("camera raw (Fujifilm RAF)", "", ((0, b"FUJIFILMCCD-RAW"),)),
+    _Format("camera raw (Olympus ORF)", "", ((0, b"IIRO"), (0, b"IIRS"), (0, b"MMOR"))),
+    _Format("camera raw (Panasonic RW2)", "", ((0, b"IIU\0"),)),
+    _Format("camera raw (Minolta MRW)", "", ((0, b"\0MRM"),)),
+    _Format("camera raw (Sigma X3F)", "", ((0, b"FOVb"),)),
+    _Format("camera raw (Phase One IIQ)", "", ((8, b"IIII"), (8, b"MMMM"))),
     _Format("JPEG XR", _CONVERT, ((0, b"II\xbc\1"),)),
     _Format("JPEG-LS", _CONVERT, ((0, b"\xff\xd8\xff\xf7"),)),
     _Format("PSB (a large Photoshop document)", _CONVERT, ((0, b"8BPS\0\2"),)),
@@ -99,7 +98,7 @@ _RIFF = {
 }
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _MAJOR_BRANDS = {
-    b"crx ": _Format("camera raw (Canon CR3)", _DEVELOP, ()),
+    b"crx ": _Format("camera raw (Canon CR3)", "", ()),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -114,25 +113,33 @@ def pillow_formats() -> list[str]:
     return list(_loaded_formats())
 
 
+def camera_raw_name(head: bytes) -> str:
+    """The name of the camera raw format that a file starts as; empty for others, and for those that are TIFF."""
+    found = _find_unread(head)
+    return found.name if found and found.name.startswith("camera raw") else ""
+
+
 def unread_reason(head: bytes) -> str | None:
     """Why a file that starts with `head` is not read, naming its format; None if it may be readable.
+
+    Camera raw has reasons of its own; see `camera_raw`.
 
     Args:
         head: the first `HEAD_SIZE` bytes.
     """
     if head.startswith(b"8BPS\0\1"):
         return _photoshop_reason(head)
-    found = _container(head)
-    if found is None:
-        found = next(
-            (
-                one
-                for one in _UNREAD
-                if any(head[at:].startswith(signature) for at, signature in one.signatures)
-            ),
-            None,
-        )
-    return None if found is None else f"{found.name}, which is not read: {found.advice}"
+    found = _find_unread(head)
+    if found is None or found.name.startswith("camera raw"):
+        return None
+    return f"{found.name}, which is not read: {found.advice}"
+
+
+def _find_unread(head: bytes) -> _Format | None:
+    matching = (
+        one for one in _UNREAD if any(head[at:].startswith(signature) for at, signature in one.signatures)
+    )
+    return _container(head) or next(matching, None)
 
 
 def _photoshop_reason(head: bytes) -> str | None:

@@ -81,6 +81,35 @@ class PatchedFile(WatchedFile):
         return self._start[place : place + len(data)] + data[max(0, len(self._start) - place) :]
 
 
+class WindowFile(WatchedFile):
+    """A part of a file as a file of its own, for data that lie in others.
+
+    Args:
+        file: the whole.
+        offset: of the part.
+        length: of it, in bytes.
+    """
+
+    def __init__(self, file: WatchedFile, offset: int, length: int) -> None:
+        super().__init__(cast(BinaryIO, file))
+        self._whole, self._offset, self._length = file, offset, length
+        self._place = 0
+        self.seek, self.tell = self._seek, lambda: self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """See `WatchedFile.read`."""
+        left = max(0, self._length - self._place)
+        self._whole.seek(self._offset + self._place)
+        data = super().read(left if size < 0 else min(size, left))
+        self._place += len(data)
+        return data
+
+    def _seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
+        self._place = max(0, start + place)
+        return self._place
+
+
 @contextmanager
 def open_source(source: Path | bytes) -> Iterator[WatchedFile]:
     """Open a regular file, or the contents of one.

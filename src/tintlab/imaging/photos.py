@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from tintlab.imaging import color, compiled, formats, guards, tones
-from tintlab.imaging.guards import PhotoError, WatchedFile
+from tintlab.imaging import camera_raw, color, compiled, formats, guards, tones
+from tintlab.imaging.guards import PatchedFile, PhotoError, WatchedFile
 from tintlab.imaging.headers import Header, as_rgba, read_header
 from tintlab.imaging.jxl import JxlFile, is_jxl, jxl_size, open_jxl
 from tintlab.imaging.metadata import CaptureMetadata, read_metadata
 from tintlab.imaging.profiles import ADOBE_RGB
 from tintlab.imaging.tiff import HEADERS as TIFF_HEADERS
-from tintlab.imaging.tiff_pages import find_photographs
+from tintlab.imaging.tiff_pages import CameraRawError, TaggedPage, find_photographs, page_file
 from tintlab.imaging.tiff_pictures import read_tiff, tiff_size
 from tintlab.system import console
 
@@ -29,6 +29,7 @@ _DEEP = re.compile(r";16|SGI16|', \d{4,5}\)")  # how Pillow's decoders of more t
 _EXIF_SRGB = 1
 _PHOTOSHOP_VERSION = 1057
 _FEWEST_BYTES_A_FRAME = 12
+_RAW_MEGAPIXELS = 30.0  # taken for the size of camera raw, which only its reading tells
 _FRAME_TYPE = 0xB002  # of a multi-picture file: its list of pictures
 _PICTURES = (
     "Multi-Frame Image (Disparity)",
@@ -48,6 +49,7 @@ class Photo:
         metadata: the capture's metadata from the file.
         notes: one line about each part of the file that the pixels lack.
         more_pages: pages or frames of the file beside the one that was read.
+        form: what stands for the photograph, where that is not the file's own picture: of camera raw.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -56,6 +58,7 @@ class Photo:
     metadata: CaptureMetadata = field(default_factory=CaptureMetadata)
     notes: tuple[str, ...] = ()
     more_pages: int = 0
+    form: str = ""
 
     @property
     def height(self) -> int:
@@ -107,12 +110,10 @@ def read_photo(source: Path | bytes, max_megapixels: float, page: int = 0) -> Ph
     try:
         with guards.open_source(source) as file:
             head = _head(file)
+            if name := formats.camera_raw_name(head):
+                return _read_raw(file, name, max_megapixels)
             if head.startswith(TIFF_HEADERS):
-                found = read_tiff(file, max_megapixels, max(page, 1))
-                more = 0 if page else found.more_pages
-                return Photo(
-                    found.pixels, "TIFF", found.mode, found.metadata, found.notes + _more(more), more
-                )
+                return _read_tiff(file, max_megapixels, page)
             if page > 1:
                 raise PhotoError("the file has one page only")
             if is_jxl(head):
@@ -148,11 +149,18 @@ def megapixels_of(source: Path | bytes, max_megapixels: float, page: int = 0) ->
     try:
         with guards.open_source(source) as file:
             head = _head(file)
-            if head.startswith(TIFF_HEADERS) or is_jxl(head):
-                width, height = jxl_size(file) if is_jxl(head) else tiff_size(file, max(page, 1))
+            if formats.camera_raw_name(head):
+                return _RAW_MEGAPIXELS
+            if head.startswith(TIFF_HEADERS):
+                width, height = tiff_size(file, max(page, 1))
+                return width * height / 1e6
+            if is_jxl(head):
+                width, height = jxl_size(file)
                 return width * height / 1e6
             with Image.open(file, formats=formats.pillow_formats()) as image:  # type: ignore[arg-type]
                 return image.width * image.height / 1e6
+    except CameraRawError:
+        return _RAW_MEGAPIXELS
     except Exception:  # see `read_photo`
         return 0.0
 
@@ -195,6 +203,39 @@ def _read_other(
             header = replace(header, calibration=ADOBE_RGB)
         pixels = tones.turn(tones.finish_image(image, header), orientation)
         return Photo(pixels, stored_format, stored_mode, metadata, notes, more)
+
+
+def _read_tiff(file: WatchedFile, max_megapixels: float, page: int) -> Photo:
+    try:
+        found = read_tiff(file, max_megapixels, max(page, 1))
+    except CameraRawError as raw:
+        return _read_raw(file, str(raw), max_megapixels)
+    more = 0 if page else found.more_pages
+    return Photo(found.pixels, "TIFF", found.mode, found.metadata, found.notes + _more(more), more)
+
+
+def _read_raw(file: WatchedFile, name: str, max_megapixels: float) -> Photo:
+    """Camera raw: its full-size preview, or developed."""
+    preview = camera_raw.find_preview(file)
+    if preview is None:
+        pixels, form = camera_raw.develop(file, name, max_megapixels)
+        file.seek(0)
+        is_tiff = file.read(4) in TIFF_HEADERS
+        metadata = read_metadata(TaggedPage(PatchedFile(file, b""))) if is_tiff else CaptureMetadata()
+        return Photo(pixels, "RAW", "RGB", metadata, (form,), form=form)
+    guards.refuse_large(preview.width, preview.height, max_megapixels)
+    photo = _read_other(preview.file, Header(), max_megapixels)
+    pixels, metadata = photo.pixels, photo.metadata
+    if preview.outer:
+        outer = TaggedPage(page_file(file, preview.outer))
+        if not metadata.exif:
+            metadata = read_metadata(outer)
+        preview.file.seek(0)
+        with Image.open(preview.file, formats=["JPEG"]) as image:  # type: ignore[arg-type]
+            is_turned = ExifTags.Base.Orientation in image.getexif()
+        pixels = pixels if is_turned else tones.turn(pixels, tones.orientation_of(outer))
+    form = f"the full-size preview in {name}"
+    return Photo(pixels, "RAW", photo.mode, metadata, (*photo.notes, form), form=form)
 
 
 def _refuse_without_composite(image: ImageFile) -> None:

@@ -101,6 +101,7 @@ class Provenance:
         like: of the palette that guided the colours, the start of its sha256.
         source_sha256: of the file that was coloured.
         source_page: its page, if several of its pages are photographs.
+        source_form: what stands for its photograph, if that is not the file's own picture; see `photos.Photo`.
         engine: the engine that ran the network, and its precision. Files name it only if it is not `torch
             fp32`, which ran all networks before there was a choice.
     """
@@ -121,6 +122,7 @@ class Provenance:
     like: str = ""
     source_sha256: str = ""
     source_page: str = ""
+    source_form: str = ""
     engine: str = _FIRST_ENGINE
 
 

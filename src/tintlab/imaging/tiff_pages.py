@@ -17,11 +17,17 @@ _CFA_PATTERN, _ICC, _DNG_VERSION = 33422, 34675, 50706
 _CFA, _LINEAR_RAW = 32803, 34892
 # Of Sony, Epson, Samsung, Kodak, Nikon and Pentax.
 _RAW_COMPRESSIONS = {32767, 32769, 32770, 32867, 34713, 34892, 65000, 65535}
+_JPEG_OFFSET, _JPEG_BYTES = 513, 514
+_JPEG_COMPRESSIONS = (6, 7)
 _REDUCED, _NO_PICTURE = 1, 4 | 8  # bits of NewSubfileType: a mask, a depth map
 _SAME_SHAPE = 0.02
 _LARGEST_PREVIEW = 1024  # pixels of the longer side of one that is not marked
 _MOST_IFDS = 20_000
 _MOST_PHOTOGRAPHS = 1000
+
+
+class CameraRawError(PhotoError):
+    """A camera's raw file; the message is its name."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Page:
         maker: of the camera.
         parent: the offset of the directory that this one belongs to; 0 for those of the chain.
         sub_ifds: offsets of those that belong to it.
+        jpeg: offset and bytes of JPEG data that lie in one piece; zeros without.
     """
 
     offset: int
@@ -53,6 +60,7 @@ class Page:
     maker: str
     parent: int
     sub_ifds: tuple[int, ...]
+    jpeg: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def find_photographs(file: WatchedFile) -> Album:
     """Find the photographs among a file's pages: previews, smaller copies and masks are none.
 
     Raises:
-        PhotoError: there is none, there are too many, or the file is a camera's raw file.
+        PhotoError: there is none, there are too many, or the file is a camera's raw file (`CameraRawError`).
     """
     pages, breaks_off = _read_pages(file)
     if not pages:
@@ -117,7 +125,11 @@ def find_photographs(file: WatchedFile) -> Album:
     if len(found) > _MOST_PHOTOGRAPHS:
         raise PhotoError(f"{len(found)} pages, more than {_MOST_PHOTOGRAPHS}: split the file")
     shown = [page for page, _ in found]
-    found = [(page, outer) for page, outer in found if not any(_is_preview(page, other) for other in shown)]
+    found = [
+        one
+        for place, one in enumerate(found)
+        if not any(_is_preview(one[0], beside) for beside in shown[max(0, place - 1) : place + 2])
+    ]
     if not found:
         if not chain:
             raise PhotoError("it has masks and no picture")
@@ -197,7 +209,16 @@ def _page(ifd: ImageFileDirectory_v2, offset: int, parent: int) -> Page:
         maker.strip("\0 ") if isinstance(maker, str) else "",
         parent,
         tuple(int(sub) for sub in numbers(ifd, tiff.SUB_IFDS) if 0 < sub < 2**63),
+        _jpeg_of(ifd),
     )
+
+
+def _jpeg_of(ifd: ImageFileDirectory_v2) -> tuple[int, int]:
+    found = number(ifd, _JPEG_OFFSET, 0), number(ifd, _JPEG_BYTES, 0)
+    if all(found) or number(ifd, tiff.COMPRESSION, 1) not in _JPEG_COMPRESSIONS:
+        return found
+    offsets, sizes = numbers(ifd, tiff.STRIP_OFFSETS), numbers(ifd, tiff.STRIP_SIZES)
+    return (int(offsets[0]), int(sizes[0])) if len(offsets) == len(sizes) == 1 else (0, 0)
 
 
 def _refuse_raw(pages: list[Page]) -> None:
@@ -214,7 +235,35 @@ def _refuse_raw(pages: list[Page]) -> None:
     if mosaic or any(page.raw for page in pages):
         maker = next((page.maker for page in pages if page.maker.isprintable() and page.maker), "")
         name = f"camera raw ({maker[:40]})" if maker else "camera raw (DNG or the like)"
-        raise PhotoError(f"{name}, which is not read: develop it and save it as TIFF or JPEG")
+        raise CameraRawError(name)
+
+
+@dataclass(frozen=True)
+class Jpegs:
+    """JPEG data in a camera's raw file.
+
+    Attributes:
+        places: offset and bytes of each.
+        sensor_pixels: of the largest page of the sensor's own data; 0 where that is not said.
+        first: offset of the first directory.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    sensor_pixels: int
+    first: int
+
+
+def find_jpegs(file: WatchedFile) -> Jpegs:
+    """Find the JPEG data that the pages of a camera's raw file refer to.
+
+    Raises:
+        PhotoError: see `find_photographs`.
+    """
+    pages, _ = _read_pages(file)
+    places = tuple(page.jpeg for page in pages if all(page.jpeg))
+    # Of a mosaic, the page itself is marked, or is the largest.
+    sensor = max((_area(page) for page in pages if page.raw or not page.reduced), default=0)
+    return Jpegs(places, sensor, pages[0].offset if pages else 0)
 
 
 def _area(page: Page) -> int:

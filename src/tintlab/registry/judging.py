@@ -50,6 +50,7 @@ EVALUATOR = (
     "gan/pretrained_unet.py",
     "gan/srgb.py",
     "gan/unet.py",
+    "imaging/camera_raw.py",
     "imaging/color.py",
     "imaging/compiled.py",
     "imaging/descan.py",

@@ -218,7 +218,7 @@ def _colour(
     if original.fault:
         raise PhotoError(original.fault)
     decoded = read_photo(original.content, settings.max_megapixels, photo.page)
-    lightness, metadata, notes = decoded.lightness(), decoded.metadata, decoded.notes
+    lightness, metadata, notes, form = decoded.lightness(), decoded.metadata, decoded.notes, decoded.form
     record = replace(
         record,
         descan=descan.even_out(lightness).text() if settings.descan else "",
@@ -248,6 +248,7 @@ def _colour(
             settings.provenance(record.input_sha256, index + 1 if settings.variants else 0, photo.page),
             descan=record.descan,
             hints=describe_hints(hints),
+            source_form=form,
         )
         pieces, left_out = encode(pixels, settings.file_format, metadata, origin, settings.quality)
         del pixels

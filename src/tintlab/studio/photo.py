@@ -78,6 +78,7 @@ class OpenPhoto:
         self.descan = even_out(self.lightness).text() if descan else ""
         self.metadata: CaptureMetadata = photo.metadata
         self.notes = photo.notes
+        self.form = photo.form
         self.more_pages = photo.more_pages
         self._lock = threading.Lock()
         self._canvases: OrderedDict[tuple[str, bool], Canvas] = OrderedDict()
@@ -118,7 +119,12 @@ class OpenPhoto:
         canvas = self._canvas(model, is_draft=False)
         colours = GuidedColours(self._ab(canvas, model, look), canvas.small, self.lightness.shape)
         pixels = (coloured_deep if form.depth == 16 else coloured)(self.lightness, colours)
-        said = replace(origin(model, look, self.sha256), source_page=str(self.page or ""), descan=self.descan)
+        said = replace(
+            origin(model, look, self.sha256),
+            source_page=str(self.page or ""),
+            descan=self.descan,
+            source_form=self.form,
+        )
         pieces, left_out = encode(pixels, form.file_format, self.metadata, said, form.quality)
         return pieces, [*self.notes, *left_out]
 

@@ -11,6 +11,7 @@ import numpy as np
 from tintlab.imaging import color
 
 _FRESH = (5.0, 95.0)  # L* of the darkest and the lightest tones of a fresh print
+_FADED = (14.0, 22.0)  # L* of the darkest tones from which on a print is faded, and wholly so
 _PERCENTILES = (0.5, 99.5)
 _BORDER = 0.05  # share of each side that is ignored: scans show paper, album pages and shadows there
 _LARGEST_MOVES = (25.0, 15.0)  # of black and of white, in L*
@@ -51,7 +52,7 @@ class Stretch:
 def even_out(lightness: color.Float) -> Stretch:
     """Even out the fading of a print, in place.
 
-    A picture whose darkest and lightest tones are those of a fresh print, or beyond, stays as it is.
+    A picture whose darkest tones are those of a fresh print stays as it is.
 
     Args:
         lightness: L* `(h, w)` float32 in [0, 100].
@@ -70,8 +71,10 @@ def _find_stretch(lightness: color.Float) -> Stretch:
     inner = lightness[down : height - down, right : width - right]
     step = max(1, int(np.sqrt(inner.size / _ENOUGH)))
     low, high = (float(value) for value in np.percentile(inner[::step, ::step], _PERCENTILES))
-    darker = min(max(0.0, low - _FRESH[0]), _LARGEST_MOVES[0])
-    lighter = min(max(0.0, _FRESH[1] - high), _LARGEST_MOVES[1])
+    # Black that has risen is the sign of fading; white alone may be low in a fresh picture, as at night.
+    faded = float(np.clip((low - _FADED[0]) / (_FADED[1] - _FADED[0]), 0, 1))
+    darker = faded * min(max(0.0, low - _FRESH[0]), _LARGEST_MOVES[0])
+    lighter = faded * min(max(0.0, _FRESH[1] - high), _LARGEST_MOVES[1])
     # Low contrast may be mist, so the gain is limited, and the two ends share what the limit allows.
     allowed = (_LARGEST_GAIN - 1) * (high - low)
     share = min(1.0, allowed / (darker + lighter)) if darker + lighter else 0.0

@@ -218,24 +218,30 @@ def _read_raw(file: WatchedFile, name: str, max_megapixels: float) -> Photo:
     """Camera raw: its full-size preview, or developed."""
     preview = camera_raw.find_preview(file)
     if preview is None:
-        pixels, form = camera_raw.develop(file, name, max_megapixels)
-        file.seek(0)
-        is_tiff = file.read(4) in TIFF_HEADERS
-        metadata = read_metadata(TaggedPage(PatchedFile(file, b""))) if is_tiff else CaptureMetadata()
-        return Photo(pixels, "RAW", "RGB", metadata, (form,), form=form)
+        return _develop(file, name, max_megapixels)
     guards.refuse_large(preview.width, preview.height, max_megapixels)
     photo = _read_other(preview.file, Header(), max_megapixels)
-    pixels, metadata = photo.pixels, photo.metadata
-    if preview.outer:
-        outer = TaggedPage(page_file(file, preview.outer))
-        if not metadata.exif:
-            metadata = read_metadata(outer)
-        preview.file.seek(0)
-        with Image.open(preview.file, formats=["JPEG"]) as image:  # type: ignore[arg-type]
-            is_turned = ExifTags.Base.Orientation in image.getexif()
-        pixels = pixels if is_turned else tones.turn(pixels, tones.orientation_of(outer))
     form = f"the full-size preview in {name}"
-    return Photo(pixels, "RAW", photo.mode, metadata, (*photo.notes, form), form=form)
+    photo = replace(photo, format="RAW", notes=(*photo.notes, form), form=form)
+    if not preview.outer:
+        return photo
+    outer = TaggedPage(page_file(file, preview.outer))
+    preview.file.seek(0)
+    with Image.open(preview.file, formats=["JPEG"]) as image:  # type: ignore[arg-type]
+        is_turned = ExifTags.Base.Orientation in image.getexif()
+    return replace(
+        photo,
+        pixels=photo.pixels if is_turned else tones.turn(photo.pixels, tones.orientation_of(outer)),
+        metadata=photo.metadata if photo.metadata.exif else read_metadata(outer),
+    )
+
+
+def _develop(file: WatchedFile, name: str, max_megapixels: float) -> Photo:
+    developed, form = camera_raw.develop(file, name, max_megapixels)
+    file.seek(0)
+    is_tiff = file.read(4) in TIFF_HEADERS
+    metadata = read_metadata(TaggedPage(PatchedFile(file, b""))) if is_tiff else CaptureMetadata()
+    return Photo(developed, "RAW", "RGB", metadata, (form,), form=form)
 
 
 def _refuse_without_composite(image: ImageFile) -> None:

@@ -23,7 +23,7 @@ TARGET = Path(__file__).parent / "screenshots"
 WIDTH, PHONE, QUALITY = 1400, 390, 80
 ASSISTANT = 490
 """Pixels at the right of MLflow's pages: its assistant opens there at a first visit, and is cut off."""
-SETTLE_MILLISECONDS = {"http": 15_000, "file": 500}
+SETTLE_MILLISECONDS = {"http": 25_000, "file": 500}
 
 
 class Shot(NamedTuple):
@@ -84,20 +84,17 @@ def report_shots() -> Iterator[Shot]:
 
 
 def mlflow_shots() -> Iterator[Shot]:
-    """The latest version with its run and its logged model, the champion, and the lists."""
+    """The latest version with its run and its logged model, and the lists."""
     tracked = f"{MLFLOW}/api/2.0/mlflow"
     experiment = asked(f"{tracked}/experiments/get-by-name?experiment_name=tintlab")["experiment"][
         "experiment_id"
     ]
-    registered = asked(f"{tracked}/registered-models/get?name=tintlab")["registered_model"]
-    champion = next(one["version"] for one in registered["aliases"] if one["alias"] == "champion")
     named = asked(f"{tracked}/model-versions/search?filter=name%3D%27tintlab%27")["model_versions"]
     version = max(named, key=lambda one: int(one["version"]))
     model = {tag["key"]: tag["value"] for tag in version["tags"]}["tintlab.logged_model"]
     for name, path, height in (
         ("mlflow-runs", f"experiments/{experiment}/runs", 700),
         ("mlflow-models", "models/tintlab", 1300),
-        ("mlflow-champion", f"models/tintlab/versions/{champion}", 700),
         ("mlflow-run", f"experiments/{experiment}/runs/{version['run_id']}", 900),
         ("mlflow-card", f"models/tintlab/versions/{version['version']}", 1000),
         ("mlflow-logged-model", f"experiments/{experiment}/models/{model}", 760),

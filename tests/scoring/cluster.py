@@ -18,7 +18,7 @@ import requests
 
 from tests.flows.conftest import free_ports
 from tests.processes import wait_for
-from tests.scoring.object_store import count_pictures, environment, run_proxy, run_store
+from tests.scoring.object_store import Proxy, count_pictures, environment, run_proxy, run_store
 from tests.scoring.stores import SOURCE, TARGET, Found, fill, look
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,6 +26,9 @@ FLOW = "import sys; from flows.score import score; state = score({!r}, {!r}, mod
 FLOW += (
     "chunk_size={}, dask={!r}, return_state=True); print(state.message); sys.exit(not state.is_completed())"
 )
+
+
+NAMES = ("one", "two", "three")
 
 
 class Cluster:
@@ -44,8 +47,15 @@ class Cluster:
         self._run(
             "prefect", [python, "-m", "prefect", "server", "start", "--no-services", *here, str(api)], {}
         )
-        self._run("scheduler", [python, "-m", "dask", "scheduler", "--no-dashboard", *here, str(dask)], {})
+        dask_scheduler = [python, "-m", "dask", "scheduler", "--no-dashboard", *here, str(dask)]
+        self.scheduler = self._run("scheduler", dask_scheduler, {})
         wait_for(lambda: self._is_up(f"http://127.0.0.1:{api}/api/health"), 120, "Prefect's server")
+
+    def start_workers(self, names: tuple[str, ...], endpoint: str) -> "list[subprocess.Popen[bytes]]":
+        """Start workers, and wait until they are there; see `start_worker`."""
+        workers = [self.start_worker(name, endpoint) for name in names]
+        wait_for(lambda: all("Starting established" in self.log(name) for name in names), 120, "workers")
+        return workers
 
     def start_worker(self, name: str, endpoint: str) -> "subprocess.Popen[bytes]":
         """A worker that sees no folder of the flow and of other workers, and they none of its own."""
@@ -102,20 +112,48 @@ def lose_a_worker(store: str, photos: Path, model: Path, folder: Path, chunk_siz
     total = fill(store, photos)
     began = time.monotonic()
     with run_proxy(store) as proxy, run_cluster(folder) as cluster:
-        names = ["one", "two", "three"]
-        workers = [cluster.start_worker(name, proxy.url) for name in names]
-        wait_for(lambda: all("Starting established" in cluster.log(name) for name in names), 120, "workers")
+        workers = cluster.start_workers(NAMES, proxy.url)
         flow = cluster.score(model, proxy.url, chunk_size)
-        wait_for(lambda: count_pictures(proxy) >= total // 4 or flow.poll() is not None, 400, "some files")
-        progress = [count_pictures(proxy)]
+        progress = wait_for_pictures(proxy, flow, total // 4)
         workers[0].kill()
-        out, err = flow.communicate(timeout=500)
-        last = subprocess.CompletedProcess(flow.args, flow.returncode, out, err)
+        last = end_of(flow)
         fetched = [times for name, times in proxy.fetched.items() if "/model/" in name]
-        print(f"each file of the model was fetched {fetched} times by {len(names)} workers")
+        print(f"each file of the model was fetched {fetched} times by {len(NAMES)} workers")
         assert fetched
-        assert max(fetched) <= len(names)
-        return look(store, last, progress, time.monotonic() - began, proxy.asked, proxy.written)
+        assert max(fetched) <= len(NAMES)
+        return look(store, last, [progress], time.monotonic() - began, proxy.asked, proxy.written)
+
+
+def lose_the_scheduler(store: str, photos: Path, model: Path, folder: Path, chunk_size: int) -> Found:
+    """Score with three workers, kill Dask's scheduler after a quarter, start another cluster, and look."""
+    total = fill(store, photos)
+    began = time.monotonic()
+    with run_proxy(store) as proxy:
+        (folder / "first").mkdir()
+        with run_cluster(folder / "first") as cluster:
+            cluster.start_workers(NAMES, proxy.url)
+            flow = cluster.score(model, proxy.url, chunk_size)
+            progress = wait_for_pictures(proxy, flow, total // 4)
+            cluster.scheduler.kill()
+            last = end_of(flow)
+            print(f"without its scheduler the flow ended with {last.returncode}: {last.stdout.strip()[:300]}")
+        (folder / "second").mkdir()
+        with run_cluster(folder / "second") as cluster:
+            cluster.start_workers(NAMES, proxy.url)
+            last = end_of(cluster.score(model, proxy.url, chunk_size))
+        return look(store, last, [progress], time.monotonic() - began, proxy.asked, proxy.written)
+
+
+def wait_for_pictures(proxy: Proxy, flow: "subprocess.Popen[str]", count: int) -> int:
+    """Wait for so many coloured files, or the flow's end; how many there are."""
+    wait_for(lambda: count_pictures(proxy) >= count or flow.poll() is not None, 400, "some files")
+    return count_pictures(proxy)
+
+
+def end_of(flow: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
+    """Wait for the end of a flow."""
+    out, err = flow.communicate(timeout=500)
+    return subprocess.CompletedProcess(flow.args, flow.returncode, out, err)
 
 
 def main() -> None:
@@ -125,6 +163,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=int, nargs="?", default=2000)
+    parser.add_argument("--lose", choices=["worker", "scheduler"], default="worker")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, run_store() as store:
         folder = Path(place)
@@ -132,7 +171,8 @@ def main() -> None:
             (folder / name).mkdir()
         model = make_model(folder / "model")
         make_archive(folder / "scans", Path(), asked.photos, 0)
-        found = lose_a_worker(store, folder / "scans", model, folder, max(10, asked.photos // 20))
+        lose = lose_a_worker if asked.lose == "worker" else lose_the_scheduler
+        found = lose(store, folder / "scans", model, folder, max(10, asked.photos // 20))
         print(found.summary())
         found.check(asked.photos)
 

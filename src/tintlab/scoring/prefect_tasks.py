@@ -7,6 +7,7 @@ have only this package.
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 from prefect import flow, task
@@ -20,6 +21,7 @@ from tintlab.scoring.film_work import Colouring
 from tintlab.scoring.plan import PlannedPhoto
 from tintlab.scoring.settings import ScoreSettings
 from tintlab.scoring.shared_model import fetch_model
+from tintlab.system.errors import TintlabError
 
 
 def colour_chunk(photos: Sequence[PlannedPhoto], settings: ScoreSettings, part_name: str) -> ChunkSummary:
@@ -44,14 +46,23 @@ _colour_shot = task(name="colour-shot", task_run_name="shot-{shot.number:05d}", 
 
 @flow(validate_parameters=False)
 def colour_all(photos: Sequence[PlannedPhoto], settings: ScoreSettings, chunk_size: int) -> None:
-    """Colour photographs, a task a chunk, by the task runner that it is given."""
+    """Colour photographs, a task a chunk, by the task runner that it is given.
+
+    Raises:
+        TintlabError: the task runner is Dask's, and its scheduler is gone.
+    """
     futures = [
         _colour.submit(chunk, settings, part_name(begin, chunk))
         for begin in range(0, len(photos), chunk_size)
         if (chunk := list(photos[begin : begin + chunk_size]))
     ]
-    for future in futures:
-        future.result()
+    try:
+        for future in futures:
+            future.result()
+    except CancelledError:
+        raise TintlabError(
+            "the connection to Dask's scheduler was lost: run this again, and it goes on where it was"
+        ) from None
 
 
 @flow(validate_parameters=False)

@@ -28,7 +28,7 @@ PATIENCE = Patience(seconds=30.0, attempts=8, pause=0.25)
 
 _LONGEST_PAUSE = 10.0
 _PAGE = 1000  # files of a listing
-# In one request up to the limit of S3: an upload in parts, killed between two of them, leaves the parts behind.
+# In one request, up to the limit of S3 and Google: an upload in parts that is killed leaves the parts behind.
 _ONE_REQUEST = 5 << 29
 _PART = ".tintlab.part"
 
@@ -151,7 +151,7 @@ class Store:
             self._attempt("written", lambda: self._write_and_rename(place, data))
             return
         options: dict[str, Any] = {}
-        if self.scheme == "s3":
+        if self.keeps_marks:
             options["chunksize"] = _ONE_REQUEST
         elif self.scheme == "az":
             options["overwrite"] = True

@@ -16,6 +16,7 @@ from tintlab.evaluation.evaluate import Trial, evaluate, median_ab
 from tintlab.evaluation.judge import Judge
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
+from tintlab.imaging.squares import open_squares
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import paths
 from tintlab.system.params import load_params
@@ -55,7 +56,7 @@ def by_working_size(colorizer: Colorizer, photos: list[str]) -> list[list[str]]:
     params = load_params()
     table = read_table(paths.ACCEPTED)
     table = table[table["photo"].isin(photos)].reset_index(drop=True)
-    trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(np.load(paths.lab_squares("train"))))
+    trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(open_squares("train")))
     judge = Judge()
     rows = []
     for size in SIZES:

@@ -36,6 +36,7 @@ from tintlab.gan.listener import Silent
 from tintlab.gan.loop import Training
 from tintlab.imaging import color
 from tintlab.imaging.photos import read_photo
+from tintlab.imaging.squares import open_squares
 from tintlab.inference.colorizer import Colorizer, Settings
 from tintlab.system import paths
 from tintlab.system.params import Params, load_params
@@ -158,7 +159,7 @@ class Stopwatch(Silent):
 
 def our_course(jury: Jury, params: Params, distance: float, seed: int) -> tuple[bool, list[Quality]]:
     """Whether the default recipe becomes good, and its course until it is."""
-    squares, val_squares = (np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val"))
+    squares, val_squares = (open_squares(split) for split in ("train", "val"))
     stopwatch = Stopwatch(jury, params, distance)
     train = params.train.model_copy(update={"seed": seed, "threads": THREADS})
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from tintlab.gan.checkpoints import iteration_of, numbered
 from tintlab.gan.data import Lab, Mixture, Squares, scaled
 from tintlab.gan.loop import Training
 from tintlab.gan.losses import METERS
+from tintlab.imaging.squares import Shards
 from tintlab.system.errors import TintlabError
 from tintlab.system.params import TrainParams, load_params
 from tintlab.system.paths import LAST_WEIGHTS, WEIGHTS
@@ -101,6 +102,14 @@ def test_a_training_reports_what_it_should(squares: Squares, tmp_path: Path) -> 
     assert listener.samples[8].shape == (4, 2, 32, 32)
     assert [row["iteration"] for row in history.losses] == [2, 4, 6, 8]
     assert {WEIGHTS, LAST_WEIGHTS} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_shards_train_the_weights_of_one_array(squares: Squares, tmp_path: Path) -> None:
+    shards = cast(Squares, Shards([squares[:5], squares[5:6], squares[6:]]))
+    for name, material in (("array", squares), ("shards", shards)):
+        Training(tiny(), tmp_path / name, Recorded()).run(material, material[:4])
+    for weights in (WEIGHTS, LAST_WEIGHTS):
+        assert (tmp_path / "array" / weights).read_bytes() == (tmp_path / "shards" / weights).read_bytes()
 
 
 def test_the_l1_meter_is_lambda_times_the_error(squares: Squares, tmp_path: Path) -> None:

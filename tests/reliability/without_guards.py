@@ -293,7 +293,7 @@ GUARDS = [
           "{}", f"{LEAVING}::test_guard_a_dead_tintlab_starts_no_stage"),
     Guard("slow: the training takes the lock", "stages/train.py:main", 'exclusive(paths.training_lock(), "another training", seconds_to_wait())',
           "__import__('contextlib').nullcontext(seconds_to_wait())", f"{LEAVING}::test_guard_one_at_a_time_a_second_training_refuses_or_waits"),
-    Guard("slow: a map's room is taken before it is written", "stages/convert.py:convert", "os.posix_fallocate(file.fileno(), 0, path.stat().st_size)",
+    Guard("slow: a map's room is taken before it is written", "stages/convert.py:_write_shard", "os.posix_fallocate(file.fileno(), 0, path.stat().st_size)",
           "pass", f"{DISK}::test_guard_whole_files_a_disk_without_room[convert]"),
     Guard("slow: a full disk is one clear line", "gan/checkpoints.py:Checkpoints.save", "temporary.write_bytes(content.getbuffer())",
           "torch.save(state, temporary)", f"{DISK}::test_guard_whole_files_a_file_that_can_t_grow[train]"),

@@ -1,3 +1,5 @@
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,12 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from tintlab.imaging import color
+from tintlab.imaging.photos import PhotoError
+from tintlab.imaging.squares import Shards, open_squares
 from tintlab.imaging.statistics import Reference
 from tintlab.stages.convert import convert, square_corners, squares_of
+from tintlab.stages.convert_shards import Finished, cut_shards
+from tintlab.system import paths
 from tintlab.system.params import ConvertParams
 from tintlab.system.tables import read_table
 
@@ -96,3 +102,83 @@ def test_convert_notes_what_the_photographs_are_like(tmp_path: Path) -> None:
     assert edge == pytest.approx(20.5, abs=0.5)
     assert summary.bins["l_mean"].counts == (5, 5)
     assert summary.bins["megapixels"].counts == (10,)
+
+
+# --- shards
+
+
+@pytest.fixture
+def many(tmp_path: Path, picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Thirty photographs with a square each, in data/raw."""
+    monkeypatch.chdir(tmp_path)
+    paths.RAW.mkdir(parents=True)
+    names = [f"{number:02}.png" for number in range(30)]
+    for number, name in enumerate(names):
+        Image.fromarray(picture(40, 40, number)).save(paths.RAW / name)
+    return pd.DataFrame(
+        {"photo": names, "split": "train", "cluster": names, "category": "", "width": 40, "height": 40}
+    )
+
+
+SMALL = ConvertParams(image_size=32, max_squares=1, shard_megabytes=4 * 3 * 32**2 / 1e6)
+"""Four squares a shard."""
+
+
+def test_shards_hold_what_one_array_holds(many: pd.DataFrame) -> None:
+    for folder, params in (("one", SMALL.model_copy(update={"shard_megabytes": 1000})), ("several", SMALL)):
+        Path(folder).mkdir()
+        assert convert(many, paths.RAW, params, 100, Path(folder), "train") == 30
+    for name in ("train.csv", "train_summary.json"):
+        assert Path("one", name).read_bytes() == Path("several", name).read_bytes()
+    assert not Path("one/train_shards.json").exists() and not Path("several/train.npy").exists()
+    Path("several").rename(paths.LAB)
+    whole, shards = np.load("one/train.npy"), open_squares("train")
+    assert isinstance(shards, Shards)
+    assert len(list(paths.LAB.glob("train-*.npy"))) >= 8
+    assert (len(shards), shards.shape, shards.dtype) == (30, whole.shape, whole.dtype)
+    assert np.array_equal(np.stack(list(shards)), whole)
+    for key in (
+        0,
+        29,
+        -1,
+        np.int64(17),
+        slice(3, 9, 2),
+        [4, 4, 28],
+        np.arange(30),
+        (7, slice(None, None, 3)),
+    ):
+        assert np.array_equal(shards[key], whole[key])
+    with pytest.raises(IndexError):
+        shards[30]
+
+
+def test_shards_are_no_larger_than_asked_and_change_little() -> None:
+    """One photograph more, in the middle: the shards before it and most of those after it stay."""
+    photos = sorted(hashlib.sha256(photo.encode()).hexdigest() for photo in map(str, range(3000)))
+    counts = np.ones(3000, np.int64)
+    shards = cut_shards(photos, counts, 100)
+    assert [shard.start for shard in shards[1:]] == [shard.stop for shard in shards[:-1]]
+    assert all(0 < shard.squares <= 100 for shard in shards) and len(shards) < 90
+    more = sorted([*photos, hashlib.sha256(b"new").hexdigest()])
+    before = {tuple(photos[shard.start : shard.stop]) for shard in shards}
+    after = {
+        tuple(more[shard.start : shard.stop]) for shard in cut_shards(more, np.ones(3001, np.int64), 100)
+    }
+    assert len(after - before) <= 3
+    assert len(cut_shards(photos, counts, 3000)) == 1
+
+
+def test_an_interrupted_run_goes_on_with_the_next_shard(many: pd.DataFrame) -> None:
+    finished = Finished(paths.LAB_SHARDS)
+    (paths.RAW / "20.png").rename("hidden.png")
+    paths.LAB.mkdir()
+    with pytest.raises(PhotoError):
+        convert(many, paths.RAW, SMALL, 100, paths.LAB, "train", finished)
+    finished.clear_unfinished()
+    kept = list(paths.LAB_SHARDS.glob("*.npy"))
+    assert 3 <= len(kept) <= 20
+    Path("hidden.png").rename(paths.RAW / "20.png")
+    for name in many["photo"][:8]:
+        (paths.RAW / name).unlink()  # not read again
+    assert convert(many, paths.RAW, SMALL, 100, paths.LAB, "train", Finished(paths.LAB_SHARDS)) == 30
+    assert len(open_squares("train")) == 30

@@ -257,7 +257,7 @@ def test_misspelt_keys_and_sections(right: str, wrong: str, defaults: dict[str, 
 
 def test_keys_that_resemble_nothing(defaults: dict[str, Any], tmp_path: Path) -> None:
     message = fault(changed(defaults, "convert.xyz", 1), tmp_path)
-    assert message == ": unknown key 'convert.xyz'; known are image_size, max_squares"
+    assert message == ": unknown key 'convert.xyz'; known are image_size, max_squares, shard_megabytes"
     message = fault(changed(defaults, "fetch.sources", [{"path": "a", "hash": "b"}]), tmp_path)
     assert message == ": unknown key 'fetch.sources.0.hash'; known are path, sha256, follow_links"
 

@@ -9,6 +9,7 @@ from PIL import Image
 from tintlab.evaluation.evaluate import Evaluation, Trial, evaluate, median_ab
 from tintlab.evaluation.judge import Judge
 from tintlab.imaging import color
+from tintlab.imaging.squares import open_squares, shard_files
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
@@ -49,5 +50,5 @@ def evaluate_folder(folder: Path, model: Path, side: int | None = None) -> Evalu
 
 def _training_median() -> color.Float:
     """The training set's median colour; grey outside a project, or before any photographs were converted."""
-    squares = paths.lab_squares("train")
-    return median_ab(np.load(squares, mmap_mode="r")) if squares.exists() else np.zeros(2, np.float32)
+    known = all(file.exists() for file in shard_files("train"))
+    return median_ab(open_squares("train")) if known else np.zeros(2, np.float32)

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import tintlab
@@ -23,6 +22,7 @@ from tintlab.evaluation.judge import NETWORK, Judge
 from tintlab.evaluation.methods import SMALLEST_CATEGORY
 from tintlab.gan.efficientnet import weights_file
 from tintlab.imaging.color import Byte
+from tintlab.imaging.squares import open_squares
 from tintlab.inference.base_model import BASE
 from tintlab.inference.colorizer import Colorizer
 from tintlab.registry import models, verdicts
@@ -167,7 +167,7 @@ def load_exam(params: Params) -> Exam:
     accepted = read_table(paths.ACCEPTED)
     photos = accepted[accepted["split"] == "test"].sort_values("photo", ignore_index=True)
     try:
-        squares = np.load(paths.lab_squares("train"), mmap_mode="r")
+        squares = open_squares("train")
     except FileNotFoundError as error:
         raise TintlabError(f"{error.filename} is missing: run `dvc repro` to make it") from None
     trial = evaluate.Trial(paths.RAW, params.photos.max_megapixels, evaluate.median_ab(squares))

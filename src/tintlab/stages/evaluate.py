@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
 from tintlab.evaluation.baselines import PLAIN_UNET, baseline_figures
 from tintlab.evaluation.evaluate import Evaluation, Trial, draw_triptych, evaluate, median_ab
 from tintlab.evaluation.judge import Judge
+from tintlab.imaging.squares import open_squares
 from tintlab.inference.colorizer import Colorizer
 from tintlab.reports import plots
 from tintlab.reports.evaluation import evaluation_page, metrics_text, showcase
@@ -107,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the other threads are busy measuring
     accepted = read_table(paths.ACCEPTED)
     previous = pd.read_csv(paths.REFERENCE) if paths.REFERENCE.exists() else None
-    squares = np.load(paths.lab_squares("train"), mmap_mode="r")
+    squares = open_squares("train")
     trial = Trial(paths.RAW, params.photos.max_megapixels, median_ab(squares))
     colorizer = Colorizer.load(paths.GENERATOR)
     photos = accepted[accepted["split"] == "test"]

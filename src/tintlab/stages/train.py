@@ -16,6 +16,7 @@ from tintlab.gan.listener import Listener, Silent
 from tintlab.gan.loop import History, Training
 from tintlab.gan.model_files import generator_config, parent_weights
 from tintlab.gan.torchrun import process_count, run_torchrun
+from tintlab.imaging.squares import open_squares
 from tintlab.registry import parents
 from tintlab.reports.training import Reporter
 from tintlab.system import entry_point, paths, processes
@@ -51,7 +52,7 @@ def load_material(params: TrainParams) -> Material:
         TintlabError: see `load_parent_weights`, `select_squares`.
     """
     parent = load_parent_weights(params)
-    squares, val_squares = (np.load(paths.lab_squares(split), mmap_mode="r") for split in ("train", "val"))
+    squares, val_squares = (open_squares(split) for split in ("train", "val"))
     categories, val_categories = (
         read_table(paths.lab_index(split))["category"] for split in ("train", "val")
     )

@@ -90,7 +90,9 @@ def validate(
     for part in photos:
         examination.examine(_join_facts(_cast(part, FACTS, paths.PHOTOS), splits))
     del splits
-    accepted = _count_splits_of_hash(pd.concat(examination.accepted, ignore_index=True))
+    accepted = pd.concat(examination.accepted, ignore_index=True)
+    examination.accepted.clear()
+    accepted = _count_splits_of_hash(accepted)
     left_out = pd.concat(examination.left_out, ignore_index=True)
     examined = len(accepted) + len(left_out)
     tallies = _check_set(context, accepted, set_rules(params, examined))
@@ -154,7 +156,9 @@ def _check_set(context: Any, accepted: pd.DataFrame, rules: Sequence[Rule]) -> l
     one_by_one = Suite(context, "accepted", [rule for rule in rules if not rule.whole])
     together = Suite(context, "collection", [rule for rule in rules if rule.whole])
     parts = (accepted.iloc[start : start + ROWS] for start in range(0, max(len(accepted), 1), ROWS))
-    whole = accepted[["row", "photo", "split", "a_middle", "b_middle"]]
+    # Numbers for names: Great Expectations would make a Python object of each.
+    names, _ = pd.factorize(accepted["photo"])
+    whole = accepted[["row", "split", "a_middle", "b_middle"]].assign(photo=names)
     for suite, tables in ((one_by_one, parts), (together, [whole])):
         for table in tables:
             for rule, result in zip(suite.rules, suite.check(table), strict=True):

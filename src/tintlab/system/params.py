@@ -118,6 +118,8 @@ class ConvertParams(Section):
     """Side of a square in pixels; the short side of a photograph is reduced to it."""
     max_squares: Count
     """Most overlapping squares from a wide or tall photograph."""
+    shard_megabytes: Annotated[float, Field(gt=0)] = 1000
+    """Largest size of a file of squares; a split with fewer is one file."""
 
 
 class TrainParams(Section):

@@ -30,6 +30,8 @@ QUARANTINE = Path("reports/quarantine.csv")
 VALIDATION_JSON = Path("reports/validation.json")
 VALIDATION_PAGE = Path("reports/validation.html")
 LAB = Path("data/lab")
+LAB_SHARDS = Path("data/.lab.shards")
+"""Finished shards of an interrupted convert."""
 
 # train
 GENERATOR = Path("models/generator")
@@ -65,8 +67,13 @@ def state() -> Path:
 
 
 def lab_squares(split: str) -> Path:
-    """The array of L*a*b* squares of one split, `(n, size, size, 3)` uint8."""
+    """The array of L*a*b* squares of one split, `(n, size, size, 3)` uint8; see `lab_shards`."""
     return LAB / f"{split}.npy"
+
+
+def lab_shards(split: str) -> Path:
+    """The list of the files that hold the squares of a split that is too large for one; else there is none."""
+    return LAB / f"{split}_shards.json"
 
 
 def lab_index(split: str) -> Path:

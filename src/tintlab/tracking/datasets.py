@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tintlab.imaging.squares import open_squares, shard_files
 from tintlab.system import paths
 from tintlab.system.tables import read_table
 from tintlab.tracking import lineage
@@ -35,10 +34,12 @@ def describe_splits() -> list[dict[str, str]]:
     accepted = read_table(paths.ACCEPTED)
     found = []
     for split in CONTEXTS:
-        squares = paths.lab_squares(split)
+        shards = shard_files(split)
+        # The list of shards stands for all of them.
+        squares = shards[0] if len(shards) == 1 else paths.lab_shards(split)
         file = squares if squares.exists() else paths.ACCEPTED
         photos = accepted[accepted["split"] == split]
-        shape = np.load(file, mmap_mode="r").shape if file is squares else None
+        shape = open_squares(split).shape if file is squares else None
         found.append(_describe(split, file, photos, shape))
     return found
 

@@ -128,13 +128,15 @@ def frame_by_frame(colorizer: Colorizer) -> Callable[[TrueFrame, color.Float], P
     return lambda frame, lightness: coloured(lightness, colorizer.colours(lightness))
 
 
-def carried(colorizer: Colorizer) -> Callable[[TrueFrame, color.Float], Pixels]:
-    """As a film is coloured, where its cuts are known."""
-    carriers: dict[int, Carrier] = {}
+def carried(colorizer: Colorizer, frames: list[TrueFrame]) -> Callable[[TrueFrame, color.Float], Pixels]:
+    """As a film of these frames is coloured, where its cuts are known."""
+    shots: dict[int, Iterator[tuple[color.Float, color.Float]]] = {}
 
     def colour(frame: TrueFrame, lightness: color.Float) -> Pixels:
-        carrier = carriers.setdefault(frame.shot, Carrier(colorizer, Guide()))
-        ab, small = carrier.colour(lightness)
+        if frame.shot not in shots:
+            of_shot = (color.lightness(one.rgb) for one in frames if one.shot == frame.shot)
+            shots[frame.shot] = Carrier(colorizer, Guide()).colours(of_shot)
+        ab, small = next(shots[frame.shot])
         return coloured(lightness, GuidedColours(ab, small, lightness.shape))
 
     return colour
@@ -163,7 +165,7 @@ def main() -> None:
     clips = [list(shoot(photos[at : at + 2], 48, (426, 240))) for at in range(0, len(photos), 2)]
     rows = []
     for number, clip in enumerate(clips):
-        ours, theirs = measure(clip, carried(colorizer)), measure(clip, frame_by_frame(colorizer))
+        ours, theirs = measure(clip, carried(colorizer, clip)), measure(clip, frame_by_frame(colorizer))
         rows.append((ours, theirs))
         print(
             f"clip {number}: warp {ours.warp:.3f} beside {theirs.warp:.3f} ({ours.warp / theirs.warp:.2f}), "

@@ -279,7 +279,7 @@ def test_colours_stay_where_they_belong() -> None:
     colorizer = Colorizer.load(FOLDER)
     colorizer = colorizer.with_settings(colorizer.settings.model_copy(update={"working_size": 128}))
     clip = list(film_clips.shoot(film_clips.generated(2), 20, (214, 120)))
-    ours = film_clips.measure(clip, film_clips.carried(colorizer))
+    ours = film_clips.measure(clip, film_clips.carried(colorizer, clip))
     theirs = film_clips.measure(clip, film_clips.frame_by_frame(colorizer))
     assert ours.warp <= 0.4 * theirs.warp
     assert ours.psnr >= theirs.psnr - 0.1

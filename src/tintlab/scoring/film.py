@@ -10,15 +10,17 @@ import io
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tintlab.imaging import color
 from tintlab.inference.guided import GuidedColours, coloured, coloured_deep
 from tintlab.scoring import film_work
 from tintlab.scoring.chunk import load_colorizer
@@ -128,12 +130,13 @@ def colour_shot(work: Colouring, shot: Shot, advance: Callable[[int], object] = 
     colorizer = load_colorizer(settings.score)
     state = dict(np.load(work.state_path(shot, done // film_work.SEGMENT - 1))) if done else None
     carrier = Carrier(colorizer, work.guides.get(shot.number, Guide()), state)
-    reader = FrameReader(work.film)
-    frames = reader.read(shot.start, done) if work.is_timed else reader.read(None, shot.first + done)
+    # The colours look ahead; a second reader is slower than to keep frames, and needs no memory.
+    ahead = carrier.colours(frame.lightness for frame in _frames(work, shot, done))
+    coloured = zip(_frames(work, shot, done), ahead, strict=False)
     with ThreadPoolExecutor(cpus()) as pool:
         for begin in range(done, shot.frames, film_work.SEGMENT):
             count = min(film_work.SEGMENT, shot.frames - begin)
-            pixels = _pixels(carrier, frames, count, pool, settings.coding.takes_deep, advance)
+            pixels = _pixels(islice(coloured, count), pool, settings.coding.takes_deep, advance)
             # The part appears last: where it is, the state after it is too.
             part = work.part_path(shot, begin // film_work.SEGMENT)
             with atomic_path(part) as temporary:
@@ -141,6 +144,13 @@ def colour_shot(work: Colouring, shot: Shot, advance: Callable[[int], object] = 
                 if written != count:
                     raise TintlabError(f"{work.film.path}: shot {shot.number} has fewer frames than before")
                 _write_state(work.state_path(shot, begin // film_work.SEGMENT), carrier)
+
+
+def _frames(work: Colouring, shot: Shot, done: int) -> Iterator[Frame]:
+    """A shot's frames but for the first ones that are done."""
+    reader = FrameReader(work.film)
+    frames = reader.read(shot.start, done) if work.is_timed else reader.read(None, shot.first + done)
+    return islice(frames, shot.frames - done)
 
 
 def _write_state(path: Path, carrier: Carrier) -> None:
@@ -151,9 +161,7 @@ def _write_state(path: Path, carrier: Carrier) -> None:
 
 
 def _pixels(
-    carrier: Carrier,
-    frames: Iterator[Frame],
-    count: int,
+    frames: Iterable[tuple[Frame, tuple[color.Float, color.Float]]],
     pool: ThreadPoolExecutor,
     deep: bool,
     advance: Callable[[int], object],
@@ -161,15 +169,12 @@ def _pixels(
     """Coloured frames in turn: the colours in this thread, the full size in others, a few frames ahead."""
     join = coloured_deep if deep else coloured
 
-    def at_full_size(frame: Frame, ab: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[Any]:
+    def at_full_size(frame: Frame, ab: color.Float, small: color.Float) -> NDArray[Any]:
         return join(frame.lightness, GuidedColours(ab, small, frame.lightness.shape))
 
     ahead: deque[tuple[int, Future[NDArray[Any]]]] = deque()
-    for _ in range(count):
-        frame = next(frames, None)
-        if frame is None:
-            break
-        ahead.append((frame.pts, pool.submit(at_full_size, frame, *carrier.colour(frame.lightness))))
+    for frame, colours in frames:
+        ahead.append((frame.pts, pool.submit(at_full_size, frame, *colours)))
         if len(ahead) > cpus():
             yield _result(ahead)
             advance(1)

@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from tintlab.gan.hint_maps import PALETTE_LENGTH
 from tintlab.imaging.photos import read_photo
 from tintlab.inference.hints import parse_hints, read_list
-from tintlab.inference.palettes import Palette
+from tintlab.inference.palettes import DEFAULT_STRENGTH, Palette
 from tintlab.scoring.film_carry import Guide
 from tintlab.scoring.settings import load_max_megapixels
 from tintlab.system.errors import TintlabError
 
-_KEYS = {"shot", "hints", "like"}
+_KEYS = {"shot", "hints", "like", "palette", "strength"}
 
 
 def read_guides(
@@ -19,7 +22,8 @@ def read_guides(
     """Read the guide of each shot that has one, by the shot's number.
 
     The file is a JSON list of objects with `shot`, its number from 1; `hints`, as in `hints.read_hints`, at
-    places of the shot's first frame; and `like`, a picture whose path is relative to the file.
+    places of the shot's first frame; and `like`, a picture whose path is relative to the file, or its `palette`
+    and `strength` as the studio knows them.
 
     Args:
         path: of the file; None is none.
@@ -46,6 +50,8 @@ def read_guides(
             if not isinstance(entry["like"], str):
                 raise TintlabError(f"{where}: like is not the path of a picture")
             palette = _palette(path.parent / entry["like"])
+        if "palette" in entry:
+            palette = _given_palette(entry["palette"], entry.get("strength", DEFAULT_STRENGTH), where)
         found[entry["shot"]] = Guide(hints, palette)
     return found
 
@@ -55,6 +61,19 @@ def _entries(path: Path) -> list[object]:
     if not isinstance(content, list):
         raise TintlabError(f"{path} is no list of shots")
     return content
+
+
+def _given_palette(values: object, strength: object, where: str) -> Palette:
+    is_vector = isinstance(values, list) and len(values) == PALETTE_LENGTH
+    if not is_vector or not all(_is_within(value, 2) for value in values):  # type: ignore[attr-defined]
+        raise TintlabError(f"{where}: palette is no list of {PALETTE_LENGTH} numbers from 0 to 2")
+    if not _is_within(strength, 1):
+        raise TintlabError(f"{where}: strength is no number from 0 to 1")
+    return Palette(np.array(values, np.float32), float(strength))  # type: ignore[arg-type]
+
+
+def _is_within(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _palette(path: Path) -> Palette:

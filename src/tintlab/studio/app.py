@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from tintlab.studio import api, page_api, problems
+from tintlab.studio import api, film_api, page_api, problems
 from tintlab.studio.limits import Limits
 from tintlab.studio.metrics import Measured
 from tintlab.studio.models import Models
@@ -40,8 +40,11 @@ def create_app(models: Models, access: Access, limits: Limits) -> ASGIApp:
         with _following(models):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_sweep, studio)
-                yield
-                tasks.cancel_scope.cancel()
+                try:
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
+                    studio.films.close()
 
     app = FastAPI(
         title="tintlab studio",
@@ -54,6 +57,7 @@ def create_app(models: Models, access: Access, limits: Limits) -> ASGIApp:
     app.state.studio = studio
     app.include_router(api.routes)
     app.include_router(page_api.routes)
+    app.include_router(film_api.routes)
     _add_pages(app, studio)
     return Measured(Guard(app, access, limits), studio.metrics)
 
@@ -134,3 +138,4 @@ async def _sweep(studio: Studio) -> None:
     while True:
         await anyio.sleep(_SWEEP_SECONDS)
         studio.store.sweep()
+        await anyio.to_thread.run_sync(studio.films.sweep)

@@ -32,6 +32,12 @@ class Limits:
         held_photos: how many.
         held_seconds: how long after its last use.
         open_megapixels: of the photographs that are decoded.
+        film_bytes: of a film's file.
+        film_seconds: a film lasts at most.
+        film_frames: of a film.
+        film_shots: of a film, whose first frames become photographs.
+        film_upload_seconds: until a film must be there.
+        held_films: how many pages have open.
     """
 
     body_bytes: int = 64 << 20
@@ -44,6 +50,12 @@ class Limits:
     held_photos: int = 200
     held_seconds: float = 3600.0
     open_megapixels: float = 60.0
+    film_bytes: int = 512 << 20
+    film_seconds: float = 600.0
+    film_frames: int = 15_000
+    film_shots: int = 24
+    film_upload_seconds: float = 600.0
+    held_films: int = 4
 
 
 class Slots:

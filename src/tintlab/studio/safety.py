@@ -39,6 +39,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+FILMS = "/v1/films"
+"""Where films are sent to: their bodies may be longer."""
+
 _READ_ONLY = ("GET", "HEAD", "OPTIONS")
 _OPEN_PATHS = ("/healthz",)  # says nothing but that the server is there
 _DRAINED_BYTES = 256 << 20  # of a refused body are read, so that the client hears the answer
@@ -99,9 +102,11 @@ class Guard:
             await _drain(receive)
             await refusal(scope, receive, sending)
             return
-        await self._app(scope, _limited(receive, self._longest(headers)), sending)
+        await self._app(scope, _limited(receive, self._longest(scope, headers)), sending)
 
-    def _longest(self, headers: Headers) -> int:
+    def _longest(self, scope: Scope, headers: Headers) -> int:
+        if scope["path"] == FILMS:
+            return self._limits.film_bytes
         is_json = headers.get("content-type", "").startswith("application/json")
         return self._limits.json_bytes if is_json else self._limits.body_bytes
 
@@ -116,8 +121,8 @@ class Guard:
         if self._access.token and scope["path"] not in _OPEN_PATHS:
             return self._without_token(scope, headers)
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._longest(headers):
-            return problems.response(413, _too_long(self._longest(headers)))
+        if length.isdecimal() and int(length) > self._longest(scope, headers):
+            return problems.response(413, _too_long(self._longest(scope, headers)))
         return None
 
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
@@ -182,7 +187,8 @@ def _limited(receive: Receive, longest: int) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > longest:
-            await _drain(receive)
+            if message.get("more_body", False):
+                await _drain(receive)
             raise Problem(413, _too_long(longest))
         return message
 

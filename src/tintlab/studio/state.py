@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from tintlab.imaging.photos import megapixels_of
 from tintlab.scoring.threads import Budget
+from tintlab.studio.films import Films
 from tintlab.studio.limits import Limits, Slots
 from tintlab.studio.look import Look
 from tintlab.studio.metrics import Metrics
@@ -27,6 +28,7 @@ class Studio:
         limits: of what it takes.
         slots: that requests need.
         store: the photographs of its pages.
+        films: the films of its pages.
         budget: megapixels in work at a time.
         metrics: what it counts.
     """
@@ -35,6 +37,7 @@ class Studio:
     limits: Limits
     slots: Slots
     store: Store
+    films: Films
     budget: Budget
     metrics: Metrics
 
@@ -55,11 +58,12 @@ class Studio:
 
 def make_studio(models: Models, limits: Limits) -> Studio:
     """The parts of a new server."""
-    slots, store, metrics = Slots(limits), Store(limits), Metrics()
+    slots, store, films, metrics = Slots(limits), Store(limits), Films(limits), Metrics()
     metrics.watch("tintlab_admitted", "Requests with work under way.", lambda: slots.admitted)
     metrics.watch("tintlab_photographs", "Photographs that pages have open.", lambda: len(store))
     metrics.watch("tintlab_photograph_bytes", "Bytes of these photographs.", lambda: store.held_bytes)
-    return Studio(models, limits, slots, store, Budget(limits.open_megapixels), metrics)
+    metrics.watch("tintlab_films", "Films that pages have open.", lambda: len(films))
+    return Studio(models, limits, slots, store, films, Budget(limits.open_megapixels), metrics)
 
 
 def _of_app(request: Request) -> Studio:

@@ -1,6 +1,7 @@
 // The page: its parts, and the keys that reach them.
 
 import { byId } from "./dom.js";
+import { startFilms } from "./films.js";
 import { endPlacing, isPlacing, moveCross, placeHint, startHints, startPlacing } from "./hints.js";
 import { startModels } from "./models.js";
 import { startPhotos } from "./photos.js";
@@ -49,6 +50,7 @@ startPicker();
 startHints();
 startReference();
 startSaving();
+startFilms();
 startModels();
 byId("stage").addEventListener("keydown", stageKey);
 document.addEventListener("keydown", undoKey);

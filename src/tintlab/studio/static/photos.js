@@ -2,6 +2,7 @@
 
 import { ask, upload } from "./api.js";
 import { byId, element, say } from "./dom.js";
+import { addFilm, closeFilm, isFilm } from "./films.js";
 import { state } from "./state.js";
 
 const THUMBNAIL = 128;
@@ -11,6 +12,10 @@ async function add(files) {
     const name = file.name || "pasted";
     say(`Reading ${name} …`);
     try {
+      if (isFilm(file)) {
+        await addFilm(file);
+        continue;
+      }
       const facts = await upload(file);
       state.add({ ...facts, file, name });
       say([`${name}: ${facts.width} × ${facts.height} pixels`, ...facts.notes].join("; "));
@@ -48,6 +53,7 @@ function entry(photo) {
 function remove(photo) {
   state.remove(photo);
   ask(`/v1/photos/${photo.id}`, { method: "DELETE" }).catch(() => {});
+  if (photo.film) closeFilm(photo.film);
   byId("choose").focus();
 }
 

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.conftest import encode, make_picture
+from tests.scoring.film_files import grey_frames, write_clip
 from tests.studio.conftest import Server
 from tintlab.cli import app
 
@@ -135,6 +136,19 @@ def test_from_a_photograph_to_its_file(
     command(by_command, model, str(picture_file), "--settings", str(saved))
     wanted = hashlib.sha256((by_command / "boat-coloured.png").read_bytes()).hexdigest()
     assert hashlib.sha256(coloured.read_bytes()).hexdigest() == wanted
+
+
+def test_a_film_is_coloured_in_the_background(page: "playwright.Page", tmp_path: Path) -> None:
+    reel = write_clip(tmp_path / "reel.mp4", grey_frames(30))
+    page.set_input_files("#choose", str(reel))
+    page.locator("#photos li").nth(1).wait_for()
+    assert page.locator("#photos li span").all_inner_texts() == ["Shot 1: reel.mp4", "Shot 2: reel.mp4"]
+    page.click("#film-colour")
+    page.get_by_text("30 frames are coloured.").wait_for()
+    assert download(page, "#film-download", tmp_path).name == "coloured.mp4"
+    for _ in range(2):
+        page.locator("#photos .close").first.click()
+    page.locator("#film").wait_for(state="hidden")
 
 
 @pytest.mark.slow

@@ -101,7 +101,10 @@ def test_a_colouring_is_cancelled_and_goes_on(client: httpx.Client, long_reel: b
 
 def test_what_is_no_film_or_too_much_is_refused_in_a_line(model: Path, reel: bytes) -> None:
     limits = Limits(film_bytes=len(reel) + 10, film_frames=29, held_films=1)
-    with serving(model, limits) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+    with (
+        serving(model, limits) as address,
+        httpx.Client(base_url=address, trust_env=False, timeout=60) as client,
+    ):
         assert "29 frames and 10 minutes" in detail(client.post("/v1/films", content=reel), 422)
         assert detail(client.post("/v1/films", content=b"no film"), 422).startswith("can't be read as a film")
         too_long = reel + bytes(20)

@@ -71,7 +71,7 @@ class _Mean:
 
     def moved(self, motion: Motion) -> "_Mean":
         weight = motion.move(self.weight) * motion.trust * _FADING
-        return _Mean(motion.move(self.ab, cv2.INTER_CUBIC), weight)
+        return _Mean(motion.move(self.ab), weight)
 
     def plus(self, ab: color.Float, weight: "color.Float | np.float32") -> "_Mean":
         total = self.weight + weight

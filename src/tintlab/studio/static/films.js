@@ -17,7 +17,7 @@ export async function addFilm(file) {
   for (const { shot, id } of facts.photos) {
     // What is sent once more, should the server forget the photograph.
     const picture = await (await ask(`/v1/photos/${id}/grey?side=${SIDE}`)).blob();
-    state.add({ id, shot, film, file: picture, name: `${film.name}, shot ${shot}` });
+    state.add({ id, shot, film, file: picture, name: `Shot ${shot}: ${film.name}` });
   }
   const shown = facts.photos.length < facts.shots ? `, the first ${facts.photos.length} are in the list` : "";
   say(`${film.name}: ${facts.frames} frames, ${facts.shots} ${facts.shots === 1 ? "shot" : "shots"}${shown}`);

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tintlab.gan.hint_maps import palette_vector
 from tintlab.inference.hints import Hint
-from tintlab.inference.palettes import Palette, find_move
+from tintlab.inference.palettes import Palette, find_move, follow
 
 
 def cloud(mean: tuple[float, float], spread: tuple[float, float], seed: int = 0) -> np.ndarray:
@@ -47,6 +47,25 @@ def test_colours_move_within_limits() -> None:
         assert np.hypot(*(move.apply(colours) - colours).mean(axis=(0, 1))) <= 30.01
         assert np.linalg.eigvalsh(move.matrix).min() >= 0.5 - 1e-9
         assert np.linalg.eigvalsh(move.matrix).max() <= 2 + 1e-9
+
+
+@pytest.mark.parametrize(("shift", "expected"), [((0.0, 0.0), 0.0), ((9.0, 0.0), 9 * 2 / np.pi)])
+def test_the_distance_of_shifted_colours(shift: tuple[float, float], expected: float) -> None:
+    # A shift by d is d |cos| in a direction, and the mean of |cos| is 2 / pi.
+    found = Palette(palette_vector(cloud((0, 0), (25, 20)))).distance(cloud(shift, (25, 20)))
+    assert found == pytest.approx(expected, abs=0.6)
+
+
+def test_a_generator_that_turns_away_is_not_given_the_palette() -> None:
+    rng = np.random.default_rng(0)
+    two = np.concatenate([cloud((20, 20), (3, 3)), cloud((-20, -20), (3, 3))])
+    answers = {True: cloud((-50, 40), (2, 2)), False: two * np.float32(0.7)}
+    palette = Palette(palette_vector(two))
+    ab, move, given = follow(lambda each: answers[each is not None], palette)
+    assert given is None and ab is answers[False]
+    assert palette.distance(move.apply(ab)) < palette.distance(ab)
+    answers = {True: two, False: rng.normal(size=(50, 60, 2)).astype(np.float32)}
+    assert follow(lambda each: answers[each is not None], palette)[2] is palette
 
 
 @given(st.floats(-60, 60), st.floats(-60, 60), st.floats(0, 1), st.floats(0.5, 2))

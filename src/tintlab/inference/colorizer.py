@@ -18,15 +18,9 @@ from tintlab.imaging.photos import Photo
 from tintlab.inference.engines import Engine, EngineChoice, open_engine
 from tintlab.inference.guided import GuidedColours, coloured
 from tintlab.inference.hints import Hint, hint_map, spread
-from tintlab.inference.palettes import Palette, find_move
+from tintlab.inference.palettes import Move, Palette, follow
 from tintlab.inference.torch_engine import TorchEngine
-from tintlab.inference.working_size import (
-    MAX_WORKING_SIZE,
-    MIN_SIDE,
-    WORKING_SIZE,
-    reduced,
-    working_shape,
-)
+from tintlab.inference.working_size import MAX_WORKING_SIZE, MIN_SIDE, WORKING_SIZE, reduced, working_shape
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import read_json
@@ -338,13 +332,16 @@ class Canvas:
             self.colorizer._check_noise(z[None])
         if (hints or palette is not None) and not self.colorizer.takes_hints:
             raise TintlabError("this model takes no colour hints and no palettes: choose another model")
-        own = self.colorizer.settings.saturation
-        moves = palette is not None and palette.strength > 0
-        ab: color.Float = self._work.decode(z, (), palette, None if moves else saturation)[0]
-        factor = 1.0 if saturation is None or not own else saturation / own
-        move = find_move(ab, palette, factor) if palette is not None and moves else None
+        move: Move | None = None
+        if palette is not None and palette.strength > 0:
+            own = self.colorizer.settings.saturation
+            factor = 1.0 if saturation is None or not own else saturation / own
+            ab, move, palette = follow(lambda given: self._work.decode(z, (), given)[0], palette, factor)
+            saturation = None
+        else:
+            ab = self._work.decode(z, (), palette, saturation)[0]
         if hints:
             wanted = [move.undo(hint) for hint in hints] if move else hints
-            hinted = self._work.decode(z, wanted, palette, None if moves else saturation)[0]
+            hinted = self._work.decode(z, wanted, palette, saturation)[0]
             ab = spread(hints, self.small, ab, hinted)
         return move.apply(ab) if move else ab

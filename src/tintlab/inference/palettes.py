@@ -1,10 +1,12 @@
 """The palette of a reference picture, and the mild change that moves a colouring towards it.
 
-A generator that takes a palette follows it only in part. One affine map of ab then brings the mean and covariance
-of its colours nearer to the palette's: the linear Monge-Kantorovitch map, within limits (Pitié & Kokaram 2007,
-"The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer").
+A generator that takes a palette follows it only in part, and at times turns away from it. One affine map of ab
+then brings the mean and covariance of its colours nearer to the palette's: the linear Monge-Kantorovitch map,
+within limits (Pitié & Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour
+transfer"). The map is found for the generator's colours with the palette and without; the nearer ones are taken.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -24,6 +26,7 @@ _LEAST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 _LEAST_VARIANCE = 4.0  # ab units squared
 _OF_THE_GRID = GRID_STEP**2 / 6  # variance that sharing a colour among grid points adds, in the mean
 _LEAST_FACTOR = 0.5
+_DIRECTIONS = 8  # of the distance to a palette
 
 Matrix = NDArray[np.float64]
 
@@ -51,11 +54,22 @@ class Palette:
         """Mean `(2,)` and covariance `(2, 2)` of the palette's colours."""
         shares = self.vector[:-1].astype(np.float64)
         shares /= max(float(shares.sum()), 1e-9)
-        steps = (np.arange(GRID_SIDE) - GRID_SIDE // 2) * float(GRID_STEP)
-        colours = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+        colours = _grid_colours()
         mean = shares @ colours
         covariance = (colours * shares[:, None]).T @ colours - np.outer(mean, mean)
         return mean, covariance - _OF_THE_GRID * np.eye(2)
+
+    def distance(self, ab: color.Float) -> float:
+        """How far colours ab `(..., 2)` are from the palette's, in ab units: the sliced Wasserstein distance.
+
+        Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures".
+        """
+        angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
+        places = np.stack([np.cos(angles), np.sin(angles)]).T @ _grid_colours().T
+        order = np.argsort(places, axis=1)
+        more = (palette_vector(ab) - self.vector)[:-1].astype(np.float64)
+        below = np.cumsum(more[order], axis=1)[:, :-1]
+        return float((np.abs(below) * np.diff(np.take_along_axis(places, order, axis=1))).sum(axis=1).mean())
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,24 @@ class Move:
         return replace(hint, a=a, b=b)
 
 
+def follow(
+    decode: Callable[[Palette | None], color.Float], palette: Palette, factor: float = 1.0
+) -> tuple[color.Float, Move, Palette | None]:
+    """The colours ab `(h, w, 2)` of a photo before the move, the move, and what the generator was given.
+
+    Args:
+        decode: colours the photo, with a palette as the generator's input or without.
+        palette: to follow.
+        factor: see `Move`.
+    """
+    tried = []
+    for given in (palette, None):
+        ab = decode(given)
+        move = find_move(ab, palette, factor)
+        tried.append((palette.distance(replace(move, factor=1.0).apply(ab)), ab, move, given))
+    return min(tried, key=lambda each: each[0])[1:]
+
+
 def find_move(ab: color.Float, palette: Palette, factor: float = 1.0) -> Move:
     """The map that moves a colouring ab `(h, w, 2)` towards a palette, as far as its strength says.
 
@@ -97,6 +129,12 @@ def find_move(ab: color.Float, palette: Palette, factor: float = 1.0) -> Move:
     full = _linear_map(np.cov(flat, rowvar=False, ddof=0), covariance)
     matrix = (1 - palette.strength) * np.eye(2) + palette.strength * full
     return Move(matrix, mean + palette.strength * shift - matrix @ mean, factor)
+
+
+def _grid_colours() -> Matrix:
+    """The colours ab `(GRID_SIDE ** 2, 2)` of the histogram's points."""
+    steps = (np.arange(GRID_SIDE) - GRID_SIDE // 2) * float(GRID_STEP)
+    return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def _linear_map(source: Matrix, target: Matrix) -> Matrix:

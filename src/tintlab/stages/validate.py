@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tintlab.imaging.grids import make_thumbnail
 from tintlab.imaging.photos import read_photo
@@ -85,11 +86,11 @@ def validate(
         TintlabError: a column is missing, or has values of the wrong type.
     """
     context = create_context(data_docs)
-    splits = _cast(splits, SPLIT_COLUMNS, paths.SPLITS)
+    looked_up = _Splits(_cast(splits, SPLIT_COLUMNS, paths.SPLITS))
     examination = _Examination(context, params)
     for part in photos:
-        examination.examine(_join_facts(_cast(part, FACTS, paths.PHOTOS), splits))
-    del splits
+        examination.examine(_join_facts(_cast(part, FACTS, paths.PHOTOS), looked_up))
+    del splits, looked_up
     accepted = pd.concat(examination.accepted, ignore_index=True)
     examination.accepted.clear()
     accepted = _count_splits_of_hash(accepted)
@@ -209,12 +210,43 @@ def _cast(table: pd.DataFrame, schema: Mapping[str, str], path: Path) -> pd.Data
     return table[list(schema)]
 
 
-def _join_facts(photos: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+class _Splits:
+    """The splits of photographs, looked up part by part.
+
+    Fetch and split write their tables in one order, so the rows of a part are the next ones. They are looked for
+    there first: an index of all rows for each part would make the time grow with the square of their number.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table
+        self._next = 0
+
+    def of(self, photos: pd.Series, readable: pd.Series) -> pd.DataFrame:
+        """The columns of the splits' table by photograph; empty where it has no row."""
+        rows = self._table.iloc[self._next : self._next + len(photos)]
+        places = _find_places(photos, rows["photo"])
+        if (places[readable.to_numpy()] < 0).any():
+            rows = self._table
+            places = _find_places(photos, rows["photo"])
+        else:
+            self._next += int(places.max(initial=-1)) + 1
+        names = ("split", "cluster", "excluded")
+        return pd.DataFrame(
+            {name: rows[name].array.take(places, allow_fill=True, fill_value="") for name in names}
+        )
+
+
+def _find_places(names: pd.Series, among: pd.Series) -> NDArray[np.int32]:
+    """The place of each name, or -1."""
+    found = pc.index_in(pa.array(names), pa.array(among)).fill_null(-1)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
+
+
+def _join_facts(photos: pd.DataFrame, splits: _Splits) -> pd.DataFrame:
     """Join the facts and the split of each file. An unreadable file has NaN facts, which expectations skip."""
     table = photos.reset_index(drop=True)
-    places = pc.index_in(pa.array(table["photo"]), pa.array(splits["photo"])).fill_null(-1).to_numpy()
-    for column in ("split", "cluster", "excluded"):
-        table[column] = splits[column].array.take(places, allow_fill=True, fill_value="")
+    found = splits.of(table["photo"], table["problem"] == "")
+    table = table.join(found)
     sides = table[["width", "height"]].where(table["problem"] == "")
     colours = [column for column, dtype in FACTS.items() if dtype == FLOAT]
     return table.assign(

@@ -74,7 +74,7 @@ def prepared(page: Page, address: str, files: list[str]) -> Page:
     if page.locator("#place").is_enabled():
         box = page.locator("#canvas").bounding_box()
         assert box
-        page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 0.25 * box["height"])
+        page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
         page.locator("#likely .swatch").first.click()
         page.click("#pick-ok")
         page.locator("#hints .marker").wait_for()

@@ -151,6 +151,21 @@ def test_a_film_is_coloured_in_the_background(page: "playwright.Page", tmp_path:
     page.locator("#film").wait_for(state="hidden")
 
 
+@pytest.mark.parametrize(
+    ("lab", "name"),
+    # scikit-image's L*a*b* of the web's colours of these names, rounded
+    [
+        ((13, 48, -65), "dark blue"),
+        ((52, -4, -32), "blue"),
+        ((46, -52, 49), "green"),
+        ((30, 59, -36), "dark purple"),
+    ],
+)
+def test_a_colour_has_its_name(page: "playwright.Page", lab: tuple[int, ...], name: str) -> None:
+    said = page.evaluate("async (lab) => (await import('/static/color.js')).nameOf(...lab)", lab)
+    assert said == name
+
+
 @pytest.mark.slow
 def test_how_long_people_wait_for_base(
     browser: "playwright.Browser", start_server: Callable[..., Server], tmp_path: Path

@@ -44,7 +44,7 @@ export function shownRgb(l, a, b) {
 
 export const cssOf = (rgb) => `rgb(${rgb.join(" ")})`;
 
-const HUES = ["pink", "red", "orange", "yellow", "green", "green", "turquoise", "blue", "blue", "violet", "purple", "pink"];
+const HUES = ["pink", "red", "orange", "yellow", "green", "green", "turquoise", "blue", "blue", "blue", "blue", "purple"];
 
 /** A word for a colour, for those who hear it. */
 export function nameOf(l, a, b) {

@@ -44,7 +44,7 @@ def wait(client: httpx.Client, film_id: str, *states: str) -> dict[str, Any]:
 
 
 def folders(server: Server) -> list[Path]:
-    return [path for path in server.folder.glob("tintlab-studio-films-*/*") if path.is_dir()]
+    return [path for path in server.folder.glob(".tintlab-studio-films.*/*") if path.is_dir()]
 
 
 def test_a_film_with_a_hint_is_coloured_and_downloaded(
@@ -119,9 +119,8 @@ def test_what_is_no_film_or_too_much_is_refused_in_a_line(model: Path, reel: byt
 
 def test_films_go_after_an_hour_and_with_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / "tintlab-studio-films-killed"
+    left = tmp_path / ".tintlab-studio-films.killed.tintlab.part"
     left.mkdir()
-    (left / "lock").touch()
     now = [0.0]
     films = Films(Limits(held_films=2), lambda: now[0])
     _, used = films.reserve()

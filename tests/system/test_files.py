@@ -330,7 +330,7 @@ def test_guard_only_files_of_dead_writers_are_swept(tmp_path: Path, kind: str) -
 def test_a_working_folder_goes_and_a_killed_one_goes_with_the_next(tmp_path: Path) -> None:
     code = (
         "import os, signal\nfrom tintlab.system.files import temporary_folder\n"
-        "with temporary_folder() as folder:\n    (folder / 'file').touch()\n    {then}"
+        "with temporary_folder('work') as folder:\n    (folder / 'file').touch()\n    {then}"
     )
     for then, left in (("os.kill(os.getpid(), signal.SIGKILL)", 1), ("pass", 0)):
         subprocess.run(

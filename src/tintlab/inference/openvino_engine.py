@@ -155,7 +155,7 @@ def open_openvino(folder: Path, precision: str, workers: int) -> OpenVinoEngine:
             found = _read(kept)
     else:
         # Graphs that were read differ from those just made in their last digits: read in any case.
-        with temporary_folder() as temporary:
+        with temporary_folder("tintlab-engine") as temporary:
             _convert(folder, temporary)
             found = _read(temporary)
     if found is None:

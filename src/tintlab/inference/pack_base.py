@@ -17,7 +17,7 @@ from tintlab.inference import base_model
 from tintlab.inference.colorizer import Colorizer
 from tintlab.system import entry_point, paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_path, file_sha256, read_json, write_json
+from tintlab.system.files import file_sha256, read_json, write_bytes, write_json
 
 MAX_MEGABYTES = 16.0
 """The folder may not be larger, so that the wheel stays small."""
@@ -46,8 +46,7 @@ def pack(source: Path, target: Path) -> dict[str, float]:
         raise TintlabError(f"{source} is a {config['generator']}: only a pretrained_unet can be packed")
     target.mkdir(parents=True, exist_ok=True)
     weights = compact_weights.compact(generator.state_dict(), ENCODER)
-    with atomic_path(target / paths.WEIGHTS) as temporary:
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
+    write_bytes(target / paths.WEIGHTS, save({name: tensor.contiguous() for name, tensor in weights.items()}))
     write_json(target / paths.MODEL_CONFIG, config | compact_weights.encoder_entries(ENCODER))
     listed = [paths.WEIGHTS, paths.MODEL_CONFIG]
     for name in _COPIED:

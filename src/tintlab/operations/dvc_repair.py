@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tintlab.system import paths, processes
-from tintlab.system.files import atomic_path, write_json
+from tintlab.system.files import atomic_path, write_bytes, write_json
 
 _ENTRIES, _HASHES = ("deps", "outs"), {"md5", "etag", "checksum"}
 _STAGE_BEGINS = re.compile(rb"  \S")
@@ -37,8 +37,7 @@ def back_up_dvc_lock() -> None:
         return
     content = paths.DVC_LOCK.read_bytes()
     if content != _copied() and _fault(content) is None:
-        with atomic_path(paths.dvc_lock_copy()) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(paths.dvc_lock_copy(), content)
 
 
 def _restore_dvc_lock() -> str | None:

@@ -25,12 +25,12 @@ from tintlab.scoring.manifest import (
     open_part,
     parts_folder,
 )
-from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, counted, plan, stems_of
+from tintlab.scoring.plan import Plan, PlannedPhoto, Skipped, plan, stems_of
 from tintlab.scoring.settings import ScoreSettings, describe, list_changes
 from tintlab.scoring.store_plan import plan_store, with_source
 from tintlab.scoring.targets import files_of, fold, label
 from tintlab.system import console, paths
-from tintlab.system.console import printable
+from tintlab.system.console import counted, printable
 from tintlab.system.errors import TintlabError
 from tintlab.system.files import write_json
 from tintlab.system.locks import exclusive

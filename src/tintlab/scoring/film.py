@@ -34,7 +34,7 @@ from tintlab.scoring.film_work import Colouring, FilmSettings, make_manifest, ma
 from tintlab.scoring.threads import cpus
 from tintlab.system import console
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_path, file_sha256, read_json, write_json, write_text
+from tintlab.system.files import atomic_path, file_sha256, read_json, write_bytes, write_json, write_text
 from tintlab.system.locks import exclusive
 
 _PLAN, _SETTINGS, _LOCK = "plan.json", "settings.json", "lock"
@@ -156,8 +156,7 @@ def _frames(work: Colouring, shot: Shot, done: int) -> Iterator[Frame]:
 def _write_state(path: Path, carrier: Carrier) -> None:
     file = io.BytesIO()
     np.savez(file, **carrier.state())  # type: ignore[arg-type]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(file.getvalue())
+    write_bytes(path, file.getvalue())
 
 
 def _pixels(

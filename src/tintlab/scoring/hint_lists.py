@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tintlab.imaging.photos import PhotoError
 from tintlab.inference.hints import Hint, parse_hints, read_list
 from tintlab.scoring.targets import label
-from tintlab.system.console import printable
+from tintlab.system.console import counted, printable
 from tintlab.system.errors import TintlabError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def note_hints(lists: HintLists, photo: "PlannedPhoto") -> str:
         return ""
     content = json.loads(text)
     number = len(content["hints"] if isinstance(content, dict) else content)
-    return f"{number} hint{'' if number == 1 else 's'}, sha256 {_digest(text)}"
+    return f"{counted(number, 'hint')}, sha256 {_digest(text)}"
 
 
 def digest_lists(lists: HintLists) -> str | None:

@@ -21,7 +21,7 @@ from tintlab.sources import stores
 from tintlab.sources.store_faults import StoreError
 from tintlab.system import paths
 from tintlab.system.errors import TintlabError
-from tintlab.system.files import atomic_path, write_text
+from tintlab.system.files import write_bytes, write_text
 from tintlab.system.locks import exclusive, find_holder
 
 LOCK = "lock"
@@ -81,7 +81,7 @@ def pull_results(url: str) -> None:
     page = working_folder(url) / PAGE
     if not page.exists():
         with suppress(FileNotFoundError):
-            _save(page, store.read(PAGE))
+            write_bytes(page, store.read(PAGE))
     _pull_parts(
         store, working_folder(url), {one.name.removeprefix(f"{STATE}/") for one in store.files(STATE)}
     )
@@ -145,7 +145,7 @@ def _pull(store: stores.Store, folder: Path) -> None:
         _clear(folder)
         write_text(state / _GENERATION, generation)
     if SETTINGS in names:
-        _save(state / SETTINGS, store.read(f"{STATE}/{SETTINGS}"))
+        write_bytes(state / SETTINGS, store.read(f"{STATE}/{SETTINGS}"))
     _pull_parts(store, folder, names)
 
 
@@ -157,7 +157,7 @@ def _pull_parts(store: stores.Store, folder: Path, names: set[str]) -> None:
             continue
         if not (parts_folder(folder) / place).exists():
             with suppress(FileNotFoundError):
-                _save(parts_folder(folder) / place, store.read(f"{STATE}/{name}", _SMALL))
+                write_bytes(parts_folder(folder) / place, store.read(f"{STATE}/{name}", _SMALL))
 
 
 def _own_parts(folder: Path) -> Iterator[Path]:
@@ -183,11 +183,6 @@ def _machine(folder: Path) -> str:
 def _clear(folder: Path) -> None:
     for path in [*parts_folder(folder).glob("*"), folder / STATE / SETTINGS, folder / STATE / _MACHINE]:
         path.unlink(missing_ok=True)
-
-
-def _save(path: Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _read(path: Path) -> str:

@@ -14,6 +14,7 @@ from tintlab.scoring.pattern import is_pattern, matches, may_lead_to_match, spli
 from tintlab.scoring.targets import as_text, files_of, meet, name_pages, name_targets
 from tintlab.sources.stored_file import StoredFile
 from tintlab.sources.walk import LeftOut, Walk, Why, walk
+from tintlab.system.console import counted
 from tintlab.system.errors import TintlabError
 
 NO_PHOTOS = {
@@ -189,11 +190,6 @@ def stems_of(path: Path) -> list[tuple[int, str]]:
     if pages == 1:
         return [(0, path.stem)]
     return [(page, alone.stem) for page, alone in enumerate(name_pages(path, pages, set()), 1)]
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: `1 file`, `2 files`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _find(source: str | Path, output: Path, follow_links: bool) -> tuple[Path, Walk]:

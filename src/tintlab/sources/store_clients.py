@@ -16,14 +16,12 @@ _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "sftp": "sftp"}
 
 def fault_of(url: str) -> str | None:
     """Why a URL can't name a folder in a store; None where it can."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "not a URL that can be read"
+    parts = urls.split(url)
+    if parts is None:
+        return urls.UNREADABLE
     if parts.scheme not in SCHEMES:
         return f"stores are {', '.join(SCHEMES)}, not {parts.scheme[:20]!r}"
-    if not host:
+    if not parts.hostname:
         return "the URL of a store names a bucket or a server"
     if parts.password is not None or (parts.username is not None and parts.scheme != "sftp"):
         return "credentials come from the environment, not from the URL (SECURITY.md tells which)"

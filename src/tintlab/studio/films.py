@@ -7,7 +7,6 @@ another server has its first film.
 import io
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,12 +25,10 @@ from tintlab.scoring.film_work import FilmSettings
 from tintlab.studio.film_job import FilmJob
 from tintlab.studio.limits import Limits
 from tintlab.studio.problems import Problem
-from tintlab.system.locks import exclusive, find_holder
+from tintlab.system.files import temporary_folder
 
 SOURCE = "source"
 """The film's name in its folder: nothing that a client sends is part of a path."""
-
-_PREFIX, _LOCK = "tintlab-studio-films-", "lock"
 
 
 @dataclass
@@ -174,16 +171,10 @@ class Films:
                 held.job.cancel()
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._ours.close()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _root(self) -> Path:
         if self._folder is None:
-            for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-                if (old / _LOCK).exists() and find_holder(old / _LOCK) is None:
-                    shutil.rmtree(old, ignore_errors=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            self._ours.enter_context(exclusive(self._folder / _LOCK, "another server"))
+            self._folder = self._ours.enter_context(temporary_folder("tintlab-studio-films"))
         return self._folder
 
     def _counted(self, frames: Iterator[Frame], film: Film) -> Iterator[Frame]:

@@ -81,6 +81,11 @@ def progress(items: Iterable[T], unit: str, doing: str, total: int | None = None
     return tqdm(items, desc=doing, unit=f" {unit}", total=total, mininterval=interval, dynamic_ncols=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: `1 file`, `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """Text that is safe in a table, a terminal and a page: control and surrogate characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -76,9 +76,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a temporary folder, and remove it at the end along with those that killed processes left."""
-    folder, handle = _make_part(Path(tempfile.gettempdir(), "work"), tempfile.mkdtemp)
+def temporary_folder(name: str) -> Iterator[Path]:
+    """Yield a temporary folder, and remove it at the end along with those that killed processes left.
+
+    Args:
+        name: how the name of the folder begins.
+    """
+    folder, handle = _make_part(Path(tempfile.gettempdir(), name), tempfile.mkdtemp)
     try:
         yield folder
     finally:
@@ -153,6 +157,12 @@ def _closing(handle: int) -> Iterator[int]:
 def _prefix(path: Path) -> str:
     # Hidden, and short: a file name of the greatest length would leave no room for the suffix.
     return f".{path.name[:20]}."
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:

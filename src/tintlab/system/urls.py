@@ -5,7 +5,7 @@ and pages may quote any URL; `redacted` removes the secrets.
 """
 
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 HTTP = ("http", "https")
 STORES = ("s3", "gs")
@@ -15,6 +15,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"\b(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]+)")
+UNREADABLE = "not a URL that can be read"
 _LONGEST_VALUE = 60  # characters of a query's value; identifiers are shorter, signatures longer
 
 
@@ -23,19 +24,27 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def fault_of(url: str) -> str | None:
-    """Why a URL can't be a source, as text without the URL; None if it can."""
+def split(url: str) -> SplitResult | None:
+    """The parts of a URL; None if it can't be read, also if its host or port can't."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        _ = parts.hostname, parts.port
     except ValueError:
-        return "not a URL that can be read"
+        return None
+    return parts
+
+
+def fault_of(url: str) -> str | None:
+    """Why a URL can't be a source, as text without the URL; None if it can."""
+    parts = split(url)
+    if parts is None:
+        return UNREADABLE
     faults = {
         f"sources are read by http, https, s3 and gs, not by {parts.scheme[:20]!r}": (
             parts.scheme not in (*HTTP, *STORES)
         ),
         "the URL of a source names a host or bucket, and a file there": (
-            not host or not parts.path.strip("/")
+            not parts.hostname or not parts.path.strip("/")
         ),
         "a URL with a user name, password, signature or fragment: params.yaml is tracked, so give "
         "credentials by the environment (SECURITY.md tells which)": (
